@@ -1,0 +1,2 @@
+//! kubectl plugin of Esplanade.
+fn main() {}

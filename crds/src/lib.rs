@@ -1,0 +1,1 @@
+//! The API types of esplanade.dev, and the manifests generated from them.

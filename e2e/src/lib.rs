@@ -1,0 +1,1 @@
+//! The lab: a control plane, a kernel with ESP, nodes as network namespaces.

@@ -1,0 +1,1 @@
+//! Pure diff: wanted and observed to ordered kernel operations.

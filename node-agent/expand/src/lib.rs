@@ -1,0 +1,1 @@
+//! Pure expansion: node state, peers and keys to the SAs and policies wanted.

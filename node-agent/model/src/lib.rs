@@ -1,0 +1,1 @@
+//! Typed model of SAs and policies, in the terms of RFC 4301.

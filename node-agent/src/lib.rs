@@ -1,0 +1,1 @@
+//! The node agent: keeps the kernel's XFRM databases at the node's desired state.

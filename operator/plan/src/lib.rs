@@ -1,0 +1,1 @@
+//! Pure planner: one snapshot of the cluster in, desired node states and conditions out.

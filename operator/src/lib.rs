@@ -1,0 +1,1 @@
+//! The controller: cluster objects to one desired state per node.

@@ -1,0 +1,1 @@
+//! Sealing of manual keys to one node (HPKE, RFC 9180).
