@@ -1,1 +1,15 @@
 //! The lab: a control plane, a kernel with ESP, nodes as network namespaces.
+//!
+//! How it works and how to debug it: `docs/testing.md`.
+
+pub mod kernel;
+pub mod packages;
+pub mod process;
+mod sys;
+
+/// Prints why a program of the lab failed, cause after cause, and returns the exit code for it.
+#[allow(clippy::print_stderr)]
+pub fn report_failure(error: &anyhow::Error) -> std::process::ExitCode {
+    eprintln!("error: {error:#}");
+    std::process::ExitCode::FAILURE
+}
