@@ -1,2 +1,30 @@
-//! The project's own checks and generators.
-fn main() {}
+//! The project's own checks and generators: `cargo xtask --help`.
+#![allow(clippy::print_stdout)] // what it prints is its result
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Parser;
+
+mod purity;
+
+/// The project's own checks and generators.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+enum Command {
+    /// Fail when a pure crate has async, a clock, a socket, a file, randomness of its own or a client.
+    Purity,
+}
+
+fn main() -> anyhow::Result<()> {
+    let root = workspace_root()?;
+    match Command::parse() {
+        Command::Purity => purity::check(&root),
+    }
+}
+
+/// The workspace's folder: the parent of this crate's.
+fn workspace_root() -> anyhow::Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(here.parent().context("xtask has no parent folder")?.to_path_buf())
+}
