@@ -1,0 +1,97 @@
+# Builds and checks. `make` alone lists the targets. Needs Rust and Go; what else it needs, it builds or installs:
+# Debian packages (e2e/packages.txt) with apt, pinned cargo tools and the lab's control plane below .lab/.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+NEXTEST_VERSION := 0.9.151
+DENY_VERSION := 0.20.2
+
+TOOLS := .lab/tools
+NEXTEST := $(TOOLS)/bin/cargo-nextest-$(NEXTEST_VERSION)
+DENY := $(TOOLS)/bin/cargo-deny-$(DENY_VERSION)
+
+# Says what comes next.
+step = @printf '\n── %s\n' "$(1)"
+
+.PHONY: help
+help: ## List the targets
+	@echo "Esplanade. Targets:"
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+.PHONY: check
+check: $(DENY) ## Format, lints, docs, licences, purity of the deciding crates, generated files up to date
+	$(call step,format)
+	@cargo fmt --all --check
+	$(call step,lints)
+	@cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+	$(call step,API docs)
+	@RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked
+	$(call step,dependencies: licences$(comma) bans$(comma) sources)
+	@$(DENY) --locked check --hide-inclusion-graph bans licenses sources
+	$(call step,dependencies: advisories)
+	@$(advisories)
+	$(call step,purity and generated files)
+	@cargo build --quiet --locked --package xtask
+	@target/debug/xtask purity
+	@target/debug/xtask crds --check
+
+.PHONY: test
+test: build $(NEXTEST) ## Every test, against a real API server and a real kernel
+	$(call step,examples in the API docs)
+	@cargo test --quiet --workspace --locked --doc
+	$(call step,tests)
+	@$(NEXTEST) nextest run --workspace --locked
+
+# All targets at once, as the tests need them: another selection would resolve other features and build twice.
+.PHONY: build
+build: packages
+	$(call step,control plane (built once$(comma) then cached in .lab/bin))
+	@cargo run --quiet --locked --package esplanade-e2e --bin lab-build
+	$(call step,operator$(comma) agent$(comma) tests)
+	@cargo build --workspace --all-targets --locked
+
+# The Debian packages that the lab uses.
+.PHONY: packages
+packages:
+	@missing=(); \
+	while read -r package; do \
+	    [[ $$(dpkg-query -W -f '$${db:Status-Status}' "$$package" 2>/dev/null) == installed ]] || missing+=("$$package"); \
+	done < e2e/packages.txt; \
+	if (( $${#missing[@]} == 0 )); then exit 0; fi; \
+	if (( EUID != 0 )); then \
+	    echo "The lab needs Debian packages. Install them as root: apt-get install $${missing[*]}" >&2; exit 1; \
+	fi; \
+	echo "installing $${missing[*]}"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -qq; \
+	apt-get install -y -qq --no-install-recommends "$${missing[@]}" > /dev/null
+
+comma := ,
+
+# The advisory database comes from a git host, which not every machine reaches. Never passed over in silence.
+define advisories
+log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+if timeout 120 $(DENY) --locked fetch db > "$$log" 2>&1; then \
+    $(DENY) --locked check --hide-inclusion-graph --disable-fetch advisories; \
+else \
+    echo "NOT CHECKED: the RustSec advisory database could not be fetched:"; \
+    tail -n 3 "$$log" | cut -c -300; \
+fi
+endef
+
+# A tool's own speed matters less than how long it takes to build: no link-time optimisation.
+install = CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    CARGO_PROFILE_RELEASE_DEBUG=0 cargo install --quiet --force --locked --root $(TOOLS)
+
+$(NEXTEST):
+	$(call step,installing cargo-nextest $(NEXTEST_VERSION) (once$(comma) a few minutes))
+	@$(install) --no-default-features --features default-no-update --version $(NEXTEST_VERSION) cargo-nextest
+	@mv $(TOOLS)/bin/cargo-nextest $@
+
+$(DENY):
+	$(call step,installing cargo-deny $(DENY_VERSION) (once$(comma) a few minutes))
+	@$(install) --version $(DENY_VERSION) cargo-deny
+	@mv $(TOOLS)/bin/cargo-deny $@
