@@ -4,8 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Args, Parser};
 
+mod crds;
+mod generated;
 mod purity;
 
 /// The project's own checks and generators.
@@ -14,12 +16,22 @@ mod purity;
 enum Command {
     /// Fail when a pure crate has async, a clock, a socket, a file, randomness of its own or a client.
     Purity,
+    /// Write the CRD manifests from the API types: crds/manifests, charts/esplanade/crds.
+    Crds(Generator),
+}
+
+#[derive(Args)]
+struct Generator {
+    /// Write nothing; fail when a file is out of date.
+    #[arg(long)]
+    check: bool,
 }
 
 fn main() -> anyhow::Result<()> {
     let root = workspace_root()?;
     match Command::parse() {
         Command::Purity => purity::check(&root),
+        Command::Crds(Generator { check }) => crds::run(&root, check),
     }
 }
 
