@@ -1,1 +1,50 @@
-//! The API types of esplanade.dev, and the manifests generated from them.
+//! The API of `esplanade.dev/v1alpha1`: what users write ([`IpsecPolicy`], [`IpsecSA`]) and what the operator and the
+//! node agents tell each other ([`IpsecNodeState`], [`IpsecPeer`]).
+//!
+//! The CRD manifests are generated from these types ([`all`]); they are what the API server enforces. Everything here
+//! is plain data: validation that needs the cluster is the planner's.
+
+#![allow(clippy::duplicated_attributes)] // printcolumn(…) of different columns
+
+mod common;
+pub mod conditions;
+mod node_state;
+mod peer;
+mod policy;
+mod sa;
+
+pub use common::{
+    AntiReplay, Duration, Encapsulation, EncapsulationType, IpFamily, Mark, Mode, Protocol, SecretKeyRef,
+    TrafficProtocol, TrafficSelector,
+};
+pub use node_state::{
+    Counts, GatewaySelectors, IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, Kernel, NodeEncryption,
+    NodeIntegrity, NodeKeys, NodePolicy, NodeSecurityAssociation, Phase, Problem, ProblemKind, ResolvedEndpoint,
+    SealedKey, SealingKey, SecretVersion,
+};
+pub use peer::{IpsecPeer, IpsecPeerSpec, IpsecPeerStatus, PeerSelectors, PublishedKey};
+pub use policy::{
+    Action, AutomaticKeying, Compression, Endpoints, Enforcement, Gateway, IpsecPolicy, IpsecPolicySpec,
+    IpsecPolicyStatus, Keying, ManualKeying, NodeCounts, Offload, PodSelectors, Protection, Suite,
+};
+pub use sa::{
+    Encryption, Integrity, IpsecSA, IpsecSASpec, IpsecSAStatus, Lifetime, LifetimeLimits, SaEndpoint, SaSelector,
+};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+/// The API group of every kind here.
+pub const GROUP: &str = "esplanade.dev";
+/// The version of every kind here.
+pub const VERSION: &str = "v1alpha1";
+
+/// Every CRD with the name of its manifest's file (the plural name, without an extension).
+pub fn all() -> Vec<(&'static str, CustomResourceDefinition)> {
+    vec![
+        ("ipsecpolicies", IpsecPolicy::crd()),
+        ("ipsecsas", IpsecSA::crd()),
+        ("ipsecnodestates", IpsecNodeState::crd()),
+        ("ipsecpeers", IpsecPeer::crd()),
+    ]
+}

@@ -1,0 +1,142 @@
+//! What several kinds have in common.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The IPsec protocol of a security association (RFC 4303, RFC 4302, RFC 3173).
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Protocol {
+    /// Encapsulating Security Payload.
+    #[default]
+    ESP,
+    /// Authentication Header.
+    AH,
+    /// IP Payload Compression.
+    IPComp,
+}
+
+/// How a packet is wrapped (RFC 4301 §4.1; BEET: draft-nikander-esp-beet-mode).
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Mode {
+    /// The whole packet inside a new one between the nodes' addresses.
+    #[default]
+    Tunnel,
+    /// The payload only; for traffic between the nodes' own addresses.
+    Transport,
+    /// A tunnel with fixed inner addresses that aren't sent.
+    BEET,
+}
+
+/// An address family.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IpFamily {
+    /// IPv4.
+    IPv4,
+    /// IPv6.
+    IPv6,
+}
+
+/// A length of time as hours, minutes and seconds, e.g. `24h` or `1h30m`.
+pub type Duration = String;
+
+/// One key of a Secret in the operator's namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SecretKeyRef {
+    /// Name of the Secret, in the namespace that the operator runs in.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key in the Secret's `data`. Its value is the raw key, exactly as long as the algorithm wants it
+    /// (an AEAD's salt of 4 bytes follows the key, RFC 4106 §8.1, RFC 7634 §2).
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// Protection against replayed packets (RFC 4303 §3.4.3).
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct AntiReplay {
+    /// How many packets late one may come, in packets; 0 accepts replays. At most 4096.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 4096))]
+    pub window: u32,
+    /// 64-bit sequence numbers (RFC 4303 §2.2.1). Both ends must agree. Default: false.
+    #[serde(default)]
+    pub extended_sequence_numbers: bool,
+}
+
+/// The kind of encapsulation around IPsec.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EncapsulationType {
+    /// IPsec directly over IP.
+    #[default]
+    None,
+    /// ESP in UDP, for paths with address translation (RFC 3948).
+    UDP,
+}
+
+/// Encapsulation around IPsec.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[x_kube(validation = Rule::new("self.type == 'UDP' || !has(self.port)").message("port is for type: UDP; remove it"))]
+pub struct Encapsulation {
+    /// `None` or `UDP`. Default: `None`.
+    #[serde(default, rename = "type")]
+    pub type_: EncapsulationType,
+    /// The UDP port on both ends. Default with `type: UDP`: 4500.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<u16>,
+}
+
+/// A mark on packets or SAs: `value` compared where `mask` has ones.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The mark.
+    pub value: u32,
+    /// The bits that count. Default: all (4294967295).
+    #[serde(default = "all_bits")]
+    pub mask: u32,
+}
+
+fn all_bits() -> u32 {
+    u32::MAX
+}
+
+/// A transport protocol in a traffic selector.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TrafficProtocol {
+    /// Transmission Control Protocol (6).
+    TCP,
+    /// User Datagram Protocol (17).
+    UDP,
+    /// Stream Control Transmission Protocol (132).
+    SCTP,
+    /// Internet Control Message Protocol (1); IPv4 only.
+    ICMP,
+    /// ICMP for IPv6 (58); IPv6 only.
+    ICMPv6,
+}
+
+/// Traffic that a policy covers. Ports are those of the policy's `to` side.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.port) || self.protocol in ['TCP', 'UDP', 'SCTP']")
+        .message("port needs a protocol with ports: write protocol: TCP, UDP or SCTP, or remove port"),
+    validation = Rule::new("!has(self.endPort) || has(self.port)")
+        .message("endPort ends the range that port starts: write port as well"),
+    validation = Rule::new("!has(self.endPort) || !has(self.port) || self.endPort >= self.port")
+        .message("endPort must not be lower than port"),
+)]
+pub struct TrafficSelector {
+    /// The protocol inside the protection.
+    pub protocol: TrafficProtocol,
+    /// A port, or the first of a range. Left out: all ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<u16>,
+    /// The last port of the range. Left out: just `port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub end_port: Option<u16>,
+}

@@ -1,0 +1,69 @@
+//! Condition types and reasons that more than one part of the system writes or reads.
+//!
+//! Types follow the Gateway API's meanings: `Accepted` (the object is valid and taken up), `ResolvedRefs` (everything
+//! it names exists), `Programmed` (it is in every kernel it belongs to).
+
+/// The object is valid and taken up. False: the message says what to write instead.
+pub const ACCEPTED: &str = "Accepted";
+/// Everything the object names exists and fits.
+pub const RESOLVED_REFS: &str = "ResolvedRefs";
+/// It is in every kernel it belongs to, read back.
+pub const PROGRAMMED: &str = "Programmed";
+/// Traffic is encrypted in both directions between all participants (`IpsecPolicy`).
+pub const ENCRYPTED: &str = "Encrypted";
+/// A hard lifetime ended the SA (`IpsecSA`).
+pub const EXPIRED: &str = "Expired";
+/// Manual keys with an AEAD (RFC 8221 §3 forbids it; allowed on request) (`IpsecSA`). Present only while true.
+pub const INSECURE_KEYING: &str = "InsecureKeying";
+/// The node's agent works and its kernel holds what the spec says (`IpsecNodeState`).
+pub const READY: &str = "Ready";
+/// The last pass over the kernel found or left no difference (`IpsecNodeState`).
+pub const IN_SYNC: &str = "InSync";
+/// Something could not be done; the message has the kernel's words (`IpsecNodeState`). Present only while true.
+pub const DEGRADED: &str = "Degraded";
+
+/// Reasons of conditions.
+pub mod reason {
+    /// `Accepted=True`.
+    pub const ACCEPTED: &str = "Accepted";
+    /// A field asks for something this version can't do.
+    pub const NOT_IMPLEMENTED: &str = "NotImplemented";
+    /// The object contradicts itself or a rule.
+    pub const INVALID: &str = "Invalid";
+    /// Another object that came first says otherwise.
+    pub const CONFLICTED: &str = "Conflicted";
+    /// RFC 8221 forbids it.
+    pub const INSECURE_ALGORITHM: &str = "InsecureAlgorithm";
+    /// No such algorithm.
+    pub const UNKNOWN_ALGORITHM: &str = "UnknownAlgorithm";
+    /// `ResolvedRefs=True`.
+    pub const RESOLVED_REFS: &str = "ResolvedRefs";
+    /// A Secret or a key in it isn't there.
+    pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
+    /// A Secret's value isn't a key for the algorithm.
+    pub const INVALID_KEY: &str = "InvalidKey";
+    /// No such Node.
+    pub const NODE_NOT_FOUND: &str = "NodeNotFound";
+    /// A Node has no address (of the family).
+    pub const NO_ADDRESS: &str = "NoAddress";
+    /// An IpsecSA that a policy names isn't there.
+    pub const SECURITY_ASSOCIATION_NOT_FOUND: &str = "SecurityAssociationNotFound";
+    /// An IpsecSA that a policy names is there, but can't be used: not accepted, or its own references are broken.
+    pub const SECURITY_ASSOCIATION_NOT_READY: &str = "SecurityAssociationNotReady";
+    /// An IpsecSA doesn't fit the policy that names it (mode, protocol, ends), or is another policy's.
+    pub const SECURITY_ASSOCIATION_MISMATCH: &str = "SecurityAssociationMismatch";
+    /// A pair of participants has no IpsecSA in one direction: its traffic is dropped.
+    pub const SECURITY_ASSOCIATION_MISSING: &str = "SecurityAssociationMissing";
+    /// A selector matches nothing.
+    pub const NO_MATCH: &str = "NoMatch";
+    /// `Programmed=True`.
+    pub const PROGRAMMED: &str = "Programmed";
+    /// Not yet: agents have it to do.
+    pub const PENDING: &str = "Pending";
+    /// Another condition stands in the way.
+    pub const NOT_READY: &str = "NotReady";
+    /// A kernel refused; the message has its words.
+    pub const KERNEL_ERROR: &str = "KernelError";
+    /// The agent hasn't the key that opens the sealed keys (yet).
+    pub const UNSEALABLE: &str = "Unsealable";
+}

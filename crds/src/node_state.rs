@@ -1,0 +1,288 @@
+//! `IpsecNodeState`: what one node should have in its kernel, and what its agent reports.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::common::{AntiReplay, Mode, Protocol, TrafficSelector};
+use crate::policy::Action;
+
+/// What one node should have in its kernel (`spec`, written by the operator) and what its agent reports (`status`).
+/// Named after its Node and owned by it. Not for users to write.
+///
+/// Together with every node's [`IpsecPeer`](crate::IpsecPeer) it determines the kernel's SAs and policies.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+#[kube(
+    group = "esplanade.dev",
+    version = "v1alpha1",
+    kind = "IpsecNodeState",
+    plural = "ipsecnodestates",
+    singular = "ipsecnodestate",
+    shortname = "ipns",
+    category = "esplanade",
+    status = "IpsecNodeStateStatus",
+    derive = "PartialEq",
+    doc = "What one node should have in its kernel, and what its agent reports. Written by the operator and the node's \
+           agent; not for users to write.",
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "SAs", type_ = "integer", json_path = ".status.counts.securityAssociations"),
+    printcolumn(name = "Policies", type_ = "integer", json_path = ".status.counts.policies"),
+    printcolumn(name = "Kernel", type_ = "string", json_path = ".status.kernel.release"),
+    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Degraded")].message"#),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct IpsecNodeStateSpec {
+    /// The policies that concern this node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    pub policies: Vec<NodePolicy>,
+    /// The manually keyed SAs that start or end at this node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    pub security_associations: Vec<NodeSecurityAssociation>,
+    /// Which of the node's own published keys its peers have acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<NodeKeys>,
+}
+
+/// A policy as one node has to know it. Who is on which side stands in every node's IpsecPeer, under its name.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodePolicy {
+    /// Name of the IpsecPolicy.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Changes when selectors or algorithms change; each revision walks the phases anew.
+    pub revision: String,
+    /// How far this node should go.
+    pub phase: Phase,
+    /// `spec.priority` of the IpsecPolicy.
+    pub priority: u16,
+    /// `spec.action` of the IpsecPolicy.
+    pub action: Action,
+    /// With Protect: the mode.
+    pub mode: Mode,
+    /// With Protect: the protocol.
+    pub protocol: Protocol,
+    /// `spec.traffic` of the IpsecPolicy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<TrafficSelector>,
+    /// Gateways outside the cluster, which have no IpsecPeer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateways: Vec<GatewaySelectors>,
+}
+
+/// How far a policy is switched on.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Phase {
+    /// Inbound SAs; inbound policies with an optional template: clear text is still sent and accepted.
+    #[default]
+    Prepare,
+    /// What is sent is protected; clear text is still accepted.
+    Encrypt,
+    /// Clear text is dropped.
+    Enforce,
+}
+
+/// A gateway's networks in a policy.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+pub struct GatewaySelectors {
+    /// The gateway's address.
+    pub address: String,
+    /// Its networks on the policy's `from` side.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<String>,
+    /// Its networks on the policy's `to` side.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to: Vec<String>,
+}
+
+/// A manually keyed SA as one of its two ends has to know it.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeSecurityAssociation {
+    /// Name of the IpsecSA.
+    pub name: String,
+    /// Name of the IpsecPolicy that names it, if any: decides the reqid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// Where packets come from.
+    pub source: ResolvedEndpoint,
+    /// Where packets go to.
+    pub destination: ResolvedEndpoint,
+    /// Security Parameters Index, at least 256.
+    pub spi: u32,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The mode.
+    pub mode: Mode,
+    /// Encryption, with ESP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<NodeEncryption>,
+    /// Integrity, with AH, and with ESP where encryption isn't an AEAD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integrity: Option<NodeIntegrity>,
+    /// Protection against replays.
+    #[serde(default)]
+    pub anti_replay: AntiReplay,
+}
+
+/// An end of an SA with its address.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedEndpoint {
+    /// The Node, unless it is outside the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Its address.
+    pub address: String,
+}
+
+/// Encryption with a sealed key.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeEncryption {
+    /// As in `IpsecSA.spec.encryption.algorithm`.
+    pub algorithm: String,
+    /// The key (and salt); none with `NULL`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<SealedKey>,
+}
+
+/// Integrity with a sealed key.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeIntegrity {
+    /// As in `IpsecSA.spec.integrity.algorithm`.
+    pub algorithm: String,
+    /// The key.
+    pub key: SealedKey,
+}
+
+/// A key that only one node's agent can open (HPKE, RFC 9180).
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SealedKey {
+    /// `id` of the sealing key it is sealed to.
+    pub recipient: String,
+    /// HPKE's encapsulated key, then the ciphertext, base64.
+    pub sealed: String,
+    /// The version of the Secret that it was read from.
+    pub source: SecretVersion,
+}
+
+/// A version of a Secret.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretVersion {
+    /// `metadata.uid` of the Secret.
+    pub uid: String,
+    /// `metadata.resourceVersion` of the Secret.
+    pub resource_version: String,
+    /// The key in its `data`.
+    pub key: String,
+}
+
+/// Which of the node's own published keys its peers have acknowledged.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeKeys {
+    /// Id of the newest key that every peer but the pending ones has acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<String>,
+    /// Peers that haven't yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<String>,
+}
+
+/// What a node's agent reports.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct IpsecNodeStateStatus {
+    /// The `metadata.generation` that the kernel was last made to match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The highest resourceVersion such that every IpsecPeer event up to it is in the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers_applied_through: Option<String>,
+    /// Where keys for this node are sealed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealing_key: Option<SealingKey>,
+    /// The kernel's boot id.
+    #[serde(default, rename = "bootID", skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+    /// What the kernel can do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Kernel>,
+    /// What is in the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
+    /// What could not be done, at most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub problems: Vec<Problem>,
+    /// Ready, InSync, Degraded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
+    #[schemars(length(max = 16))]
+    pub conditions: Vec<Condition>,
+}
+
+/// A node's public key for sealed keys.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SealingKey {
+    /// Names the key: changes with it.
+    pub id: String,
+    /// X25519 public key, 32 bytes, base64.
+    pub public_key: String,
+}
+
+/// What a kernel can do.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, Default)]
+pub struct Kernel {
+    /// As `uname -r` says.
+    pub release: String,
+    /// Capabilities found by probing, e.g. `SADirection`, `PerCPU`, `Migrate`, `IPTFS`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
+}
+
+/// Numbers of entries in the kernel's databases.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// SAs that are ours.
+    pub security_associations: u32,
+    /// Policies that are ours.
+    pub policies: u32,
+    /// SAs of others, left alone.
+    pub foreign_security_associations: u32,
+    /// Policies of others, left alone.
+    pub foreign_policies: u32,
+}
+
+/// Something that could not be done on a node.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The kind of the object it concerns.
+    pub kind: ProblemKind,
+    /// The object's name.
+    pub name: String,
+    /// A stable word for the step that failed: a condition's reason.
+    pub category: String,
+    /// What happened; the kernel's own words where it said some.
+    pub message: String,
+}
+
+/// What a problem concerns.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProblemKind {
+    /// An IpsecPolicy.
+    IpsecPolicy,
+    /// An IpsecSA.
+    IpsecSA,
+    /// The node as a whole.
+    Node,
+}

@@ -1,0 +1,326 @@
+//! `IpsecPolicy`: which traffic is protected, how, and with which keys.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::common::{AntiReplay, Duration, Encapsulation, Mode, Protocol, TrafficSelector};
+
+/// Which traffic between which endpoints is protected, let through or dropped (an entry of the Security Policy
+/// Database, RFC 4301 §4.4.1), on every node that it concerns.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[kube(
+    group = "esplanade.dev",
+    version = "v1alpha1",
+    kind = "IpsecPolicy",
+    plural = "ipsecpolicies",
+    singular = "ipsecpolicy",
+    shortname = "ipp",
+    category = "esplanade",
+    status = "IpsecPolicyStatus",
+    derive = "PartialEq",
+    doc = "Which traffic between which endpoints is protected, let through or dropped (RFC 4301), on every node that \
+           it concerns.",
+    printcolumn(name = "Action", type_ = "string", json_path = ".spec.action"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.protection.mode"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Nodes", type_ = "string", json_path = ".status.nodes.summary"),
+    printcolumn(name = "Reason", type_ = "string", priority = 1, json_path = r#".status.conditions[?(@.type=="Programmed")].reason"#),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.action == 'Protect' || !has(self.protection)")
+        .message("protection is for action: Protect; remove protection, or write action: Protect"),
+    validation = Rule::new(
+        "!has(self.protection) || self.protection.mode != 'Transport' || \
+         (self.from.all(e, has(e.nodes)) && (!has(self.to) || self.to.all(e, has(e.nodes))))")
+        .message("mode: Transport protects traffic between the nodes' own addresses: \
+                  write from: [{nodes: {}}], or mode: Tunnel"),
+)]
+pub struct IpsecPolicySpec {
+    /// Order among policies, 0 to 1000; the lowest that matches a packet counts. Of the same priority Discard comes
+    /// first, then Protect, then Bypass, then the name. Default: 500.
+    #[serde(default = "default_priority")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub priority: u16,
+    /// `Protect`: IPsec. `Bypass`: let through in the clear. `Discard`: drop. Default: `Protect`.
+    #[serde(default)]
+    pub action: Action,
+    /// One side of the traffic; each entry adds endpoints. 1 to 64 entries.
+    #[schemars(length(min = 1, max = 64))]
+    pub from: Vec<Endpoints>,
+    /// The other side. Left out or empty: the same as `from`, so that all its endpoints are covered among each other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub to: Vec<Endpoints>,
+    /// Traffic covered; each entry adds some. Left out or empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub traffic: Vec<TrafficSelector>,
+    /// How traffic is protected; with `action: Protect` only. Default: ESP in tunnel mode with automatic keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protection: Option<Protection>,
+}
+
+fn default_priority() -> u16 {
+    500
+}
+
+/// What happens to traffic that matches (RFC 4301 §4.4.1).
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Action {
+    /// Dropped.
+    Discard,
+    /// Protected by IPsec.
+    #[default]
+    Protect,
+    /// Let through in the clear.
+    Bypass,
+}
+
+/// Endpoints of one side: exactly one of `podCIDRs`, `nodes`, `pods` and `cidrs`.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("[has(self.podCIDRs), has(self.nodes), has(self.pods), has(self.cidrs)].filter(x, x).size() == 1")
+        .message("each entry has exactly one of podCIDRs, nodes, pods and cidrs; write further ones as entries of their own"),
+    validation = Rule::new("has(self.cidrs) == has(self.gateway)")
+        .message("cidrs are networks outside the cluster, reached through a gateway: write cidrs and \
+                  gateway: {address: …} together"),
+)]
+pub struct Endpoints {
+    /// The pod CIDRs of the nodes that the label selector matches; `{}` matches all nodes.
+    #[serde(default, rename = "podCIDRs", skip_serializing_if = "Option::is_none")]
+    pub pod_cidrs: Option<LabelSelector>,
+    /// The own addresses (InternalIP) of the nodes that the label selector matches; `{}` matches all nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<LabelSelector>,
+    /// Pods by their own and their namespace's labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodSelectors>,
+    /// Networks outside the cluster, e.g. 192.0.2.0/24. 1 to 64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), inner(length(max = 49)))]
+    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c) && cidr(c) == cidr(c).masked())")
+        .message("each entry of cidrs must be a network with its prefix length and without host bits, e.g. 192.0.2.0/24"))]
+    pub cidrs: Option<Vec<String>>,
+    /// The gateway in front of `cidrs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Gateway>,
+}
+
+/// Pods by labels.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSelectors {
+    /// Labels of the namespace. Left out or `{}`: all namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<LabelSelector>,
+    /// Labels of the pod. Left out or `{}`: all pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_selector: Option<LabelSelector>,
+}
+
+/// An IPsec gateway outside the cluster.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// Its address.
+    #[schemars(length(min = 2, max = 45))]
+    #[x_kube(validation = Rule::new("isIP(self)").message("address must be an IPv4 or IPv6 address, without a prefix length"))]
+    pub address: String,
+}
+
+/// How traffic is protected.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new(
+        "!has(self.keying.manual) || (!has(self.suite) && !has(self.antiReplay) && !has(self.encapsulation))")
+        .message("with keying.manual the IpsecSAs say suite, antiReplay and encapsulation: remove them here"),
+    validation = Rule::new("!has(self.suite) || (self.protocol == 'AH') == self.suite.startsWith('HMAC-')")
+        .message("the suite doesn't fit the protocol: with AH write HMAC-SHA2-256-128 or HMAC-SHA2-512-256, \
+                  with ESP one that encrypts, e.g. AES-GCM-16-256"),
+    validation = Rule::new("self.protocol != 'IPComp'")
+        .message("IPComp alone protects nothing: write protocol: ESP and compression: Deflate"),
+)]
+pub struct Protection {
+    /// `Tunnel`, `Transport` or `BEET`. Default: `Tunnel`.
+    #[serde(default)]
+    pub mode: Mode,
+    /// `ESP` or `AH`. Default: `ESP`.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// `None` or `Deflate` (IPComp, RFC 3173). Default: `None`.
+    #[serde(default)]
+    pub compression: Compression,
+    /// Algorithms, with automatic keys. Default: `AES-GCM-16-256`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<Suite>,
+    /// `Strict`: clear text that must be protected is dropped on arrival. `Permissive`: it is accepted; what is sent is
+    /// protected either way. Default: `Strict`.
+    #[serde(default)]
+    pub enforcement: Enforcement,
+    /// Where keys come from. Default: automatic.
+    #[serde(default)]
+    pub keying: Keying,
+    /// Protection against replays, with automatic keys. Default: a window of 1024 packets and extended sequence
+    /// numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anti_replay: Option<AntiReplay>,
+    /// ESP in UDP, with automatic keys. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encapsulation: Option<Encapsulation>,
+    /// An SA for each CPU (RFC 9611), where kernels can. Default: false.
+    #[serde(default, rename = "perCPU")]
+    pub per_cpu: bool,
+    /// Work left to the network card: `None`, `Crypto` or `Packet`. Default: `None`.
+    #[serde(default)]
+    pub offload: Offload,
+    /// XFRM interface id (`if_id`) of policies and SAs; 0 is none. Default: 0.
+    #[serde(default)]
+    pub interface_id: u32,
+}
+
+/// IP payload compression.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// None.
+    #[default]
+    None,
+    /// DEFLATE (RFC 2394).
+    Deflate,
+}
+
+/// Work left to the network card.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Offload {
+    /// None.
+    #[default]
+    None,
+    /// Encryption and decryption.
+    Crypto,
+    /// Everything, policies too.
+    Packet,
+}
+
+/// Algorithms of a policy with automatic keys, by their names in RFC 8221.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Suite {
+    /// AES-GCM, 128-bit key (RFC 4106).
+    #[serde(rename = "AES-GCM-16-128")]
+    AesGcm128,
+    /// AES-GCM, 256-bit key (RFC 4106).
+    #[default]
+    #[serde(rename = "AES-GCM-16-256")]
+    AesGcm256,
+    /// ChaCha20 and Poly1305 (RFC 7634).
+    #[serde(rename = "CHACHA20-POLY1305")]
+    ChaCha20Poly1305,
+    /// AES-CBC, 128-bit key, with HMAC-SHA2-256-128.
+    #[serde(rename = "AES-CBC-128-HMAC-SHA2-256-128")]
+    AesCbc128Sha256,
+    /// AES-CBC, 256-bit key, with HMAC-SHA2-256-128.
+    #[serde(rename = "AES-CBC-256-HMAC-SHA2-256-128")]
+    AesCbc256Sha256,
+    /// AES-CBC, 256-bit key, with HMAC-SHA2-512-256.
+    #[serde(rename = "AES-CBC-256-HMAC-SHA2-512-256")]
+    AesCbc256Sha512,
+    /// Integrity only, for AH.
+    #[serde(rename = "HMAC-SHA2-256-128")]
+    Sha256,
+    /// Integrity only, for AH.
+    #[serde(rename = "HMAC-SHA2-512-256")]
+    Sha512,
+}
+
+/// What happens to clear text on arrival.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Enforcement {
+    /// Dropped.
+    #[default]
+    Strict,
+    /// Accepted.
+    Permissive,
+}
+
+/// Where keys come from: at most one of `automatic` and `manual`; `{}` is automatic.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[x_kube(
+    validation = Rule::new("!has(self.automatic) || !has(self.manual)")
+        .message("keys are either automatic or manual: remove one of keying.automatic and keying.manual"),
+)]
+pub struct Keying {
+    /// Nodes agree on keys by themselves and renew them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub automatic: Option<AutomaticKeying>,
+    /// Keys come from IpsecSA objects and Secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manual: Option<ManualKeying>,
+}
+
+/// How often automatic keys are renewed.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct AutomaticKeying {
+    /// Age at which a key is renewed, ± 10 %, e.g. `24h`. Default: `24h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+[hms])+$"))]
+    pub rotate_every: Option<Duration>,
+    /// Packets on one SA after which its key is renewed. Default: what the suite is safe for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_packets: Option<i64>,
+    /// Bytes on one SA after which its key is renewed. Default: what the suite is safe for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_bytes: Option<i64>,
+    /// SAs are made when the first packet wants one, not ahead. Default: false.
+    #[serde(default)]
+    pub on_demand: bool,
+}
+
+/// SAs with keys from Secrets.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct ManualKeying {
+    /// Names of IpsecSAs, one for each direction between each pair of nodes that the policy covers. 1 to 256.
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 253)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub security_associations: Vec<String>,
+}
+
+/// What became of an IpsecPolicy.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct IpsecPolicyStatus {
+    /// In a word: `Pending`, `Prepare`, `Encrypt`, `Enforce` (what nodes have been told and confirmed), `Ready`
+    /// (confirmed everywhere), `Degraded` (something is wrong: see conditions) or `Rejected` (not accepted).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub phase: Option<String>,
+    /// How many nodes the policy concerns, and how many have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodeCounts>,
+    /// The first few problems in words, at most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub problems: Vec<String>,
+    /// Accepted, ResolvedRefs, Programmed, Encrypted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
+    #[schemars(length(max = 16))]
+    pub conditions: Vec<Condition>,
+}
+
+/// How far the nodes are.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeCounts {
+    /// Nodes that the policy concerns.
+    pub desired: u32,
+    /// Of them, nodes whose kernel has it as it should be.
+    pub ready: u32,
+    /// `ready/desired`, for people.
+    pub summary: String,
+}

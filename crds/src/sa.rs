@@ -1,0 +1,262 @@
+//! `IpsecSA`: one direction of one manually keyed security association.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::common::{
+    AntiReplay, Duration, Encapsulation, IpFamily, Mark, Mode, Protocol, SecretKeyRef, TrafficSelector,
+};
+
+/// One direction of one manually keyed security association (RFC 4301 §4.1): packets from `source` to `destination`.
+///
+/// Two of them, one for each direction, named by an IpsecPolicy with `keying.manual`, protect the traffic between two
+/// nodes. Manual keys are never renewed by themselves: prefer `keying.automatic` where you can.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[kube(
+    group = "esplanade.dev",
+    version = "v1alpha1",
+    kind = "IpsecSA",
+    plural = "ipsecsas",
+    singular = "ipsecsa",
+    shortname = "ipsa",
+    category = "esplanade",
+    status = "IpsecSAStatus",
+    derive = "PartialEq",
+    doc = "One direction of one manually keyed security association (RFC 4301): packets from source to destination. \
+           Named by an IpsecPolicy with keying.manual.",
+    printcolumn(name = "Source", type_ = "string", json_path = ".spec.source.*"),
+    printcolumn(name = "Destination", type_ = "string", json_path = ".spec.destination.*"),
+    printcolumn(name = "Protocol", type_ = "string", json_path = ".spec.protocol"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
+    printcolumn(name = "SPI", type_ = "integer", json_path = ".status.spi"),
+    printcolumn(name = "Programmed", type_ = "string", json_path = r#".status.conditions[?(@.type=="Programmed")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Programmed")].reason"#),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.source != self.destination")
+        .message("source and destination are the same: an SA goes from one end to another"),
+    validation = Rule::new("has(self.source.node) || has(self.destination.node)")
+        .message("one end must be a node of the cluster: write source: {node: NAME} or destination: {node: NAME}"),
+    validation = Rule::new("self.protocol != 'ESP' || has(self.encryption)")
+        .message("ESP needs encryption: write encryption: {algorithm: AES-CBC-256, keySecretRef: {name: …, key: …}}"),
+    validation = Rule::new("self.protocol == 'ESP' || !has(self.encryption)")
+        .message("AH and IPComp don't encrypt: remove encryption, or write protocol: ESP"),
+    validation = Rule::new("self.protocol != 'AH' || has(self.integrity)")
+        .message("AH needs integrity: write integrity: {algorithm: HMAC-SHA2-256-128, keySecretRef: {name: …, key: …}}"),
+    validation = Rule::new("self.protocol != 'IPComp' || !has(self.integrity)")
+        .message("IPComp compresses only: remove integrity, or write protocol: ESP or AH"),
+    validation = Rule::new(
+        "!has(self.encryption) || self.encryption.algorithm in \
+         ['AES-GCM-16-128', 'AES-GCM-16-192', 'AES-GCM-16-256', 'CHACHA20-POLY1305'] || has(self.integrity)")
+        .message("encryption without integrity is forbidden (RFC 8221 §4): \
+                  write integrity: {algorithm: HMAC-SHA2-256-128, keySecretRef: {name: …, key: …}}"),
+    validation = Rule::new(
+        "!has(self.encryption) || !has(self.integrity) || !(self.encryption.algorithm in \
+         ['AES-GCM-16-128', 'AES-GCM-16-192', 'AES-GCM-16-256', 'CHACHA20-POLY1305'])")
+        .message("this encryption authenticates by itself (AEAD): remove integrity"),
+    validation = Rule::new(
+        "!has(self.encryption) || self.allowInsecureManualAead || !(self.encryption.algorithm in \
+         ['AES-GCM-16-128', 'AES-GCM-16-192', 'AES-GCM-16-256', 'CHACHA20-POLY1305'])")
+        .message("AES-GCM and ChaCha20-Poly1305 must not be used with manual keys (RFC 8221 §3): write AES-CBC-256 \
+                  with integrity, or set allowInsecureManualAead: true if you know why"),
+    validation = Rule::new("!has(self.antiReplay) || !self.antiReplay.extendedSequenceNumbers || self.antiReplay.window > 0")
+        .message("extendedSequenceNumbers needs an anti-replay window (RFC 4303 §3.3.3): write window: 64 or more"),
+)]
+pub struct IpsecSASpec {
+    /// Where packets come from.
+    pub source: SaEndpoint,
+    /// Where packets go to.
+    pub destination: SaEndpoint,
+    /// Which of the nodes' addresses carry the SA. Default: the family of the end given by address, else that of the
+    /// source node's first address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_family: Option<IpFamily>,
+    /// Security Parameters Index, 256 to 4294967295; unique among the SAs to one destination (RFC 4303 §2.1). Left
+    /// out: allocated by the receiving kernel, shown in status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "spi_schema")]
+    pub spi: Option<u32>,
+    /// `ESP`, `AH` or `IPComp`. Default: `ESP`.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// `Tunnel`, `Transport` or `BEET`. Default: `Tunnel`.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Encryption, with ESP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
+    /// Integrity, with AH, and with ESP where encryption isn't an AEAD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integrity: Option<Integrity>,
+    /// Allows AES-GCM and ChaCha20-Poly1305 with manual keys, which RFC 8221 §3 forbids: after a restart from sequence
+    /// number 0 with the same key, both confidentiality and integrity are lost. Sets condition InsecureKeying.
+    /// Default: false.
+    #[serde(default)]
+    pub allow_insecure_manual_aead: bool,
+    /// Protection against replays. Default: none (window 0), as RFC 4303 §3.3.3 recommends with manual keys: a
+    /// rebooted sender starts again from 1, which a window would refuse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anti_replay: Option<AntiReplay>,
+    /// When the SA wears out. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<Lifetime>,
+    /// ESP in UDP. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encapsulation: Option<Encapsulation>,
+    /// Traffic that the SA accepts, beyond what its policy says. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<SaSelector>,
+    /// Packet mark that the SA belongs to. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
+    /// XFRM interface id (`if_id`) that the SA belongs to; 0 is none. Default: 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub interface_id: u32,
+    /// Ties the SA to policies in the kernel. Left out: chosen by the operator; no need to set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub reqid: Option<u32>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+fn spi_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "integer", "format": "int64", "minimum": 256, "maximum": 4_294_967_295_u32 })
+}
+
+/// One end of an SA: a node of the cluster, or an address outside it.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[x_kube(
+    validation = Rule::new("has(self.node) != has(self.address)")
+        .message("write either node: NAME (a node of the cluster) or address: an IP address outside it"),
+    validation = Rule::new("!has(self.address) || isIP(self.address)")
+        .message("address must be an IPv4 or IPv6 address, without a prefix length"),
+)]
+pub struct SaEndpoint {
+    /// Name of a Node; its InternalIP address is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub node: Option<String>,
+    /// An address outside the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 45))]
+    pub address: Option<String>,
+}
+
+/// Encryption with a manual key.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(self.algorithm == 'NULL') != has(self.keySecretRef)")
+        .message("keySecretRef: {name, key} names the Secret with the key; leave it out only with algorithm: NULL"),
+    validation = Rule::new("!(self.algorithm in ['DES-CBC', '3DES-CBC', 'BLOWFISH-CBC', 'CAST-CBC'])")
+        .message("RFC 8221 §5 forbids or discourages this algorithm: write AES-CBC-128 or AES-CBC-256"),
+    validation = Rule::new(
+        "self.algorithm in ['AES-CBC-128', 'AES-CBC-192', 'AES-CBC-256', 'AES-GCM-16-128', 'AES-GCM-16-192', \
+         'AES-GCM-16-256', 'CHACHA20-POLY1305', 'NULL', 'DES-CBC', '3DES-CBC', 'BLOWFISH-CBC', 'CAST-CBC']")
+        .message("unknown encryption algorithm: write AES-CBC-128, AES-CBC-192, AES-CBC-256 or NULL, or with \
+                  allowInsecureManualAead AES-GCM-16-128, AES-GCM-16-192, AES-GCM-16-256 or CHACHA20-POLY1305"),
+)]
+pub struct Encryption {
+    /// `AES-CBC-128`, `AES-CBC-192`, `AES-CBC-256` (key 16, 24 or 32 bytes) or `NULL`; with
+    /// `allowInsecureManualAead` also `AES-GCM-16-128`, `AES-GCM-16-192`, `AES-GCM-16-256`, `CHACHA20-POLY1305`
+    /// (key 16, 24, 32 or 32 bytes, then 4 bytes of salt).
+    #[schemars(length(min = 1, max = 64))]
+    pub algorithm: String,
+    /// The key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_secret_ref: Option<SecretKeyRef>,
+}
+
+/// Integrity with a manual key.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(self.algorithm in ['HMAC-MD5-96', 'HMAC-SHA1-96', 'DES-MAC', 'KPDK-MD5'])")
+        .message("RFC 8221 §6 forbids or discourages this algorithm: write HMAC-SHA2-256-128 or HMAC-SHA2-512-256"),
+    validation = Rule::new(
+        "self.algorithm in ['HMAC-SHA2-256-128', 'HMAC-SHA2-384-192', 'HMAC-SHA2-512-256', 'HMAC-MD5-96', \
+         'HMAC-SHA1-96', 'DES-MAC', 'KPDK-MD5']")
+        .message("unknown integrity algorithm: write HMAC-SHA2-256-128, HMAC-SHA2-384-192 or HMAC-SHA2-512-256"),
+)]
+pub struct Integrity {
+    /// `HMAC-SHA2-256-128`, `HMAC-SHA2-384-192` or `HMAC-SHA2-512-256` (key 32, 48 or 64 bytes, RFC 4868 §2.1.1).
+    #[schemars(length(min = 1, max = 64))]
+    pub algorithm: String,
+    /// The key.
+    pub key_secret_ref: SecretKeyRef,
+}
+
+/// When an SA wears out.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lifetime {
+    /// Reaching one of these is reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft: Option<LifetimeLimits>,
+    /// Reaching one of these ends the SA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hard: Option<LifetimeLimits>,
+}
+
+/// Limits of an SA; each left out doesn't apply.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, Default)]
+pub struct LifetimeLimits {
+    /// Time since the SA was installed, e.g. `24h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+[hms])+$"))]
+    pub time: Option<Duration>,
+    /// Bytes carried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub bytes: Option<i64>,
+    /// Packets carried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub packets: Option<i64>,
+}
+
+/// Traffic that an SA accepts.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[x_kube(
+    validation = Rule::new("(!has(self.source) || isCIDR(self.source)) && (!has(self.destination) || isCIDR(self.destination))")
+        .message("source and destination must be networks, e.g. 192.0.2.0/24 or 2001:db8::/64"),
+)]
+pub struct SaSelector {
+    /// Network that packets come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 49))]
+    pub source: Option<String>,
+    /// Network that packets go to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 49))]
+    pub destination: Option<String>,
+    /// Protocol and ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficSelector>,
+}
+
+/// What became of an IpsecSA.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct IpsecSAStatus {
+    /// The SPI in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "spi_schema")]
+    pub spi: Option<u32>,
+    /// The nodes whose kernels hold the SA, at most two.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    pub nodes: Vec<String>,
+    /// Accepted, ResolvedRefs, Programmed, Expired, InsecureKeying.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
+    #[schemars(length(max = 16))]
+    pub conditions: Vec<Condition>,
+}
