@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The IPsec protocol of a security association (RFC 4303, RFC 4302, RFC 3173).
-#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default,
+)]
 pub enum Protocol {
     /// Encapsulating Security Payload.
     #[default]
@@ -17,7 +19,9 @@ pub enum Protocol {
 }
 
 /// How a packet is wrapped (RFC 4301 §4.1; BEET: draft-nikander-esp-beet-mode).
-#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default,
+)]
 pub enum Mode {
     /// The whole packet inside a new one between the nodes' addresses.
     #[default]

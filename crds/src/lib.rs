@@ -18,9 +18,9 @@ pub use common::{
     TrafficProtocol, TrafficSelector,
 };
 pub use node_state::{
-    Counts, GatewaySelectors, IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, Kernel, NodeEncryption,
-    NodeIntegrity, NodeKeys, NodePolicy, NodeSecurityAssociation, Phase, Problem, ProblemKind, ResolvedEndpoint,
-    SealedKey, SealingKey, SecretVersion,
+    Counts, GatewaySelectors, IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, Kernel,
+    NodeEncryption, NodeIntegrity, NodeKeys, NodePolicy, NodeSecurityAssociation, Phase, Problem,
+    ProblemKind, ResolvedEndpoint, SealedKey, SealingKey, SecretVersion,
 };
 pub use peer::{IpsecPeer, IpsecPeerSpec, IpsecPeerStatus, PeerSelectors, PublishedKey};
 pub use policy::{
@@ -28,7 +28,8 @@ pub use policy::{
     IpsecPolicyStatus, Keying, ManualKeying, NodeCounts, Offload, PodSelectors, Protection, Suite,
 };
 pub use sa::{
-    Encryption, Integrity, IpsecSA, IpsecSASpec, IpsecSAStatus, Lifetime, LifetimeLimits, SaEndpoint, SaSelector,
+    Encryption, Integrity, IpsecSA, IpsecSASpec, IpsecSAStatus, Lifetime, LifetimeLimits, SaEndpoint,
+    SaSelector,
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -25,11 +25,19 @@ use crate::policy::Action;
     derive = "PartialEq",
     doc = "What one node should have in its kernel, and what its agent reports. Written by the operator and the node's \
            agent; not for users to write.",
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
     printcolumn(name = "SAs", type_ = "integer", json_path = ".status.counts.securityAssociations"),
     printcolumn(name = "Policies", type_ = "integer", json_path = ".status.counts.policies"),
     printcolumn(name = "Kernel", type_ = "string", json_path = ".status.kernel.release"),
-    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Degraded")].message"#),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Degraded")].message"#
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -76,7 +84,9 @@ pub struct NodePolicy {
 }
 
 /// How far a policy is switched on.
-#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default,
+)]
 pub enum Phase {
     /// Inbound SAs; inbound policies with an optional template: clear text is still sent and accepted.
     #[default]

@@ -1,1 +1,24 @@
-//! Typed model of SAs and policies, in the terms of RFC 4301.
+//! What a node's XFRM databases hold, in types: security associations, policies, and the operations on them.
+//!
+//! Wanted state (`expand`), the difference (`diff`) and the wire (`xfrm`) share this vocabulary. Names follow RFC 4301
+//! and the kernel's `include/uapi/linux/xfrm.h`.
+
+mod crypto;
+mod identity;
+mod key;
+mod observed;
+mod op;
+mod policy;
+mod sa;
+mod selector;
+mod wanted;
+
+pub use crypto::{Aead, Authentication, Cipher, Crypto, CryptoError, UnknownAlgorithm, WeakAlgorithm};
+pub use identity::{Cookie, PolicyIndex, Protocol, Reqid, SaId, Spi};
+pub use key::{Key, KeyLengthError};
+pub use observed::{Observed, ObservedPolicy, ObservedSa, ReplayState};
+pub use op::{Op, Refusal};
+pub use policy::{Action, Direction, Policy, PolicyKey, Template};
+pub use sa::{InboundSa, Mode, OutboundSa, ReplayProtection, Sa};
+pub use selector::{MixedFamilies, Port, Selector};
+pub use wanted::{Wanted, WantedSa};

@@ -1,0 +1,144 @@
+//! What names an SA or a policy, and what marks one as ours.
+//!
+//! The kernel has no owner field. An SA is ours if its reqid lies in [`Reqid::OWNED`] and its `seq` is a [`Cookie`]; a
+//! policy is ours if its index is a [`PolicyIndex`] and every template's reqid lies in [`Reqid::OWNED`].
+
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+/// Security Parameters Index of an SA on the wire: at least 256 (RFC 4303 §2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Spi(u32);
+
+impl Spi {
+    /// The SPI with this value; none for 0 (never on the wire) to 255 (reserved by IANA).
+    pub fn new(value: u32) -> Option<Self> {
+        (value >= 256).then_some(Self(value))
+    }
+
+    /// Its value, in host byte order.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Spi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#010x}", self.0)
+    }
+}
+
+/// Ties a policy's template to the SAs that may carry its traffic (`xfrm_tmpl.reqid`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reqid(u32);
+
+impl Reqid {
+    /// The reqids that are ours.
+    pub const OWNED: RangeInclusive<u32> = 0x5000_0000..=0x5fff_ffff;
+
+    /// Our reqid for a hash. Scattered on purpose: the kernel's SAD hash is an XOR of reqid and addresses
+    /// (`__xfrm_dst_hash`), and reqids in step with addresses collapse it into one chain.
+    pub fn from_hash(hash: u32) -> Self {
+        Self(Self::OWNED.start() | (hash & 0x0fff_ffff))
+    }
+
+    /// A reqid read from the kernel, if it is ours.
+    pub fn owned(value: u32) -> Option<Self> {
+        Self::OWNED.contains(&value).then_some(Self(value))
+    }
+
+    /// Its value.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// The `seq` of an SA that is ours (`xfrm_usersa_info.seq`; the kernel uses it only to match acquires).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cookie(u32);
+
+impl Cookie {
+    const TAG: u32 = 0x4553_0000;
+
+    /// The cookie for an SPI. Its low half is spread so that the kernel's `byseq` hash stays short.
+    pub fn for_spi(spi: Spi) -> Self {
+        let spread = spi.get().wrapping_mul(0x9e37_79b1) >> 16;
+        Self(Self::TAG | spread)
+    }
+
+    /// A `seq` read from the kernel, if it is ours.
+    pub fn owned(value: u32) -> Option<Self> {
+        (value & 0xffff_0000 == Self::TAG).then_some(Self(value))
+    }
+
+    /// Its value.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// The index of a policy that is ours (`xfrm_userpolicy_info.index`): at least 0x4000_0000, its low 3 bits the
+/// direction. The kernel's own generator counts up from 0 by 8 (`xfrm_gen_index`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyIndex(u32);
+
+impl PolicyIndex {
+    /// The lowest index that is ours.
+    pub const FIRST: u32 = 0x4000_0000;
+
+    /// Our index for a slot (30 − 3 = 27 bits count; higher ones are dropped) and a direction.
+    pub fn new(slot: u32, direction: crate::Direction) -> Self {
+        Self(Self::FIRST | ((slot & 0x07ff_ffff) << 3) | direction.kernel())
+    }
+
+    /// An index read from the kernel, if it is ours.
+    pub fn owned(value: u32) -> Option<Self> {
+        (value & 0xc000_0000 == Self::FIRST).then_some(Self(value))
+    }
+
+    /// Its value.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// An IPsec protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// Encapsulating Security Payload (RFC 4303).
+    Esp,
+    /// Authentication Header (RFC 4302).
+    Ah,
+}
+
+impl Protocol {
+    /// Its IP protocol number.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Esp => 50,
+            Self::Ah => 51,
+        }
+    }
+}
+
+/// What names an SA in the kernel (RFC 4301 §4.1; `__xfrm_state_lookup`). We use no marks, which would be part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SaId {
+    /// Where packets go to: the outer address.
+    pub destination: IpAddr,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The SPI.
+    pub spi: Spi,
+}
+
+impl fmt::Display for SaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match self.protocol {
+            Protocol::Esp => "ESP",
+            Protocol::Ah => "AH",
+        };
+        write!(f, "{protocol} SA to {} with SPI {}", self.destination, self.spi)
+    }
+}

@@ -1,0 +1,60 @@
+//! What a dump of the kernel's databases shows.
+
+use std::collections::BTreeSet;
+
+use crate::{Policy, PolicyIndex, PolicyKey, Sa, SaId};
+
+/// Sequence numbers and replay window of an SA in the kernel, to be carried over when the SA has to be made again with
+/// the same key (`xfrm_replay_state_esn`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReplayState {
+    /// The last sequence number sent.
+    pub sent: u64,
+    /// The highest sequence number received.
+    pub received: u64,
+    /// Which of the packets up to `received` came, as the kernel keeps it: words of 32 bits, `received` being bit
+    /// `(received - 1) % window`. With the legacy window of at most 32: one word, bit 0 being `received`.
+    pub bitmap: Vec<u32>,
+}
+
+/// An SA in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedSa {
+    /// What names it.
+    pub id: SaId,
+    /// The SA, where it is one that we could have written; none if some attribute isn't like ours. The window of an
+    /// outbound SA reads as the kernel has it.
+    pub sa: Option<Sa>,
+    /// Its sequence numbers.
+    pub state: ReplayState,
+}
+
+/// A policy in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedPolicy {
+    /// The kernel's name for it.
+    pub index: PolicyIndex,
+    /// What names it besides.
+    pub key: PolicyKey,
+    /// The policy, where it is one that we could have written.
+    pub policy: Option<Policy>,
+}
+
+/// What the kernel holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// SAs that are ours.
+    pub sas: Vec<ObservedSa>,
+    /// Policies that are ours.
+    pub policies: Vec<ObservedPolicy>,
+    /// SAs of others that a name of ours could collide with.
+    pub foreign_sas: Vec<SaId>,
+    /// Policies of others that a selector of ours could collide with, where their selector is one that we can express.
+    pub foreign_policies: Vec<PolicyKey>,
+    /// Every SA of others, larval ones not counted.
+    pub foreign_sa_count: usize,
+    /// Every policy of others, those of single sockets not counted.
+    pub foreign_policy_count: usize,
+    /// Every policy's index in our range, ours or not: not to be given again.
+    pub taken_indexes: BTreeSet<u32>,
+}

@@ -1,0 +1,75 @@
+//! Operations on the kernel's databases.
+
+use std::fmt;
+
+use crate::{Direction, InboundSa, OutboundSa, Policy, PolicyIndex, ReplayState, SaId};
+
+/// One change of the kernel's databases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// NEWSA. `state`: where it goes on from; none starts at 0.
+    AddInbound {
+        /// The SA.
+        sa: InboundSa,
+        /// Where it goes on from.
+        state: Option<ReplayState>,
+    },
+    /// NEWSA. It carries traffic as soon as it is there.
+    AddOutbound {
+        /// The SA.
+        sa: OutboundSa,
+        /// Where it goes on from; none starts at 0, which must never happen twice with one key.
+        state: Option<ReplayState>,
+    },
+    /// DELSA.
+    DeleteSa(SaId),
+    /// NEWPOLICY under this index.
+    AddPolicy {
+        /// The policy.
+        policy: Policy,
+        /// The index to ask for. The kernel takes another one silently where it is taken: verify.
+        index: PolicyIndex,
+    },
+    /// UPDPOLICY: the policy with this key gets other templates, priority or action, and keeps its index.
+    UpdatePolicy {
+        /// The policy.
+        policy: Policy,
+        /// The index it has.
+        index: PolicyIndex,
+    },
+    /// DELPOLICY by index.
+    DeletePolicy {
+        /// The direction, which the kernel wants beside the index.
+        direction: Direction,
+        /// The index.
+        index: PolicyIndex,
+    },
+}
+
+/// The kernel refused an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The error number, positive.
+    pub errno: i32,
+    /// What the kernel said besides (extended ACK), in its own words.
+    pub message: Option<String>,
+}
+
+impl Refusal {
+    /// The error number's usual name and text.
+    fn errno_text(&self) -> String {
+        // `from_raw_os_error` only looks the text up.
+        std::io::Error::from_raw_os_error(self.errno).to_string()
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.message {
+            Some(message) => write!(f, "{message} ({})", self.errno_text()),
+            None => f.write_str(&self.errno_text()),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,82 @@
+//! Policies: entries of the Security Policy Database (RFC 4301 §4.4.1).
+
+use std::net::IpAddr;
+
+use crate::{Mode, Protocol, Reqid, Selector};
+
+/// Which packets a policy is looked up for (`XFRM_POLICY_IN` …).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// Delivered to this node itself.
+    In,
+    /// Leaving this node, its own or forwarded.
+    Out,
+    /// Passing through this node.
+    Forward,
+}
+
+impl Direction {
+    /// Its number in the kernel.
+    pub fn kernel(self) -> u32 {
+        match self {
+            Self::In => 0,
+            Self::Out => 1,
+            Self::Forward => 2,
+        }
+    }
+}
+
+/// What happens to a packet that a policy covers (`xfrm_userpolicy_info.action`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Passed: through the templates if there are any, else in the clear.
+    Allow,
+    /// Dropped.
+    Block,
+}
+
+/// What an SA must be like to carry or to have carried the traffic (`xfrm_user_tmpl`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Template {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The mode.
+    pub mode: Mode,
+    /// The SA's reqid.
+    pub reqid: Reqid,
+    /// The SA's outer source and destination, of one family; with tunnel mode only.
+    pub tunnel: Option<(IpAddr, IpAddr)>,
+    /// Inbound: clear text is accepted as well (`optional`). The kernel refuses it outbound in tunnel mode.
+    pub optional: bool,
+}
+
+/// A policy, as we write it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The direction.
+    pub direction: Direction,
+    /// The packets.
+    pub selector: Selector,
+    /// The lowest that matches counts.
+    pub priority: u32,
+    /// What happens to them.
+    pub action: Action,
+    /// The SAs to go through, in order; at most 6.
+    pub templates: Vec<Template>,
+}
+
+impl Policy {
+    /// What names it in the kernel.
+    pub fn key(&self) -> PolicyKey {
+        PolicyKey { direction: self.direction, selector: self.selector }
+    }
+}
+
+/// What names a policy in the kernel (`xfrm_policy_insert`): priority and templates are not part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyKey {
+    /// The direction.
+    pub direction: Direction,
+    /// The packets.
+    pub selector: Selector,
+}

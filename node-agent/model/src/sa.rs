@@ -1,0 +1,58 @@
+//! Security associations.
+
+use std::net::IpAddr;
+
+use crate::{Crypto, Reqid, SaId, Spi};
+
+/// How a packet is wrapped (RFC 4301 §4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mode {
+    /// The payload only.
+    Transport,
+    /// The whole packet, of either address family.
+    Tunnel,
+}
+
+/// Protection against replays at the receiver (RFC 4303 §3.4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReplayProtection {
+    /// Packets that one may come late; 0 is none. At most 4096 (`XFRMA_REPLAY_ESN_MAX`).
+    pub window: u32,
+    /// 64-bit sequence numbers (RFC 4303 §2.2.1); needs a window.
+    pub extended_sequence_numbers: bool,
+}
+
+/// One direction of protected traffic (RFC 4301 §4.1), as we write it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sa {
+    /// The outer source address, of the destination's family.
+    pub source: IpAddr,
+    /// The outer destination address.
+    pub destination: IpAddr,
+    /// The SPI.
+    pub spi: Spi,
+    /// The mode.
+    pub mode: Mode,
+    /// Ties it to policies.
+    pub reqid: Reqid,
+    /// Algorithms and keys; they decide the protocol.
+    pub crypto: Crypto,
+    /// Protection against replays.
+    pub replay: ReplayProtection,
+}
+
+impl Sa {
+    /// What names it in the kernel.
+    pub fn id(&self) -> SaId {
+        SaId { destination: self.destination, protocol: self.crypto.protocol(), spi: self.spi }
+    }
+}
+
+/// An SA that ends at this node: it checks replays and never sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboundSa(pub Sa);
+
+/// An SA that starts at this node: it counts sequence numbers and never receives. Its replay window in the kernel is
+/// the smallest that the kernel takes (0; with extended sequence numbers 1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboundSa(pub Sa);

@@ -1,0 +1,91 @@
+//! Traffic selectors (`xfrm_selector`).
+
+use ipnet::IpNet;
+
+/// A port under a mask, as the kernel compares it: `(packet ^ value) & mask == 0`. For ICMP the source port stands for
+/// the type and the destination port for the code (`xfrm_flowi_sport`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Port {
+    value: u16,
+    mask: u16,
+}
+
+impl Port {
+    /// Every port.
+    pub const ANY: Self = Self { value: 0, mask: 0 };
+
+    /// Just this port.
+    pub fn exactly(value: u16) -> Self {
+        Self { value, mask: u16::MAX }
+    }
+
+    /// The ports that agree with `value` where `mask` has ones.
+    pub fn masked(value: u16, mask: u16) -> Self {
+        Self { value: value & mask, mask }
+    }
+
+    /// The value, in host byte order; zero where the mask is.
+    pub fn value(self) -> u16 {
+        self.value
+    }
+
+    /// The mask, in host byte order.
+    pub fn mask(self) -> u16 {
+        self.mask
+    }
+}
+
+/// Source and destination of a selector are of different address families.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("source and destination are of different address families")]
+pub struct MixedFamilies;
+
+/// Which packets a policy covers. Normal form: no host bits in the networks, no value bits outside a port's mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Selector {
+    source: IpNet,
+    destination: IpNet,
+    /// IP protocol number; 0 is any.
+    pub protocol: u8,
+    /// Source port.
+    pub source_port: Port,
+    /// Destination port.
+    pub destination_port: Port,
+}
+
+impl Selector {
+    /// All traffic from one network to another of the same family.
+    pub fn new(source: IpNet, destination: IpNet) -> Result<Self, MixedFamilies> {
+        match (source, destination) {
+            (IpNet::V4(_), IpNet::V4(_)) | (IpNet::V6(_), IpNet::V6(_)) => Ok(Self {
+                source: source.trunc(),
+                destination: destination.trunc(),
+                protocol: 0,
+                source_port: Port::ANY,
+                destination_port: Port::ANY,
+            }),
+            _ => Err(MixedFamilies),
+        }
+    }
+
+    /// Where packets come from.
+    pub fn source(&self) -> IpNet {
+        self.source
+    }
+
+    /// Where packets go to.
+    pub fn destination(&self) -> IpNet {
+        self.destination
+    }
+
+    /// The same for packets the other way.
+    pub fn reversed(&self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            protocol: self.protocol,
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+        }
+    }
+}
