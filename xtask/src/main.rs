@@ -8,6 +8,7 @@ use clap::{Args, Parser};
 
 mod crds;
 mod generated;
+mod manifests;
 mod purity;
 
 /// The project's own checks and generators.
@@ -18,6 +19,8 @@ enum Command {
     Purity,
     /// Write the CRD manifests from the API types: crds/manifests, charts/esplanade/crds.
     Crds(Generator),
+    /// Write the plain manifests from the chart: deploy/esplanade.yaml.
+    Manifests(Generator),
 }
 
 #[derive(Args)]
@@ -32,6 +35,7 @@ fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Purity => purity::check(&root),
         Command::Crds(Generator { check }) => crds::run(&root, check),
+        Command::Manifests(Generator { check }) => manifests::run(&root, check),
     }
 }
 
