@@ -1,7 +1,8 @@
 //! The project's own checks and generators: `cargo xtask --help`.
-#![allow(clippy::print_stdout)] // what it prints is its result
+#![allow(clippy::print_stdout, clippy::print_stderr)] // what it prints is its result
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser};
@@ -30,12 +31,23 @@ struct Generator {
     check: bool,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run(&Command::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not `main() -> Result`: what went wrong is the project's, and a backtrace of this program says nothing of it.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> anyhow::Result<()> {
     let root = workspace_root()?;
-    match Command::parse() {
+    match command {
         Command::Purity => purity::check(&root),
-        Command::Crds(Generator { check }) => crds::run(&root, check),
-        Command::Manifests(Generator { check }) => manifests::run(&root, check),
+        Command::Crds(generator) => crds::run(&root, generator.check),
+        Command::Manifests(generator) => manifests::run(&root, generator.check),
     }
 }
 

@@ -37,8 +37,8 @@ const RULES: &[Rule] = &[
         instead: "a pure crate opens no socket and makes no system call: take what was received as an argument",
     },
     Rule {
-        paths: &["std::fs", "std::io"],
-        instead: "a pure crate reads and writes no files or streams: take the content as an argument",
+        paths: &["std::fs", "io::stdin", "io::stdout", "io::stderr", "io::pipe"],
+        instead: "a pure crate reads and writes no files or streams: take the content as an argument, return the rest",
     },
     Rule {
         paths: &["std::env", "std::process"],

@@ -74,20 +74,20 @@ impl Seen {
                 if rename.ident != "self" {
                     prefix.push(rename.ident.to_string());
                 }
-                self.check_whole_std(&prefix, rename.span());
+                self.check_hiding(&prefix, rename.span());
                 self.check_path(&prefix, rename.span());
             }
             syn::UseTree::Glob(glob) => {
-                self.check_whole_std(&prefix, glob.span());
+                self.check_hiding(&prefix, glob.span());
                 self.check_path(&prefix, glob.span());
             }
         }
     }
 
-    /// `use std::*` and `use std as s` would hide what is used after them.
-    fn check_whole_std(&mut self, path: &[String], at: Span) {
-        if path == ["std"] {
-            self.report(at, "std", "name what you use of it");
+    /// `use std::*`, `use std as s` and the like would hide what is used after them.
+    fn check_hiding(&mut self, path: &[String], at: Span) {
+        if path == ["std"] || path == ["std", "io"] {
+            self.report(at, &path.join("::"), "name what you use of it");
         }
     }
 
