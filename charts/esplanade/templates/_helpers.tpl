@@ -1,0 +1,60 @@
+{{- define "esplanade.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The release's name where it says what it is, else release-chart. Room is left for "-node-agent". */}}
+{{- define "esplanade.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains (include "esplanade.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "esplanade.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "esplanade.operator" -}}{{ include "esplanade.fullname" . }}-operator{{- end -}}
+{{- define "esplanade.nodeAgent" -}}{{ include "esplanade.fullname" . }}-node-agent{{- end -}}
+
+{{/* Labels that select. Takes a dict of root and component. */}}
+{{- define "esplanade.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "esplanade.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/* All labels. Takes a dict of root and component. */}}
+{{- define "esplanade.labels" -}}
+{{ include "esplanade.selectorLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* An image's reference. Takes a dict of root and image. */}}
+{{- define "esplanade.image" -}}
+{{- with .image.registry }}{{ . }}/{{ end -}}
+{{ .image.repository }}:{{ default .root.Chart.AppVersion .image.tag }}
+{{- end -}}
+
+{{/* Where a Pod may run, as in values. Takes operator or nodeAgent. */}}
+{{- define "esplanade.placement" -}}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .topologySpreadConstraints }}
+topologySpreadConstraints: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
