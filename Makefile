@@ -78,7 +78,7 @@ if timeout 120 $(DENY) --locked fetch db > "$$log" 2>&1; then \
     $(DENY) --locked check --hide-inclusion-graph --disable-fetch advisories; \
 else \
     echo "NOT CHECKED: the RustSec advisory database could not be fetched:"; \
-    tail -n 3 "$$log" | cut -c -300; \
+    grep . "$$log" | tail -n 1; \
 fi
 endef
 
