@@ -33,13 +33,14 @@ check: $(DENY) ## Format, lints, docs, licences, purity of the deciding crates, 
 	@$(DENY) --locked check --hide-inclusion-graph bans licenses sources
 	$(call step,dependencies: advisories)
 	@$(advisories)
+	@$(MAKE) build
 	$(call step,purity and generated files)
-	@cargo build --quiet --locked --package xtask
 	@target/debug/xtask purity
 	@target/debug/xtask crds --check
+	@HELM=$$(target/debug/lab-build | grep '/helm$$') target/debug/xtask manifests --check
 
 .PHONY: test
-test: build $(NEXTEST) ## Every test, against a real API server and a real kernel
+test: packages build $(NEXTEST) ## Every test, against a real API server and a real kernel
 	$(call step,examples in the API docs)
 	@cargo test --quiet --workspace --locked --doc
 	$(call step,tests)
@@ -47,11 +48,11 @@ test: build $(NEXTEST) ## Every test, against a real API server and a real kerne
 
 # All targets at once, as the tests need them: another selection would resolve other features and build twice.
 .PHONY: build
-build: packages
-	$(call step,control plane (built once$(comma) then cached in .lab/bin))
-	@cargo run --quiet --locked --package esplanade-e2e --bin lab-build
-	$(call step,operator$(comma) agent$(comma) tests)
-	@cargo build --workspace --all-targets --locked
+build:
+	$(call step,build: operator$(comma) agent$(comma) lab$(comma) tests)
+	@cargo build --quiet --workspace --all-targets --locked
+	$(call step,build: control plane (once$(comma) then cached in .lab/bin))
+	@target/debug/lab-build
 
 # The Debian packages that the lab uses.
 .PHONY: packages

@@ -45,7 +45,7 @@ impl Set<'_> {
             changed += 1;
         }
         if changed == 0 {
-            println!("{}: {} files, nothing changed", self.command, self.files.len());
+            println!("{}: nothing changed ({} generated)", self.command, self.files.len());
         }
         Ok(())
     }
@@ -71,7 +71,7 @@ impl Set<'_> {
         if !stale.is_empty() {
             bail!("generated files are out of date; run `{}`:\n  {}", self.command, stale.join("\n  "));
         }
-        println!("{} --check: {} files, up to date", self.command, self.files.len());
+        println!("{} --check: up to date ({} generated)", self.command, self.files.len());
         Ok(())
     }
 
