@@ -12,8 +12,9 @@ pub struct ReplayState {
     pub sent: u64,
     /// The highest sequence number received.
     pub received: u64,
-    /// Which of the packets up to `received` came, as the kernel keeps it: words of 32 bits, `received` being bit
-    /// `(received - 1) % window`. With the legacy window of at most 32: one word, bit 0 being `received`.
+    /// Which packets came: bit i (of word i / 32, bit i % 32) stands for packet `received - i`. Packets too old for the
+    /// window, and so refused, count as come; the ones before the first are 0. Empty while nothing was received, and
+    /// with no window. (The kernel's layouts differ with the window; the codec turns them into this one.)
     pub bitmap: Vec<u32>,
 }
 

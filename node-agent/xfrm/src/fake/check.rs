@@ -1,0 +1,63 @@
+//! What the kernel refuses, in its words (`net/xfrm/xfrm_user.c`, `net/xfrm/xfrm_state.c`).
+
+use std::collections::BTreeSet;
+
+use esplanade_model::{Crypto, Direction, Mode, Policy, Refusal, Sa};
+
+use crate::wire::replay;
+
+/// A policy's templates (`XFRM_MAX_DEPTH`).
+const MAX_TEMPLATES: usize = 6;
+
+pub(super) fn refusal(errno: i32, message: Option<&str>) -> Refusal {
+    Refusal { errno, message: message.map(str::to_owned) }
+}
+
+fn invalid(message: &str) -> Refusal {
+    refusal(libc::EINVAL, Some(message))
+}
+
+/// `verify_newsa_info`, then `xfrm_state_construct`.
+pub(super) fn sa(sa: &Sa, missing_algorithms: &BTreeSet<&'static str>) -> Result<(), Refusal> {
+    if sa.replay.window > replay::MAX_WINDOW {
+        return Err(invalid("ESN bitmap length must be <= 128"));
+    }
+    let missing = |name: &str, kind: &str| match missing_algorithms.contains(name) {
+        true => Err(refusal(libc::ENOSYS, Some(&format!("Requested {kind} algorithm not found")))),
+        false => Ok(()),
+    };
+    match &sa.crypto {
+        Crypto::Aead(aead, _) => missing(aead.kernel_name(), "AEAD")?,
+        Crypto::Authenticate(authentication, _) => missing(authentication.kernel_name(), "AUTH_TRUNC")?,
+        Crypto::EncryptThenAuthenticate { cipher, authentication, .. } => {
+            missing(authentication.kernel_name(), "AUTH_TRUNC")?;
+            missing(cipher.kernel_name(), "CRYPT")?;
+        }
+    }
+    if sa.replay.extended_sequence_numbers && sa.replay.window == 0 {
+        return Err(invalid("ESN replay window must be > 0"));
+    }
+    Ok(())
+}
+
+/// `verify_newpolicy_info`.
+pub(super) fn index(index: u32, direction: Direction) -> Result<(), Refusal> {
+    if index != 0 && index & 7 != direction.kernel() {
+        return Err(invalid("Policy index doesn't match direction"));
+    }
+    Ok(())
+}
+
+/// `verify_newpolicy_info`, then `copy_from_user_tmpl`.
+pub(super) fn policy(policy: &Policy, wanted_index: u32) -> Result<(), Refusal> {
+    index(wanted_index, policy.direction)?;
+    if policy.templates.len() > MAX_TEMPLATES {
+        return Err(invalid("Template count must be <= XFRM_MAX_DEPTH (6)"));
+    }
+    let optional_tunnel =
+        |template: &esplanade_model::Template| template.mode == Mode::Tunnel && template.optional;
+    if policy.direction == Direction::Out && policy.templates.iter().any(optional_tunnel) {
+        return Err(invalid("Mode in optional template not allowed in outbound policy"));
+    }
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! The two databases and the kernel's rules for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use esplanade_model::{
+    Observed, ObservedPolicy, ObservedSa, Op, Policy, PolicyIndex, PolicyKey, Refusal, ReplayState, Sa, SaId,
+};
+
+use super::check;
+use crate::wire::replay;
+
+/// An SA of somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForeignSa {
+    /// What names it.
+    pub id: SaId,
+    /// Its reqid: not one of ours, or it would be ours.
+    pub reqid: u32,
+}
+
+/// A policy of somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForeignPolicy {
+    /// What names it.
+    pub key: PolicyKey,
+    /// The index to ask for; none lets the kernel choose one.
+    pub index: Option<u32>,
+}
+
+#[derive(Debug)]
+enum SaEntry {
+    Ours { sa: Option<Sa>, state: ReplayState },
+    Foreign(ForeignSa),
+}
+
+#[derive(Debug)]
+enum PolicyEntry {
+    Ours(Policy),
+    Foreign(ForeignPolicy),
+}
+
+impl PolicyEntry {
+    fn key(&self) -> PolicyKey {
+        match self {
+            Self::Ours(policy) => policy.key(),
+            Self::Foreign(policy) => policy.key,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Databases {
+    sas: BTreeMap<SaId, SaEntry>,
+    /// By index.
+    policies: BTreeMap<u32, PolicyEntry>,
+    /// `idx_generator` of `xfrm_gen_index`.
+    index_generator: u32,
+    pub(super) missing_algorithms: BTreeSet<&'static str>,
+}
+
+impl Databases {
+    pub(super) fn carry_out(&mut self, op: &Op) -> Result<(), Refusal> {
+        match op {
+            Op::AddInbound { sa, state } => self.add_sa(sa.0.clone(), state.as_ref()),
+            Op::AddOutbound { sa, state } => {
+                let sa = Sa { replay: replay::outbound(sa.0.replay), ..sa.0.clone() };
+                self.add_sa(sa, state.as_ref())
+            }
+            // ESRCH: gone already.
+            Op::DeleteSa(id) => {
+                self.sas.remove(id);
+                Ok(())
+            }
+            Op::AddPolicy { policy, index } => {
+                check::policy(policy, index.get())?;
+                if self.index_of(policy.key()).is_some() {
+                    return Err(check::refusal(libc::EEXIST, None));
+                }
+                self.insert_policy(index.get(), PolicyEntry::Ours(policy.clone()));
+                Ok(())
+            }
+            Op::UpdatePolicy { policy, index } => {
+                check::policy(policy, index.get())?;
+                let entry = PolicyEntry::Ours(policy.clone());
+                // The one that is there keeps its index (`xfrm_policy_insert`), whoever's it was.
+                match self.index_of(policy.key()) {
+                    Some(kept) => drop(self.policies.insert(kept, entry)),
+                    None => drop(self.insert_policy(index.get(), entry)),
+                }
+                Ok(())
+            }
+            Op::DeletePolicy { direction, index } => {
+                // ENOENT: gone already. An index of another direction finds nothing either (`xfrm_policy_byid`).
+                if index.get() & 7 == direction.kernel() {
+                    self.policies.remove(&index.get());
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn add_sa(&mut self, sa: Sa, state: Option<&ReplayState>) -> Result<(), Refusal> {
+        check::sa(&sa, &self.missing_algorithms)?;
+        let id = sa.id();
+        if self.sas.contains_key(&id) {
+            return Err(check::refusal(libc::EEXIST, None));
+        }
+        let state = state.map(|state| replay::fitted(state, sa.replay)).unwrap_or_default();
+        self.sas.insert(id, SaEntry::Ours { sa: Some(sa), state });
+        Ok(())
+    }
+
+    fn index_of(&self, key: PolicyKey) -> Option<u32> {
+        self.policies.iter().find(|(_, entry)| entry.key() == key).map(|(index, _)| *index)
+    }
+
+    /// Under this index if it's free, else under another of the same direction (`xfrm_gen_index`); returns it.
+    fn insert_policy(&mut self, wanted: u32, entry: PolicyEntry) -> u32 {
+        let direction = entry.key().direction.kernel();
+        let mut index = wanted;
+        while index == 0 || self.policies.contains_key(&index) {
+            index = self.index_generator | direction;
+            self.index_generator += 8;
+            if index == 0 {
+                index = 8;
+            }
+        }
+        self.policies.insert(index, entry);
+        index
+    }
+
+    pub(super) fn policy_key(&self, index: u32) -> Option<PolicyKey> {
+        self.policies.get(&index).map(PolicyEntry::key)
+    }
+
+    pub(super) fn observed(&self) -> Observed {
+        let mut observed = Observed::default();
+        for (id, entry) in &self.sas {
+            match entry {
+                SaEntry::Ours { sa, state } => {
+                    observed.sas.push(ObservedSa { id: *id, sa: sa.clone(), state: state.clone() });
+                }
+                SaEntry::Foreign(_) => observed.foreign_sas.push(*id),
+            }
+        }
+        observed.foreign_sa_count = observed.foreign_sas.len();
+        for (index, entry) in &self.policies {
+            let ours = PolicyIndex::owned(*index);
+            observed.taken_indexes.extend(ours.map(PolicyIndex::get));
+            match (entry, ours) {
+                (PolicyEntry::Ours(policy), Some(index)) => observed.policies.push(ObservedPolicy {
+                    index,
+                    key: policy.key(),
+                    policy: Some(policy.clone()),
+                }),
+                // One of ours that lost its index looks like somebody else's.
+                _ => observed.foreign_policies.push(entry.key()),
+            }
+        }
+        observed.foreign_policy_count = observed.foreign_policies.len();
+        observed
+    }
+
+    pub(super) fn add_foreign_sa(&mut self, sa: ForeignSa) -> Result<(), Refusal> {
+        if self.sas.contains_key(&sa.id) {
+            return Err(check::refusal(libc::EEXIST, None));
+        }
+        self.sas.insert(sa.id, SaEntry::Foreign(sa));
+        Ok(())
+    }
+
+    pub(super) fn add_foreign_policy(&mut self, policy: ForeignPolicy) -> Result<u32, Refusal> {
+        let index = policy.index.unwrap_or(0);
+        check::index(index, policy.key.direction)?;
+        if self.index_of(policy.key).is_some() {
+            return Err(check::refusal(libc::EEXIST, None));
+        }
+        Ok(self.insert_policy(index, PolicyEntry::Foreign(policy)))
+    }
+
+    pub(super) fn foreign(&self) -> (Vec<ForeignSa>, Vec<(u32, ForeignPolicy)>) {
+        let sas = self.sas.values().filter_map(|entry| match entry {
+            SaEntry::Foreign(sa) => Some(*sa),
+            SaEntry::Ours { .. } => None,
+        });
+        let policies = self.policies.iter().filter_map(|(index, entry)| match entry {
+            PolicyEntry::Foreign(policy) => Some((*index, *policy)),
+            PolicyEntry::Ours(_) => None,
+        });
+        (sas.collect(), policies.collect())
+    }
+
+    pub(super) fn remove_sa(&mut self, id: SaId) -> bool {
+        self.sas.remove(&id).is_some()
+    }
+
+    pub(super) fn remove_policy(&mut self, key: PolicyKey) -> bool {
+        self.index_of(key).and_then(|index| self.policies.remove(&index)).is_some()
+    }
+
+    pub(super) fn flush(&mut self) {
+        self.sas.clear();
+        self.policies.clear();
+    }
+
+    pub(super) fn replace_sa(&mut self, id: SaId, other: Option<Sa>) -> bool {
+        match self.sas.get_mut(&id) {
+            Some(SaEntry::Ours { sa, .. }) => {
+                *sa = other;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn count_traffic(&mut self, id: SaId, sent: u64, received: u64) -> bool {
+        match self.sas.get_mut(&id) {
+            Some(SaEntry::Ours { sa, state }) => {
+                let bitmap = vec![u32::MAX; replay::MAX_WINDOW as usize / 32];
+                *state = ReplayState { sent, received, bitmap };
+                if let Some(sa) = sa {
+                    *state = replay::fitted(state, sa.replay);
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+}

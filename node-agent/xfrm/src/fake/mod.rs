@@ -1,0 +1,197 @@
+//! A kernel in memory that behaves like the real one in what we use of it; the suite in `tests/` runs against both.
+//!
+//! [`FakeKernel`] is a handle: clones share one kernel, so that a test can look at, disturb and watch the one that an
+//! agent works on.
+
+mod check;
+mod databases;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use esplanade_model::{Observed, Op, PolicyKey, Refusal, Sa, SaId};
+
+use crate::{Kernel, KernelError};
+use databases::Databases;
+pub use databases::{ForeignPolicy, ForeignSa};
+pub use watch::FakeWatch;
+
+/// A handle on a kernel in memory.
+#[derive(Debug, Clone, Default)]
+pub struct FakeKernel(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    databases: Databases,
+    refused_sas: BTreeMap<SaId, Refusal>,
+    refused_policies: BTreeMap<PolicyKey, Refusal>,
+    failures: Vec<KernelError>,
+    watchers: Vec<watch::Sender>,
+    log: Vec<Op>,
+}
+
+impl FakeKernel {
+    /// A kernel with empty databases.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A test that panicked elsewhere says so itself.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the databases as somebody else would: watchers hear of it.
+    fn disturb<T>(&self, change: impl FnOnce(&mut Databases) -> T) -> T {
+        let mut inner = self.lock();
+        let result = change(&mut inner.databases);
+        inner.watchers.retain(watch::Sender::changed);
+        result
+    }
+
+    /// What a dump shows.
+    pub fn observed(&self) -> Observed {
+        self.lock().databases.observed()
+    }
+
+    /// The operations carried out so far, refused ones not counted.
+    pub fn log(&self) -> Vec<Op> {
+        self.lock().log.clone()
+    }
+
+    /// Tells of changes that other handles make by [`FakeKernel::disturb`]'s callers, not by operations.
+    ///
+    /// # Errors
+    /// No more file descriptors.
+    pub fn watch(&self) -> Result<FakeWatch, KernelError> {
+        let (sender, watch) = watch::pair()?;
+        self.lock().watchers.push(sender);
+        Ok(watch)
+    }
+
+    /// Tells watchers that events were lost.
+    pub fn overrun(&self) {
+        self.lock().watchers.retain(watch::Sender::overrun);
+    }
+
+    /// Somebody else adds an SA.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub fn insert_foreign_sa(&self, sa: ForeignSa) -> Result<(), Refusal> {
+        self.disturb(|databases| databases.add_foreign_sa(sa))
+    }
+
+    /// Somebody else adds a policy; returns its index.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub fn insert_foreign_policy(&self, policy: ForeignPolicy) -> Result<u32, Refusal> {
+        self.disturb(|databases| databases.add_foreign_policy(policy))
+    }
+
+    /// What others put there, as it is now.
+    pub fn foreign(&self) -> (Vec<ForeignSa>, Vec<(u32, ForeignPolicy)>) {
+        self.lock().databases.foreign()
+    }
+
+    /// Somebody else deletes an SA; tells whether there was one.
+    pub fn remove_sa(&self, id: SaId) -> bool {
+        self.disturb(|databases| databases.remove_sa(id))
+    }
+
+    /// Somebody else deletes a policy; tells whether there was one.
+    pub fn remove_policy(&self, key: PolicyKey) -> bool {
+        self.disturb(|databases| databases.remove_policy(key))
+    }
+
+    /// Somebody else flushes both databases.
+    pub fn flush(&self) {
+        self.disturb(|databases| databases.flush());
+    }
+
+    /// Somebody else puts another SA of ours in the place of one: none is an SA that we could not have written.
+    /// Tells whether there was one.
+    pub fn replace_sa(&self, id: SaId, sa: Option<Sa>) -> bool {
+        self.disturb(|databases| databases.replace_sa(id, sa))
+    }
+
+    /// Traffic: sets an SA's sequence numbers. Tells whether there is such an SA. Watchers hear nothing of it.
+    pub fn count_traffic(&self, id: SaId, sent: u64, received: u64) -> bool {
+        self.lock().databases.count_traffic(id, sent, received)
+    }
+
+    /// From now on the algorithm with this name in the kernel is missing.
+    pub fn without_algorithm(&self, kernel_name: &'static str) {
+        self.lock().databases.missing_algorithms.insert(kernel_name);
+    }
+
+    /// From now on operations on this SA are refused.
+    pub fn refuse_sa(&self, id: SaId, refusal: Refusal) {
+        self.lock().refused_sas.insert(id, refusal);
+    }
+
+    /// From now on operations on this policy are refused.
+    pub fn refuse_policy(&self, key: PolicyKey, refusal: Refusal) {
+        self.lock().refused_policies.insert(key, refusal);
+    }
+
+    /// Ends [`Self::refuse_sa`] and [`Self::refuse_policy`].
+    pub fn refuse_nothing(&self) {
+        let mut inner = self.lock();
+        inner.refused_sas.clear();
+        inner.refused_policies.clear();
+    }
+
+    /// The next call of [`Kernel`]'s functions fails, and does nothing.
+    pub fn fail_next(&self, error: KernelError) {
+        self.lock().failures.insert(0, error);
+    }
+}
+
+impl Inner {
+    fn injected(&self, op: &Op) -> Option<Refusal> {
+        let sa = |id: &SaId| self.refused_sas.get(id);
+        let policy = |key: &PolicyKey| self.refused_policies.get(key);
+        match op {
+            Op::AddInbound { sa: added, .. } => sa(&added.0.id()),
+            Op::AddOutbound { sa: added, .. } => sa(&added.0.id()),
+            Op::DeleteSa(id) => sa(id),
+            Op::AddPolicy { policy: added, .. } | Op::UpdatePolicy { policy: added, .. } => {
+                policy(&added.key())
+            }
+            Op::DeletePolicy { index, .. } => {
+                self.databases.policy_key(index.get()).as_ref().and_then(policy)
+            }
+        }
+        .cloned()
+    }
+
+    fn carry_out(&mut self, op: &Op) -> Result<(), Refusal> {
+        if let Some(refusal) = self.injected(op) {
+            return Err(refusal);
+        }
+        self.databases.carry_out(op)?;
+        self.log.push(op.clone());
+        Ok(())
+    }
+}
+
+impl Kernel for FakeKernel {
+    fn dump(&mut self) -> Result<Observed, KernelError> {
+        let mut inner = self.lock();
+        match inner.failures.pop() {
+            Some(error) => Err(error),
+            None => Ok(inner.databases.observed()),
+        }
+    }
+
+    fn apply(&mut self, ops: &[Op]) -> Result<Vec<Result<(), Refusal>>, KernelError> {
+        let mut inner = self.lock();
+        match inner.failures.pop() {
+            Some(error) => Err(error),
+            None => Ok(ops.iter().map(|op| inner.carry_out(op)).collect()),
+        }
+    }
+}
