@@ -37,7 +37,7 @@ check: $(DENY) ## Format, lints, docs, licences, purity of the deciding crates, 
 	$(call step,purity and generated files)
 	@target/debug/xtask purity
 	@target/debug/xtask crds --check
-	@HELM=$$(target/debug/lab-build | grep '/helm$$') target/debug/xtask manifests --check
+	@helm=$$(target/debug/lab-build | grep '/helm$$'); HELM=$$helm target/debug/xtask manifests --check
 
 .PHONY: test
 test: packages build $(NEXTEST) ## Every test, against a real API server and a real kernel
@@ -52,7 +52,7 @@ build:
 	$(call step,build: operator$(comma) agent$(comma) lab$(comma) tests)
 	@cargo build --quiet --workspace --all-targets --locked
 	$(call step,build: control plane (once$(comma) then cached in .lab/bin))
-	@target/debug/lab-build
+	@target/debug/lab-build > /dev/null
 
 # The Debian packages that the lab uses.
 .PHONY: packages
