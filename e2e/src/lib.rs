@@ -2,7 +2,13 @@
 //!
 //! How it works and how to debug it: `docs/testing.md`.
 
+pub mod controlplane;
+pub mod guest;
+pub mod isolation;
 pub mod kernel;
+pub mod lab;
+pub mod logs;
+pub mod outcome;
 pub mod packages;
 pub mod process;
 mod sys;

@@ -1,0 +1,34 @@
+//! `lab-guest`: the lab's helper on the nodes' kernel. The lab starts it; it is of no use alone.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::Parser;
+use esplanade_e2e::guest::{Serve, serve};
+
+/// The lab's helper on the nodes' kernel. The lab starts it; it is of no use alone.
+#[derive(Parser)]
+struct Args {
+    /// Where to listen for the lab.
+    #[arg(long)]
+    listen: SocketAddr,
+    /// The bridge to make.
+    #[arg(long)]
+    bridge: String,
+    /// An address of the bridge, with its prefix length.
+    #[arg(long)]
+    address: Vec<String>,
+    /// The interface to the lab, which the bridge gets.
+    #[arg(long)]
+    uplink: Option<String>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    let how = Serve { listen: args.listen, bridge: (args.bridge, args.address), uplink: args.uplink };
+    match serve(&how).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => esplanade_e2e::report_failure(&error),
+    }
+}

@@ -1,0 +1,145 @@
+//! A real control plane: etcd, kube-apiserver, kube-controller-manager, with kubectl and helm beside them.
+//!
+//! Node and RBAC authorization are on; only the test's own admin is in system:masters.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Api;
+
+use crate::logs;
+use crate::process::Supervised;
+
+mod access;
+pub mod binaries;
+mod pki;
+mod processes;
+
+pub use binaries::Binaries;
+
+/// How long the parts may take to be ready together.
+const START: Duration = Duration::from_secs(60);
+/// Looks this often.
+const POLL: Duration = Duration::from_millis(20);
+/// Lines of each log in an error.
+const TAIL: usize = 15;
+
+/// A running control plane. Dropping it ends it.
+#[derive(Debug)]
+pub struct ControlPlane {
+    controller_manager: Option<Supervised>,
+    api_server: Supervised,
+    etcd: Supervised,
+    dir: PathBuf,
+    url: String,
+    admin_token: String,
+    pki: pki::Pki,
+    binaries: Binaries,
+}
+
+impl ControlPlane {
+    /// Starts it in the calling thread's network namespace and waits until it serves and its controllers work.
+    /// The API server listens on `address` (port 0: any free one), everything else on free loopback ports.
+    /// Logs and keys are in `dir`. The processes end with the calling thread at the latest.
+    ///
+    /// # Errors
+    /// A program is missing or doesn't become ready within a minute: the message has the ends of the logs.
+    pub async fn start(dir: &Path, address: SocketAddr, binaries: Binaries) -> Result<Self> {
+        let address = SocketAddr::new(address.ip(), processes::free_port(address)?);
+        let pki = pki::create(dir, &[address.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST)])?;
+        let admin_token = "lab-admin".to_owned();
+        let tokens = dir.join("tokens.csv");
+        let line = format!("{admin_token},lab-admin,lab-admin,system:masters\n");
+        std::fs::write(&tokens, line).context("writing the token file")?;
+
+        let (etcd, client) = processes::etcd(dir, &binaries.etcd)?;
+        let api_server =
+            processes::api_server(dir, &binaries.kube_apiserver, &client, address, &pki, &tokens)?;
+        let (dir, url) = (dir.to_owned(), format!("https://{address}"));
+        let mut this =
+            Self { controller_manager: None, api_server, etcd, dir, url, admin_token, pki, binaries };
+        this.ready().await?;
+        Ok(this)
+    }
+
+    async fn ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START;
+        let client = self.client().await?;
+        let readyz = || http::Request::get("/readyz").body(Vec::new());
+        self.until(deadline, "/readyz", async || {
+            client.request_text(readyz().context("/readyz")?).await.context("/readyz").map(drop)
+        })
+        .await?;
+        let kubeconfig = self.kubeconfig("admin", self.admin_token())?;
+        let program = &self.binaries.kube_controller_manager;
+        let manager = processes::controller_manager(&self.dir, program, &kubeconfig, &self.pki)?;
+        self.controller_manager = Some(manager);
+        // The controllers make it, so it tells that they work.
+        let accounts: Api<ServiceAccount> = Api::namespaced(client, "default");
+        self.until(deadline, "the default ServiceAccount", async || {
+            accounts.get("default").await.context("the default ServiceAccount").map(drop)
+        })
+        .await
+    }
+
+    async fn until(
+        &mut self,
+        deadline: Instant,
+        what: &str,
+        attempt: impl AsyncFn() -> Result<()>,
+    ) -> Result<()> {
+        loop {
+            let Err(error) = attempt().await else { return Ok(()) };
+            self.check()?;
+            if Instant::now() > deadline {
+                let logs = self.logs();
+                bail!("the control plane isn't ready after {START:?}: waiting for {what}: {error:#}\n{logs}");
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// # Errors
+    /// One of the processes has ended; the message has the end of its log.
+    pub fn check(&mut self) -> Result<()> {
+        let mut processes = vec![("etcd", &mut self.etcd), ("kube-apiserver", &mut self.api_server)];
+        processes
+            .extend(self.controller_manager.as_mut().map(|manager| ("kube-controller-manager", manager)));
+        for (name, process) in processes {
+            if let Some(status) = process.try_wait()? {
+                let log = logs::tail(&self.dir.join(format!("{name}.log")), TAIL);
+                bail!("{name} has ended ({status})\n{log}");
+            }
+        }
+        Ok(())
+    }
+
+    /// The ends of the processes' logs.
+    pub fn logs(&self) -> String {
+        ["etcd", "kube-apiserver", "kube-controller-manager"]
+            .map(|name| logs::tail(&self.dir.join(format!("{name}.log")), TAIL))
+            .join("\n")
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        // Nothing of it is kept, so nothing needs a graceful end.
+        if let Some(manager) = &mut self.controller_manager {
+            manager.kill();
+        }
+        self.api_server.kill();
+        self.etcd.kill();
+    }
+}
+
+/// The lab talks to its own addresses only.
+fn without_proxy(command: &mut Command) {
+    for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env_remove(name);
+    }
+}

@@ -1,0 +1,117 @@
+//! The command lines of the control plane's processes.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use super::pki::Pki;
+use super::without_proxy;
+use crate::process::Supervised;
+
+/// A port of that address nobody listens on (its own if it has one).
+pub(super) fn free_port(address: SocketAddr) -> Result<u16> {
+    if address.port() != 0 {
+        return Ok(address.port());
+    }
+    let listener = TcpListener::bind(address).with_context(|| format!("looking for a port of {address}"))?;
+    Ok(listener.local_addr().context("looking for a port")?.port())
+}
+
+fn loopback() -> Result<SocketAddr> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    Ok(SocketAddr::new(any.ip(), free_port(any)?))
+}
+
+/// etcd; returns its client URL too.
+pub(super) fn etcd(dir: &Path, program: &Path) -> Result<(Supervised, String)> {
+    let client = format!("http://{}", loopback()?);
+    let peer = format!("http://{}", loopback()?);
+    let mut command = Command::new(program);
+    command.arg(flag("--data-dir", &dir.join("etcd"))).args([
+        "--unsafe-no-fsync".to_owned(),
+        "--log-level=warn".to_owned(),
+        format!("--listen-client-urls={client}"),
+        format!("--advertise-client-urls={client}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
+    ]);
+    Ok((daemon(dir, "etcd", command)?, client))
+}
+
+/// kube-apiserver; `tokens` is its token file.
+pub(super) fn api_server(
+    dir: &Path,
+    program: &Path,
+    etcd: &str,
+    address: SocketAddr,
+    pki: &Pki,
+    tokens: &Path,
+) -> Result<Supervised> {
+    let mut command = Command::new(program);
+    command
+        .args([
+            format!("--etcd-servers={etcd}"),
+            format!("--secure-port={}", address.port()),
+            format!("--bind-address={}", address.ip()),
+            // The service of the API server itself: nothing here routes service addresses, and a loopback address
+            // may not be advertised.
+            format!("--advertise-address={}", address.ip()),
+            "--endpoint-reconciler-type=none".to_owned(),
+            "--authorization-mode=Node,RBAC".to_owned(),
+            "--enable-admission-plugins=NodeRestriction".to_owned(),
+            "--allow-privileged=true".to_owned(),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+        ])
+        .arg(flag("--tls-cert-file", &pki.certificate))
+        .arg(flag("--tls-private-key-file", &pki.key))
+        .arg(flag("--service-account-key-file", &pki.accounts_public))
+        .arg(flag("--service-account-signing-key-file", &pki.accounts))
+        .arg(flag("--token-auth-file", tokens))
+        .arg(flag("--cert-dir", &dir.join("cert")));
+    daemon(dir, "kube-apiserver", command)
+}
+
+/// kube-controller-manager. It gives up when the API server isn't there yet.
+pub(super) fn controller_manager(
+    dir: &Path,
+    program: &Path,
+    kubeconfig: &Path,
+    pki: &Pki,
+) -> Result<Supervised> {
+    // Nothing plays the cloud here, and the lab itself says which node is ready.
+    let off = ["node-ipam", "node-route", "node-lifecycle", "cloud-node-lifecycle", "service-lb"];
+    let off: String = off.iter().map(|name| format!(",-{name}-controller")).collect();
+    let mut command = Command::new(program);
+    command
+        .args([
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--secure-port={}", loopback()?.port()),
+            "--use-service-account-credentials=true".to_owned(),
+            "--leader-elect=false".to_owned(),
+            format!("--controllers=*{off}"),
+        ])
+        .arg(flag("--kubeconfig", kubeconfig))
+        .arg(flag("--service-account-private-key-file", &pki.accounts))
+        .arg(flag("--root-ca-file", &pki.ca))
+        .arg(flag("--cert-dir", &dir.join("cert")));
+    daemon(dir, "kube-controller-manager", command)
+}
+
+fn daemon(dir: &Path, name: &str, mut command: Command) -> Result<Supervised> {
+    let (stdout, stderr) = crate::logs::create(&dir.join(format!("{name}.log")))?;
+    command.current_dir(dir).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+    without_proxy(&mut command);
+    Supervised::spawn(name, command)
+}
+
+fn flag(name: &str, path: &Path) -> OsString {
+    let mut flag = OsString::from(name);
+    flag.push("=");
+    flag.push(path);
+    flag
+}

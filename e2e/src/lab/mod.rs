@@ -1,0 +1,3 @@
+//! A lab.
+pub mod addresses;
+mod topology;
