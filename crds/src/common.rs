@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::schema;
+
 /// The IPsec protocol of a security association (RFC 4303, RFC 4302, RFC 3173).
 #[derive(
     Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default,
@@ -34,6 +36,7 @@ pub enum Mode {
 
 /// An address family.
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[schemars(transform = schema::undescribed)]
 pub enum IpFamily {
     /// IPv4.
     IPv4,
@@ -48,23 +51,28 @@ pub type Duration = String;
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretKeyRef {
     /// Name of the Secret, in the namespace that the operator runs in.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "schema::object_name")]
     pub name: String,
     /// The key in the Secret's `data`. Its value is the raw key, exactly as long as the algorithm wants it
     /// (an AEAD's salt of 4 bytes follows the key, RFC 4106 §8.1, RFC 7634 §2).
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "schema::secret_key")]
     pub key: String,
 }
 
 /// Protection against replayed packets (RFC 4303 §3.4.3).
-#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!self.extendedSequenceNumbers || self.window > 0")
+        .message("extended sequence numbers need an anti-replay window (RFC 4303 §3.3.3): write window: 64 or more, \
+                  or extendedSequenceNumbers: false"),
+)]
 pub struct AntiReplay {
-    /// How many packets late one may come, in packets; 0 accepts replays. At most 4096.
+    /// By how many packets one may come late; 0 accepts replays. At most 4096. Default: 0.
     #[serde(default)]
     #[schemars(range(min = 0, max = 4096))]
     pub window: u32,
-    /// 64-bit sequence numbers (RFC 4303 §2.2.1). Both ends must agree. Default: false.
+    /// 64-bit sequence numbers (RFC 4303 §2.2.1). Both ends must agree. Needs a window. Default: false.
     #[serde(default)]
     pub extended_sequence_numbers: bool,
 }
@@ -81,12 +89,17 @@ pub enum EncapsulationType {
 
 /// Encapsulation around IPsec.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[x_kube(validation = Rule::new("self.type == 'UDP' || !has(self.port)").message("port is for type: UDP; remove it"))]
+#[x_kube(
+    validation = Rule::new("self.type == 'UDP' || !has(self.port)")
+        .field_path(".port")
+        .reason(Reason::FieldValueForbidden)
+        .message("port is the UDP port: write type: UDP, or remove port"),
+)]
 pub struct Encapsulation {
     /// `None` or `UDP`. Default: `None`.
     #[serde(default, rename = "type")]
     pub type_: EncapsulationType,
-    /// The UDP port on both ends. Default with `type: UDP`: 4500.
+    /// The UDP port on both ends, 1 to 65535. Default with `type: UDP`: 4500.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
@@ -95,10 +108,12 @@ pub struct Encapsulation {
 /// A mark on packets or SAs: `value` compared where `mask` has ones.
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    /// The mark.
+    /// The mark, 0 to 4294967295.
+    #[schemars(schema_with = "schema::word")]
     pub value: u32,
-    /// The bits that count. Default: all (4294967295).
+    /// The bits that count, 0 to 4294967295. Default: 4294967295 (all).
     #[serde(default = "all_bits")]
+    #[schemars(schema_with = "schema::word")]
     pub mask: u32,
 }
 
@@ -126,20 +141,25 @@ pub enum TrafficProtocol {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.port) || self.protocol in ['TCP', 'UDP', 'SCTP']")
+        .field_path(".port")
+        .reason(Reason::FieldValueForbidden)
         .message("port needs a protocol with ports: write protocol: TCP, UDP or SCTP, or remove port"),
     validation = Rule::new("!has(self.endPort) || has(self.port)")
+        .field_path(".port")
+        .reason(Reason::FieldValueRequired)
         .message("endPort ends the range that port starts: write port as well"),
     validation = Rule::new("!has(self.endPort) || !has(self.port) || self.endPort >= self.port")
-        .message("endPort must not be lower than port"),
+        .field_path(".endPort")
+        .message("endPort must not be lower than port: write the lower one as port"),
 )]
 pub struct TrafficSelector {
-    /// The protocol inside the protection.
+    /// The protocol inside IP: `TCP`, `UDP`, `SCTP`, `ICMP` (IPv4 only) or `ICMPv6` (IPv6 only).
     pub protocol: TrafficProtocol,
-    /// A port, or the first of a range. Left out: all ports.
+    /// A port, or the first of a range, 1 to 65535; with TCP, UDP and SCTP. Left out: all ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
-    /// The last port of the range. Left out: just `port`.
+    /// The last port of the range, 1 to 65535. Left out: just `port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub end_port: Option<u16>,

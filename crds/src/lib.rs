@@ -5,13 +5,16 @@
 //! is plain data: validation that needs the cluster is the planner's.
 
 #![allow(clippy::duplicated_attributes)] // printcolumn(…) of different columns
+#![allow(unreachable_pub)] // KubeSchema's hidden copies of the public types
 
 mod common;
 pub mod conditions;
+mod finish;
 mod node_state;
 mod peer;
 mod policy;
 mod sa;
+mod schema;
 
 pub use common::{
     AntiReplay, Duration, Encapsulation, EncapsulationType, IpFamily, Mark, Mode, Protocol, SecretKeyRef,
@@ -42,10 +45,11 @@ pub const VERSION: &str = "v1alpha1";
 
 /// Every CRD with the name of its manifest's file (the plural name, without an extension).
 pub fn all() -> Vec<(&'static str, CustomResourceDefinition)> {
-    vec![
+    let crds = [
         ("ipsecpolicies", IpsecPolicy::crd()),
         ("ipsecsas", IpsecSA::crd()),
         ("ipsecnodestates", IpsecNodeState::crd()),
         ("ipsecpeers", IpsecPeer::crd()),
-    ]
+    ];
+    crds.into_iter().map(|(name, crd)| (name, finish::crd(crd))).collect()
 }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::{AntiReplay, Duration, Encapsulation, Mode, Protocol, TrafficSelector};
+use crate::schema;
 
 /// Which traffic between which endpoints is protected, let through or dropped (an entry of the Security Policy
 /// Database, RFC 4301 §4.4.1), on every node that it concerns.
@@ -37,12 +38,23 @@ use crate::common::{AntiReplay, Duration, Encapsulation, Mode, Protocol, Traffic
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.action == 'Protect' || !has(self.protection)")
-        .message("protection is for action: Protect; remove protection, or write action: Protect"),
+        .field_path(".protection")
+        .reason(Reason::FieldValueForbidden)
+        .message("protection is for action: Protect: remove protection, or write action: Protect"),
+    validation = Rule::new("self.from.size() > 0")
+        .field_path(".from")
+        .reason(Reason::FieldValueRequired)
+        .message("write at least one entry, e.g. from: [{podCIDRs: {}}] for the pods of all nodes"),
+    validation = Rule::new(
+        "self.from.size() == 0 || !self.from.all(e, has(e.cidrs)) || \
+         (has(self.to) && self.to.exists(e, !has(e.cidrs)))")
+        .message("one side must be in the cluster: with cidrs in from, write podCIDRs, nodes or pods in to"),
     validation = Rule::new(
         "!has(self.protection) || self.protection.mode != 'Transport' || \
          (self.from.all(e, has(e.nodes)) && (!has(self.to) || self.to.all(e, has(e.nodes))))")
+        .field_path(".protection.mode")
         .message("mode: Transport protects traffic between the nodes' own addresses: \
-                  write from: [{nodes: {}}], or mode: Tunnel"),
+                  write only nodes in from and to, e.g. from: [{nodes: {}}], or mode: Tunnel"),
 )]
 pub struct IpsecPolicySpec {
     /// Order among policies, 0 to 1000; the lowest that matches a packet counts. Of the same priority Discard comes
@@ -53,14 +65,15 @@ pub struct IpsecPolicySpec {
     /// `Protect`: IPsec. `Bypass`: let through in the clear. `Discard`: drop. Default: `Protect`.
     #[serde(default)]
     pub action: Action,
-    /// One side of the traffic; each entry adds endpoints. 1 to 64 entries.
-    #[schemars(length(min = 1, max = 64))]
+    /// One side of the traffic; each entry adds endpoints. 1 to 32 entries.
+    #[schemars(length(max = 32))]
     pub from: Vec<Endpoints>,
-    /// The other side. Left out or empty: the same as `from`, so that all its endpoints are covered among each other.
+    /// The other side; at most 32 entries. Left out or empty: the same as `from`, so that all its endpoints are covered
+    /// among each other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 32))]
     pub to: Vec<Endpoints>,
-    /// Traffic covered; each entry adds some. Left out or empty: all.
+    /// Traffic covered; each entry adds some. At most 64 entries. Left out or empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub traffic: Vec<TrafficSelector>,
@@ -90,16 +103,28 @@ pub enum Action {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.podCIDRs), has(self.nodes), has(self.pods), has(self.cidrs)].filter(x, x).size() == 1")
-        .message("each entry has exactly one of podCIDRs, nodes, pods and cidrs; write further ones as entries of their own"),
-    validation = Rule::new("has(self.cidrs) == has(self.gateway)")
-        .message("cidrs are networks outside the cluster, reached through a gateway: write cidrs and \
-                  gateway: {address: …} together"),
+        .message("write exactly one of podCIDRs, nodes, pods and cidrs; further ones are entries of their own"),
+    validation = Rule::new("!has(self.cidrs) || has(self.gateway)")
+        .field_path(".gateway")
+        .reason(Reason::FieldValueRequired)
+        .message("networks outside the cluster are reached through a gateway: write gateway: {address: ADDRESS} \
+                  beside cidrs"),
+    validation = Rule::new("!has(self.gateway) || has(self.cidrs) || has(self.podCIDRs) || has(self.nodes) || has(self.pods)")
+        .field_path(".cidrs")
+        .reason(Reason::FieldValueRequired)
+        .message("write the networks behind the gateway, e.g. cidrs: [192.0.2.0/24]"),
+    validation = Rule::new("!has(self.gateway) || has(self.cidrs) || !(has(self.podCIDRs) || has(self.nodes) || has(self.pods))")
+        .field_path(".gateway")
+        .reason(Reason::FieldValueForbidden)
+        .message("a gateway goes with cidrs, networks outside the cluster: remove gateway"),
 )]
 pub struct Endpoints {
     /// The pod CIDRs of the nodes that the label selector matches; `{}` matches all nodes.
+    #[schemars(schema_with = "schema::label_selector")]
     #[serde(default, rename = "podCIDRs", skip_serializing_if = "Option::is_none")]
     pub pod_cidrs: Option<LabelSelector>,
     /// The own addresses (InternalIP) of the nodes that the label selector matches; `{}` matches all nodes.
+    #[schemars(schema_with = "schema::label_selector")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<LabelSelector>,
     /// Pods by their own and their namespace's labels.
@@ -107,9 +132,7 @@ pub struct Endpoints {
     pub pods: Option<PodSelectors>,
     /// Networks outside the cluster, e.g. 192.0.2.0/24. 1 to 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), inner(length(max = 49)))]
-    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c) && cidr(c) == cidr(c).masked())")
-        .message("each entry of cidrs must be a network with its prefix length and without host bits, e.g. 192.0.2.0/24"))]
+    #[schemars(schema_with = "schema::networks")]
     pub cidrs: Option<Vec<String>>,
     /// The gateway in front of `cidrs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,9 +144,11 @@ pub struct Endpoints {
 #[serde(rename_all = "camelCase")]
 pub struct PodSelectors {
     /// Labels of the namespace. Left out or `{}`: all namespaces.
+    #[schemars(schema_with = "schema::label_selector")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
     /// Labels of the pod. Left out or `{}`: all pods.
+    #[schemars(schema_with = "schema::label_selector")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_selector: Option<LabelSelector>,
 }
@@ -132,8 +157,7 @@ pub struct PodSelectors {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub struct Gateway {
     /// Its address.
-    #[schemars(length(min = 2, max = 45))]
-    #[x_kube(validation = Rule::new("isIP(self)").message("address must be an IPv4 or IPv6 address, without a prefix length"))]
+    #[schemars(schema_with = "schema::host_address")]
     pub address: String,
 }
 
@@ -141,14 +165,35 @@ pub struct Gateway {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("!has(self.keying.manual) || !has(self.suite)")
+        .field_path(".suite")
+        .reason(Reason::FieldValueForbidden)
+        .message("with manual keys each IpsecSA names its algorithms: remove suite here"),
+    validation = Rule::new("!has(self.keying.manual) || !has(self.antiReplay)")
+        .field_path(".antiReplay")
+        .reason(Reason::FieldValueForbidden)
+        .message("with manual keys each IpsecSA has its own antiReplay: remove it here"),
+    validation = Rule::new("!has(self.keying.manual) || !has(self.encapsulation)")
+        .field_path(".encapsulation")
+        .reason(Reason::FieldValueForbidden)
+        .message("with manual keys each IpsecSA has its own encapsulation: remove it here"),
     validation = Rule::new(
-        "!has(self.keying.manual) || (!has(self.suite) && !has(self.antiReplay) && !has(self.encapsulation))")
-        .message("with keying.manual the IpsecSAs say suite, antiReplay and encapsulation: remove them here"),
-    validation = Rule::new("!has(self.suite) || (self.protocol == 'AH') == self.suite.startsWith('HMAC-')")
-        .message("the suite doesn't fit the protocol: with AH write HMAC-SHA2-256-128 or HMAC-SHA2-512-256, \
-                  with ESP one that encrypts, e.g. AES-GCM-16-256"),
+        "has(self.keying.manual) || !has(self.suite) || self.protocol != 'ESP' || !self.suite.startsWith('HMAC-')")
+        .field_path(".suite")
+        .message("this suite doesn't encrypt: with ESP write one that does, e.g. AES-GCM-16-256, or write protocol: AH"),
+    validation = Rule::new(
+        "has(self.keying.manual) || self.protocol != 'AH' || (has(self.suite) && self.suite.startsWith('HMAC-'))")
+        .field_path(".suite")
+        .reason(Reason::FieldValueRequired)
+        .message("AH needs a suite that only authenticates: write suite: HMAC-SHA2-256-128 or HMAC-SHA2-512-256"),
     validation = Rule::new("self.protocol != 'IPComp'")
+        .field_path(".protocol")
         .message("IPComp alone protects nothing: write protocol: ESP and compression: Deflate"),
+    validation = Rule::new(
+        "has(self.keying.manual) || self.protocol != 'AH' || !has(self.encapsulation) || self.encapsulation.type != 'UDP'")
+        .field_path(".encapsulation")
+        .reason(Reason::FieldValueForbidden)
+        .message("only ESP goes in UDP (RFC 3948): write protocol: ESP, or remove encapsulation"),
 )]
 pub struct Protection {
     /// `Tunnel`, `Transport` or `BEET`. Default: `Tunnel`.
@@ -160,7 +205,8 @@ pub struct Protection {
     /// `None` or `Deflate` (IPComp, RFC 3173). Default: `None`.
     #[serde(default)]
     pub compression: Compression,
-    /// Algorithms, with automatic keys. Default: `AES-GCM-16-256`.
+    /// Algorithms, with automatic keys, by their names in RFC 8221; with AH `HMAC-SHA2-256-128` or `HMAC-SHA2-512-256`.
+    /// Default with ESP: `AES-GCM-16-256`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suite: Option<Suite>,
     /// `Strict`: clear text that must be protected is dropped on arrival. `Permissive`: it is accepted; what is sent is
@@ -173,6 +219,7 @@ pub struct Protection {
     /// Protection against replays, with automatic keys. Default: a window of 1024 packets and extended sequence
     /// numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = replay_protected)]
     pub anti_replay: Option<AntiReplay>,
     /// ESP in UDP, with automatic keys. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -183,9 +230,27 @@ pub struct Protection {
     /// Work left to the network card: `None`, `Crypto` or `Packet`. Default: `None`.
     #[serde(default)]
     pub offload: Offload,
-    /// XFRM interface id (`if_id`) of policies and SAs; 0 is none. Default: 0.
+    /// XFRM interface id (`if_id`) of policies and SAs, 0 to 4294967295; 0 is none. Default: 0.
     #[serde(default)]
+    #[schemars(schema_with = "schema::word")]
     pub interface_id: u32,
+}
+
+/// The API server fills in what the documentation of `antiReplay` promises.
+fn replay_protected(anti_replay: &mut schemars::Schema) {
+    let defaults = [
+        ("window", 1024.into(), "Default: 0.", "Default: 1024."),
+        ("extendedSequenceNumbers", true.into(), "Default: false.", "Default: true."),
+    ];
+    for (name, default, from, to) in defaults {
+        let property = anti_replay.pointer_mut(&format!("/properties/{name}"));
+        if let Some(property) = property.and_then(serde_json::Value::as_object_mut) {
+            property.insert("default".to_owned(), default);
+            let description = property.get("description").and_then(|text| text.as_str()).unwrap_or_default();
+            let description = description.replace(from, to);
+            property.insert("description".to_owned(), description.into());
+        }
+    }
 }
 
 /// IP payload compression.
@@ -212,6 +277,7 @@ pub enum Offload {
 
 /// Algorithms of a policy with automatic keys, by their names in RFC 8221.
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[schemars(transform = schema::undescribed)]
 pub enum Suite {
     /// AES-GCM, 128-bit key (RFC 4106).
     #[serde(rename = "AES-GCM-16-128")]
@@ -254,7 +320,7 @@ pub enum Enforcement {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[x_kube(
     validation = Rule::new("!has(self.automatic) || !has(self.manual)")
-        .message("keys are either automatic or manual: remove one of keying.automatic and keying.manual"),
+        .message("keys are either automatic or manual: remove one of the two"),
 )]
 pub struct Keying {
     /// Nodes agree on keys by themselves and renew them.
@@ -271,15 +337,15 @@ pub struct Keying {
 pub struct AutomaticKeying {
     /// Age at which a key is renewed, ± 10 %, e.g. `24h`. Default: `24h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+[hms])+$"))]
+    #[schemars(schema_with = "schema::duration")]
     pub rotate_every: Option<Duration>,
     /// Packets on one SA after which its key is renewed. Default: what the suite is safe for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(schema_with = "schema::limit")]
     pub max_packets: Option<i64>,
     /// Bytes on one SA after which its key is renewed. Default: what the suite is safe for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(schema_with = "schema::limit")]
     pub max_bytes: Option<i64>,
     /// SAs are made when the first packet wants one, not ahead. Default: false.
     #[serde(default)]
@@ -287,12 +353,11 @@ pub struct AutomaticKeying {
 }
 
 /// SAs with keys from Secrets.
-#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ManualKeying {
     /// Names of IpsecSAs, one for each direction between each pair of nodes that the policy covers. 1 to 256.
-    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 253)))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(schema_with = "schema::object_names")]
     pub security_associations: Vec<String>,
 }
 

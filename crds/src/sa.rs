@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::common::{
     AntiReplay, Duration, Encapsulation, IpFamily, Mark, Mode, Protocol, SecretKeyRef, TrafficSelector,
 };
+use crate::schema;
 
 /// One direction of one manually keyed security association (RFC 4301 §4.1): packets from `source` to `destination`.
 ///
@@ -30,7 +31,7 @@ use crate::common::{
     printcolumn(name = "Destination", type_ = "string", json_path = ".spec.destination.*"),
     printcolumn(name = "Protocol", type_ = "string", json_path = ".spec.protocol"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
-    printcolumn(name = "SPI", type_ = "integer", json_path = ".status.spi"),
+    printcolumn(name = "SPI", type_ = "integer", json_path = ".['status','spec'].spi"),
     printcolumn(
         name = "Programmed",
         type_ = "string",
@@ -45,34 +46,67 @@ use crate::common::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.source != self.destination")
-        .message("source and destination are the same: an SA goes from one end to another"),
-    validation = Rule::new("has(self.source.node) || has(self.destination.node)")
+    validation = Rule::new(
+        "!(has(self.source.node) && has(self.destination.node)) || self.source.node != self.destination.node")
+        .field_path(".destination")
+        .message("source and destination are the same node: an SA goes from one node to another"),
+    validation = Rule::new("!(has(self.source.address) && has(self.destination.address))")
         .message("one end must be a node of the cluster: write source: {node: NAME} or destination: {node: NAME}"),
+    validation = Rule::new(
+        "!has(self.ipFamily) || \
+         ((!has(self.source.address) || !isIP(self.source.address) || \
+           ip(self.source.address).family() == (self.ipFamily == 'IPv4' ? 4 : 6)) && \
+          (!has(self.destination.address) || !isIP(self.destination.address) || \
+           ip(self.destination.address).family() == (self.ipFamily == 'IPv4' ? 4 : 6)))")
+        .field_path(".ipFamily")
+        .message("ipFamily isn't that of the end given by address: remove ipFamily, or write the address's"),
     validation = Rule::new("self.protocol != 'ESP' || has(self.encryption)")
-        .message("ESP needs encryption: write encryption: {algorithm: AES-CBC-256, keySecretRef: {name: …, key: …}}"),
-    validation = Rule::new("self.protocol == 'ESP' || !has(self.encryption)")
-        .message("AH and IPComp don't encrypt: remove encryption, or write protocol: ESP"),
+        .field_path(".encryption")
+        .reason(Reason::FieldValueRequired)
+        .message("ESP needs encryption: \
+                  write encryption: {algorithm: AES-CBC-256, keySecretRef: {name: SECRET, key: KEY}}"),
+    validation = Rule::new("self.protocol != 'AH' || !has(self.encryption)")
+        .field_path(".encryption")
+        .reason(Reason::FieldValueForbidden)
+        .message("AH doesn't encrypt: remove encryption, or write protocol: ESP"),
     validation = Rule::new("self.protocol != 'AH' || has(self.integrity)")
-        .message("AH needs integrity: write integrity: {algorithm: HMAC-SHA2-256-128, keySecretRef: {name: …, key: …}}"),
-    validation = Rule::new("self.protocol != 'IPComp' || !has(self.integrity)")
-        .message("IPComp compresses only: remove integrity, or write protocol: ESP or AH"),
+        .field_path(".integrity")
+        .reason(Reason::FieldValueRequired)
+        .message("AH needs integrity: \
+                  write integrity: {algorithm: HMAC-SHA2-256-128, keySecretRef: {name: SECRET, key: KEY}}"),
+    validation = Rule::new("self.protocol != 'IPComp' || !(has(self.encryption) || has(self.integrity))")
+        .message("IPComp only compresses: remove encryption and integrity, or write protocol: ESP"),
+    validation = Rule::new("self.protocol != 'IPComp' || !has(self.antiReplay)")
+        .field_path(".antiReplay")
+        .reason(Reason::FieldValueForbidden)
+        .message("IPComp has no sequence numbers: remove antiReplay"),
+    validation = Rule::new("self.protocol != 'IPComp' || !has(self.spi) || self.spi <= 61439")
+        .field_path(".spi")
+        .message("IPComp's index has 16 bits, and 61440 to 65535 are for private use (RFC 3173 §3.3): \
+                  write 256 to 61439"),
     validation = Rule::new(
-        "!has(self.encryption) || self.encryption.algorithm in \
-         ['AES-GCM-16-128', 'AES-GCM-16-192', 'AES-GCM-16-256', 'CHACHA20-POLY1305'] || has(self.integrity)")
+        "self.protocol != 'ESP' || !has(self.encryption) || has(self.integrity) || \
+         !(self.encryption.algorithm in ['AES-CBC-128', 'AES-CBC-192', 'AES-CBC-256', 'NULL'])")
+        .field_path(".integrity")
+        .reason(Reason::FieldValueRequired)
         .message("encryption without integrity is forbidden (RFC 8221 §4): \
-                  write integrity: {algorithm: HMAC-SHA2-256-128, keySecretRef: {name: …, key: …}}"),
+                  write integrity: {algorithm: HMAC-SHA2-256-128, keySecretRef: {name: SECRET, key: KEY}}"),
     validation = Rule::new(
-        "!has(self.encryption) || !has(self.integrity) || !(self.encryption.algorithm in \
-         ['AES-GCM-16-128', 'AES-GCM-16-192', 'AES-GCM-16-256', 'CHACHA20-POLY1305'])")
+        "self.protocol != 'ESP' || !has(self.encryption) || !has(self.integrity) || !self.allowInsecureManualAead || \
+         !(self.encryption.algorithm in ['AES-GCM-16-128', 'AES-GCM-16-192', 'AES-GCM-16-256', 'CHACHA20-POLY1305'])")
+        .field_path(".integrity")
+        .reason(Reason::FieldValueForbidden)
         .message("this encryption authenticates by itself (AEAD): remove integrity"),
     validation = Rule::new(
-        "!has(self.encryption) || self.allowInsecureManualAead || !(self.encryption.algorithm in \
-         ['AES-GCM-16-128', 'AES-GCM-16-192', 'AES-GCM-16-256', 'CHACHA20-POLY1305'])")
+        "self.protocol != 'ESP' || !has(self.encryption) || self.allowInsecureManualAead || \
+         !(self.encryption.algorithm in ['AES-GCM-16-128', 'AES-GCM-16-192', 'AES-GCM-16-256', 'CHACHA20-POLY1305'])")
+        .field_path(".encryption.algorithm")
         .message("AES-GCM and ChaCha20-Poly1305 must not be used with manual keys (RFC 8221 §3): write AES-CBC-256 \
-                  with integrity, or set allowInsecureManualAead: true if you know why"),
-    validation = Rule::new("!has(self.antiReplay) || !self.antiReplay.extendedSequenceNumbers || self.antiReplay.window > 0")
-        .message("extendedSequenceNumbers needs an anti-replay window (RFC 4303 §3.3.3): write window: 64 or more"),
+                  with integrity, or allowInsecureManualAead: true if you know why"),
+    validation = Rule::new("self.protocol == 'ESP' || !has(self.encapsulation) || self.encapsulation.type != 'UDP'")
+        .field_path(".encapsulation")
+        .reason(Reason::FieldValueForbidden)
+        .message("only ESP goes in UDP (RFC 3948): write protocol: ESP, or remove encapsulation"),
 )]
 pub struct IpsecSASpec {
     /// Where packets come from.
@@ -86,7 +120,7 @@ pub struct IpsecSASpec {
     /// Security Parameters Index, 256 to 4294967295; unique among the SAs to one destination (RFC 4303 §2.1). Left
     /// out: allocated by the receiving kernel, shown in status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "spi_schema")]
+    #[schemars(schema_with = "schema::spi")]
     pub spi: Option<u32>,
     /// `ESP`, `AH` or `IPComp`. Default: `ESP`.
     #[serde(default)]
@@ -121,12 +155,13 @@ pub struct IpsecSASpec {
     /// Packet mark that the SA belongs to. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<Mark>,
-    /// XFRM interface id (`if_id`) that the SA belongs to; 0 is none. Default: 0.
+    /// XFRM interface id (`if_id`) that the SA belongs to, 0 to 4294967295; 0 is none. Default: 0.
     #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(schema_with = "schema::word")]
     pub interface_id: u32,
     /// Ties the SA to policies in the kernel. Left out: chosen by the operator; no need to set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(schema_with = "schema::nonzero_word")]
     pub reqid: Option<u32>,
 }
 
@@ -135,26 +170,20 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
-fn spi_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({ "type": "integer", "format": "int64", "minimum": 256, "maximum": 4_294_967_295_u32 })
-}
-
 /// One end of an SA: a node of the cluster, or an address outside it.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[x_kube(
     validation = Rule::new("has(self.node) != has(self.address)")
-        .message("write either node: NAME (a node of the cluster) or address: an IP address outside it"),
-    validation = Rule::new("!has(self.address) || isIP(self.address)")
-        .message("address must be an IPv4 or IPv6 address, without a prefix length"),
+        .message("write either node: NAME, a node of the cluster, or address: ADDRESS, a host outside it"),
 )]
 pub struct SaEndpoint {
     /// Name of a Node; its InternalIP address is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "schema::object_name")]
     pub node: Option<String>,
     /// An address outside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 2, max = 45))]
+    #[schemars(schema_with = "schema::host_address")]
     pub address: Option<String>,
 }
 
@@ -162,13 +191,21 @@ pub struct SaEndpoint {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("(self.algorithm == 'NULL') != has(self.keySecretRef)")
-        .message("keySecretRef: {name, key} names the Secret with the key; leave it out only with algorithm: NULL"),
+    validation = Rule::new("self.algorithm == 'NULL' || has(self.keySecretRef)")
+        .field_path(".keySecretRef")
+        .reason(Reason::FieldValueRequired)
+        .message("write where the key is: keySecretRef: {name: SECRET, key: KEY}"),
+    validation = Rule::new("self.algorithm != 'NULL' || !has(self.keySecretRef)")
+        .field_path(".keySecretRef")
+        .reason(Reason::FieldValueForbidden)
+        .message("NULL has no key: remove keySecretRef, or write an algorithm that encrypts, e.g. AES-CBC-256"),
     validation = Rule::new("!(self.algorithm in ['DES-CBC', '3DES-CBC', 'BLOWFISH-CBC', 'CAST-CBC'])")
+        .field_path(".algorithm")
         .message("RFC 8221 §5 forbids or discourages this algorithm: write AES-CBC-128 or AES-CBC-256"),
     validation = Rule::new(
         "self.algorithm in ['AES-CBC-128', 'AES-CBC-192', 'AES-CBC-256', 'AES-GCM-16-128', 'AES-GCM-16-192', \
          'AES-GCM-16-256', 'CHACHA20-POLY1305', 'NULL', 'DES-CBC', '3DES-CBC', 'BLOWFISH-CBC', 'CAST-CBC']")
+        .field_path(".algorithm")
         .message("unknown encryption algorithm: write AES-CBC-128, AES-CBC-192, AES-CBC-256 or NULL, or with \
                   allowInsecureManualAead AES-GCM-16-128, AES-GCM-16-192, AES-GCM-16-256 or CHACHA20-POLY1305"),
 )]
@@ -176,7 +213,7 @@ pub struct Encryption {
     /// `AES-CBC-128`, `AES-CBC-192`, `AES-CBC-256` (key 16, 24 or 32 bytes) or `NULL`; with
     /// `allowInsecureManualAead` also `AES-GCM-16-128`, `AES-GCM-16-192`, `AES-GCM-16-256`, `CHACHA20-POLY1305`
     /// (key 16, 24, 32 or 32 bytes, then 4 bytes of salt).
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(max = 64))]
     pub algorithm: String,
     /// The key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -188,22 +225,35 @@ pub struct Encryption {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!(self.algorithm in ['HMAC-MD5-96', 'HMAC-SHA1-96', 'DES-MAC', 'KPDK-MD5'])")
+        .field_path(".algorithm")
         .message("RFC 8221 §6 forbids or discourages this algorithm: write HMAC-SHA2-256-128 or HMAC-SHA2-512-256"),
     validation = Rule::new(
         "self.algorithm in ['HMAC-SHA2-256-128', 'HMAC-SHA2-384-192', 'HMAC-SHA2-512-256', 'HMAC-MD5-96', \
          'HMAC-SHA1-96', 'DES-MAC', 'KPDK-MD5']")
+        .field_path(".algorithm")
         .message("unknown integrity algorithm: write HMAC-SHA2-256-128, HMAC-SHA2-384-192 or HMAC-SHA2-512-256"),
 )]
 pub struct Integrity {
     /// `HMAC-SHA2-256-128`, `HMAC-SHA2-384-192` or `HMAC-SHA2-512-256` (key 32, 48 or 64 bytes, RFC 4868 §2.1.1).
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(max = 64))]
     pub algorithm: String,
     /// The key.
     pub key_secret_ref: SecretKeyRef,
 }
 
 /// When an SA wears out.
-#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, Default)]
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[x_kube(
+    validation = Rule::new(
+        "!has(self.soft) || !has(self.hard) || ( \
+         (!has(self.soft.packets) || !has(self.hard.packets) || self.soft.packets < self.hard.packets) && \
+         (!has(self.soft.bytes) || !has(self.hard.bytes) || self.soft.bytes < self.hard.bytes) && \
+         (!has(self.soft.time) || !has(self.hard.time) || \
+          ![self.soft.time, self.hard.time].all(t, t.matches('^([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,7}s)?$') && t != '') || \
+          duration(self.soft.time) < duration(self.hard.time)))")
+        .field_path(".soft")
+        .message("a soft limit warns before the hard one ends the SA: write lower limits in soft than in hard"),
+)]
 pub struct Lifetime {
     /// Reaching one of these is reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -216,36 +266,32 @@ pub struct Lifetime {
 /// Limits of an SA; each left out doesn't apply.
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, Default)]
 pub struct LifetimeLimits {
-    /// Time since the SA was installed, e.g. `24h`.
+    /// Time since the SA was installed, in hours, minutes and seconds, e.g. `24h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+[hms])+$"))]
+    #[schemars(schema_with = "schema::duration")]
     pub time: Option<Duration>,
-    /// Bytes carried.
+    /// Bytes carried, at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(schema_with = "schema::limit")]
     pub bytes: Option<i64>,
-    /// Packets carried.
+    /// Packets carried, at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(schema_with = "schema::limit")]
     pub packets: Option<i64>,
 }
 
 /// Traffic that an SA accepts.
-#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
-#[x_kube(
-    validation = Rule::new("(!has(self.source) || isCIDR(self.source)) && (!has(self.destination) || isCIDR(self.destination))")
-        .message("source and destination must be networks, e.g. 192.0.2.0/24 or 2001:db8::/64"),
-)]
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, Default)]
 pub struct SaSelector {
-    /// Network that packets come from.
+    /// Network that packets come from, e.g. 192.0.2.0/24. Left out: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 49))]
+    #[schemars(schema_with = "schema::network")]
     pub source: Option<String>,
-    /// Network that packets go to.
+    /// Network that packets go to, e.g. 192.0.2.0/24. Left out: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 49))]
+    #[schemars(schema_with = "schema::network")]
     pub destination: Option<String>,
-    /// Protocol and ports.
+    /// Protocol and ports (those of the destination). Left out: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<TrafficSelector>,
 }
@@ -256,7 +302,7 @@ pub struct SaSelector {
 pub struct IpsecSAStatus {
     /// The SPI in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "spi_schema")]
+    #[schemars(schema_with = "schema::spi")]
     pub spi: Option<u32>,
     /// The nodes whose kernels hold the SA, at most two.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
