@@ -1,1 +1,46 @@
-//! Pure expansion: node state, peers and keys to the SAs and policies wanted.
+//! Pure expansion: a node's desired state, every node's selectors and the node's sealing key → the SAs and policies
+//! that its kernel should hold.
+//!
+//! Both ends of an SA, and every restart, come to the same reqids, priorities and selectors without being told.
+
+mod error;
+mod keys;
+mod participant;
+mod policies;
+mod ports;
+mod priority;
+mod reqid;
+mod sas;
+mod selectors;
+
+use std::collections::BTreeMap;
+
+use esplanade_crds::{IpsecNodeStateSpec, IpsecPeerSpec, Problem};
+use esplanade_model::Wanted;
+use esplanade_seal::KeyPair;
+
+pub(crate) use error::SaError;
+
+/// What a kernel should hold, and what of the desired state it can't.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Expansion {
+    /// What the kernel should hold.
+    pub wanted: Wanted,
+    /// What is wrong with single objects; the others are in `wanted`. SAs first, each kind by name.
+    pub problems: Vec<Problem>,
+}
+
+/// What the kernel of `node` should hold: `spec` is its IpsecNodeState's, `peers` every node's IpsecPeer's by name
+/// (`node`'s own too), `keys` the key pair that the node's manual keys are sealed to.
+pub fn expand(
+    node: &str,
+    spec: &IpsecNodeStateSpec,
+    peers: &BTreeMap<String, IpsecPeerSpec>,
+    keys: Option<&KeyPair>,
+) -> Expansion {
+    let sas = sas::expand(node, &spec.security_associations, &keys::Opener::new(keys));
+    let policies = policies::expand(node, &spec.policies, peers, &sas.tunnels);
+    let mut problems = sas.problems;
+    problems.extend(policies.problems);
+    Expansion { wanted: Wanted { sas: sas.wanted, policies: policies.wanted, hold: sas.hold }, problems }
+}

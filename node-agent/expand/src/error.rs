@@ -1,0 +1,107 @@
+//! What can be wrong with one object, and what each is called in conditions.
+
+use std::net::IpAddr;
+
+use esplanade_crds::conditions::reason;
+use esplanade_crds::{Problem, ProblemKind};
+use esplanade_model::{CryptoError, KeyLengthError, SaId};
+use esplanade_seal::OpenError;
+
+/// Why an SA can't be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SaError {
+    #[error("neither end is this node ({0})")]
+    NotHere(String),
+    #[error("both ends are this node ({0}): an SA goes from one end to another")]
+    BothHere(String),
+    #[error("{0:?} is no IP address")]
+    Address(String),
+    #[error("source {0} and destination {1} are of different address families")]
+    Families(IpAddr, IpAddr),
+    #[error("SPI {0} is reserved: use 256 or more (RFC 4303 §2.1)")]
+    Spi(u32),
+    #[error("an anti-replay window of {0} packets is more than the kernel's 4096")]
+    Window(u32),
+    #[error("extended sequence numbers need an anti-replay window")]
+    NoWindow,
+    #[error("{0}")]
+    Combination(&'static str),
+    #[error("{0} is not implemented")]
+    NotImplemented(&'static str),
+    #[error("{0}: {1}")]
+    Algorithm(String, #[source] CryptoError),
+    #[error("the {0} is IpsecSA {1} already")]
+    Taken(SaId, String),
+    #[error(transparent)]
+    KeyLength(#[from] KeyLengthError),
+    #[error("this node has no sealing key")]
+    NoSealingKey,
+    #[error("the key is sealed to {recipient}, this node's sealing key is {own}: it will be sealed anew")]
+    Recipient { recipient: String, own: String },
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+impl SaError {
+    pub(crate) fn category(&self) -> &'static str {
+        match self {
+            Self::NotImplemented(_) => reason::NOT_IMPLEMENTED,
+            Self::Algorithm(_, CryptoError::Weak(_)) => reason::INSECURE_ALGORITHM,
+            Self::Algorithm(_, CryptoError::Unknown(_)) => reason::UNKNOWN_ALGORITHM,
+            Self::Taken(..) => reason::CONFLICTED,
+            Self::KeyLength(_) => reason::INVALID_KEY,
+            Self::NoSealingKey | Self::Recipient { .. } | Self::Open(_) => reason::UNSEALABLE,
+            Self::NotHere(_)
+            | Self::BothHere(_)
+            | Self::Address(_)
+            | Self::Families(..)
+            | Self::Spi(_)
+            | Self::Window(_)
+            | Self::NoWindow
+            | Self::Combination(_) => reason::INVALID,
+        }
+    }
+
+    pub(crate) fn problem(&self, sa: &str) -> Problem {
+        Problem {
+            kind: ProblemKind::IpsecSA,
+            name: sa.to_owned(),
+            category: self.category().to_owned(),
+            message: self.to_string(),
+        }
+    }
+}
+
+/// Why a policy, or a part of it, can't be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PolicyError {
+    #[error("{0} is not implemented")]
+    NotImplemented(&'static str),
+    #[error("{whose} has {text:?}, which is no network")]
+    Network { whose: String, text: String },
+    #[error("{whose} has {text:?}, which is no IP address")]
+    Address { whose: String, text: String },
+    #[error(
+        "no IpsecSA to or from {0}, and no addresses of the same family on both sides: its traffic is dropped"
+    )]
+    NoCommonFamily(String),
+}
+
+impl PolicyError {
+    pub(crate) fn category(&self) -> &'static str {
+        match self {
+            Self::NotImplemented(_) => reason::NOT_IMPLEMENTED,
+            Self::Network { .. } | Self::Address { .. } => reason::INVALID,
+            Self::NoCommonFamily(_) => reason::NO_ADDRESS,
+        }
+    }
+
+    pub(crate) fn problem(&self, policy: &str) -> Problem {
+        Problem {
+            kind: ProblemKind::IpsecPolicy,
+            name: policy.to_owned(),
+            category: self.category().to_owned(),
+            message: self.to_string(),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! IpsecPolicies and everyone's networks → policies of this node's kernel.
+
+use std::collections::BTreeMap;
+
+use esplanade_crds::{Action as ApiAction, IpsecPeerSpec, NodePolicy, Phase, Problem};
+use esplanade_model::{Action, Direction, Mode, Policy, PolicyKey, Selector, Template};
+
+use crate::error::PolicyError;
+use crate::participant::Participant;
+use crate::sas::{self, Tunnels};
+use crate::{priority, reqid, selectors};
+
+/// The policies of a node.
+#[derive(Default)]
+pub(crate) struct Policies {
+    pub(crate) wanted: Vec<(String, Policy)>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+pub(crate) fn expand(
+    node: &str,
+    policies: &[NodePolicy],
+    peers: &BTreeMap<String, IpsecPeerSpec>,
+    tunnels: &Tunnels,
+) -> Policies {
+    // Two policies may ask for the same key: the first counts, as the kernel would look at it first.
+    let mut wanted: BTreeMap<PolicyKey, (String, Policy)> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (kernel_priority, policy) in priority::in_order(policies) {
+        let mut errors = Vec::new();
+        for made in one(node, policy, kernel_priority, peers, tunnels, &mut errors) {
+            wanted.entry(made.key()).or_insert_with(|| (policy.name.clone(), made));
+        }
+        problems.extend(errors.iter().map(|error| error.problem(&policy.name)));
+    }
+    problems.sort_by(|a, b| a.name.cmp(&b.name));
+    problems.dedup();
+    Policies { wanted: wanted.into_values().collect(), problems }
+}
+
+fn one(
+    node: &str,
+    policy: &NodePolicy,
+    priority: u32,
+    peers: &BTreeMap<String, IpsecPeerSpec>,
+    tunnels: &Tunnels,
+    errors: &mut Vec<PolicyError>,
+) -> Vec<Policy> {
+    let me = peers.get(node).and_then(|peer| Participant::node(node, peer, &policy.name, errors));
+    let Some(me) = me else { return Vec::new() };
+    let mut others = Vec::new();
+    for (name, peer) in peers.iter().filter(|(name, _)| *name != node) {
+        others.extend(Participant::node(name, peer, &policy.name, errors));
+    }
+    others.extend(policy.gateways.iter().map(|gateway| Participant::gateway(gateway, errors)));
+
+    let mut made = Vec::new();
+    for other in others {
+        let treatment = match Treatment::of(policy, &me, &other, tunnels) {
+            Ok(treatment) => treatment,
+            Err(error) => {
+                errors.push(error);
+                return Vec::new();
+            }
+        };
+        let selectors = selectors::outbound(&me, &other, &policy.traffic);
+        let selectors = selectors.iter().filter(|selector| treatment.covers(selector, &me, &other));
+        let before = made.len();
+        for selector in selectors {
+            made.extend(both_ways(selector, priority, &treatment, policy.phase, &me));
+        }
+        if matches!(treatment, Treatment::Unreachable) && made.len() > before {
+            errors.push(PolicyError::NoCommonFamily(other.identity.clone()));
+        }
+    }
+    made
+}
+
+/// The policies for a selector of outbound traffic and for what comes back.
+fn both_ways(
+    outbound: &Selector,
+    priority: u32,
+    treatment: &Treatment,
+    phase: Phase,
+    me: &Participant,
+) -> Vec<Policy> {
+    let host = me.is_host(outbound.source());
+    // A node's own address may lie in its pod CIDR (that of a bridge), so what isn't one of its addresses can be both.
+    let inbound: &[_] = if host { &[Direction::In] } else { &[Direction::In, Direction::Forward] };
+    let mut made = Vec::new();
+    let mut add = |direction, selector| {
+        if let Some((action, templates)) = treatment.at(phase, direction) {
+            made.push(Policy { direction, selector, priority, action, templates });
+        }
+    };
+    add(Direction::Out, *outbound);
+    for direction in inbound {
+        add(*direction, outbound.reversed());
+    }
+    if host && !matches!(treatment, Treatment::Clear(Action::Allow)) {
+        let priority = priority::NEIGHBOUR_DISCOVERY;
+        let clear = |direction, selector| Policy {
+            direction,
+            selector,
+            priority,
+            action: Action::Allow,
+            templates: Vec::new(),
+        };
+        for (out, back) in selectors::neighbour_discovery(outbound) {
+            made.extend([clear(Direction::Out, out), clear(Direction::In, back)]);
+        }
+    }
+    made
+}
+
+/// What a policy does with traffic between this node and another participant.
+enum Treatment {
+    /// Let through or drop all, whatever the phase.
+    Clear(Action),
+    /// These SAs carry it; `optional` is set by the phase.
+    Protect { out: Template, back: Template },
+    /// It should be protected, and can't: there are no addresses for a tunnel.
+    Unreachable,
+}
+
+impl Treatment {
+    fn of(
+        policy: &NodePolicy,
+        me: &Participant,
+        other: &Participant,
+        tunnels: &Tunnels,
+    ) -> Result<Self, PolicyError> {
+        match policy.action {
+            ApiAction::Bypass => return Ok(Self::Clear(Action::Allow)),
+            ApiAction::Discard => return Ok(Self::Clear(Action::Block)),
+            ApiAction::Protect => {}
+        }
+        let mode = sas::mode(policy.mode).map_err(PolicyError::NotImplemented)?;
+        let protocol = sas::protocol(policy.protocol).map_err(PolicyError::NotImplemented)?;
+        let template = |source: &Participant, destination: &Participant| {
+            let (from, to) = (source.identity.as_str(), destination.identity.as_str());
+            let tunnel = match mode {
+                Mode::Transport => None,
+                // What the SA says, for the kernel wants it to fit exactly.
+                Mode::Tunnel => {
+                    Some(tunnels.get(&policy.name, from, to).or_else(|| source.tunnel_to(destination))?)
+                }
+            };
+            let reqid = reqid::of_policy(&policy.name, from, to);
+            Some(Template { protocol, mode, reqid, tunnel, optional: false })
+        };
+        Ok(match (template(me, other), template(other, me)) {
+            (Some(out), Some(back)) => Self::Protect { out, back },
+            _ => Self::Unreachable,
+        })
+    }
+
+    /// Transport mode protects traffic between the ends' own addresses only.
+    fn covers(&self, outbound: &Selector, me: &Participant, other: &Participant) -> bool {
+        match self {
+            Self::Protect { out: Template { mode: Mode::Transport, .. }, .. } => {
+                me.is_host(outbound.source()) && other.is_host(outbound.destination())
+            }
+            _ => true,
+        }
+    }
+
+    /// The kernel's action and templates; none if nothing is to be there yet. The kernel refuses optional tunnel
+    /// templates outbound (`validate_tmpl`), so before Encrypt there is no outbound policy.
+    fn at(&self, phase: Phase, direction: Direction) -> Option<(Action, Vec<Template>)> {
+        let outbound = direction == Direction::Out;
+        match self {
+            Self::Clear(action) => Some((*action, Vec::new())),
+            Self::Protect { .. } if outbound && phase < Phase::Encrypt => None,
+            Self::Protect { out, .. } if outbound => Some((Action::Allow, vec![*out])),
+            Self::Protect { back, .. } => {
+                Some((Action::Allow, vec![Template { optional: phase < Phase::Enforce, ..*back }]))
+            }
+            Self::Unreachable => {
+                let required = if outbound { Phase::Encrypt } else { Phase::Enforce };
+                (phase >= required).then_some((Action::Block, Vec::new()))
+            }
+        }
+    }
+}

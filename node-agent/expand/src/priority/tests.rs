@@ -1,0 +1,48 @@
+use esplanade_crds::{Action, Mode, NodePolicy, Phase, Protocol};
+
+use super::in_order;
+
+fn policy(name: &str, priority: u16, action: Action) -> NodePolicy {
+    NodePolicy {
+        name: name.into(),
+        uid: String::new(),
+        revision: String::new(),
+        phase: Phase::Enforce,
+        priority,
+        action,
+        mode: Mode::Tunnel,
+        protocol: Protocol::ESP,
+        traffic: vec![],
+        gateways: vec![],
+    }
+}
+
+#[test]
+fn priority_then_action_then_name() {
+    let policies = [
+        policy("b", 500, Action::Bypass),
+        policy("z", 500, Action::Discard),
+        policy("d", 500, Action::Protect),
+        policy("c", 500, Action::Protect),
+        policy("last", 1000, Action::Discard),
+        policy("first", 0, Action::Bypass),
+    ];
+    let order: Vec<_> =
+        in_order(&policies).into_iter().map(|(n, policy)| (n, policy.name.as_str())).collect();
+    assert_eq!(
+        order,
+        [(10_064, "first"), (74_000, "z"), (74_032, "c"), (74_033, "d"), (74_064, "b"), (138_000, "last"),]
+    );
+}
+
+#[test]
+fn a_crowd_of_one_priority_stays_in_its_band() {
+    let policies: Vec<_> = (0..40).map(|n| policy(&format!("p{n:02}"), 7, Action::Protect)).collect();
+    let order = in_order(&policies);
+    assert!(order.is_sorted_by_key(|(n, _)| *n));
+    let (first, last) = (order.first().map(|one| one.0), order.last().map(|one| one.0));
+    assert_eq!((first, last), (Some(10_928), Some(10_959)));
+    let bypass = [policy("p", 7, Action::Bypass)];
+    let next = in_order(&bypass);
+    assert_eq!(next.first().map(|one| one.0), Some(10_960));
+}

@@ -1,0 +1,177 @@
+//! IpsecSAs of this node → SAs of its kernel.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use esplanade_crds::{AntiReplay, NodeSecurityAssociation, Problem, Protocol as ApiProtocol};
+use esplanade_model::{
+    InboundSa, Mode, OutboundSa, Protocol, ReplayProtection, Reqid, Sa, SaId, Spi, WantedSa,
+};
+
+use crate::error::SaError;
+use crate::keys::{Algorithms, Opener};
+use crate::reqid;
+
+/// `XFRMA_REPLAY_ESN_MAX`, in packets.
+const MAX_WINDOW: u32 = 4096;
+
+/// The SAs of a node.
+#[derive(Default)]
+pub(crate) struct Sas {
+    pub(crate) wanted: Vec<(String, WantedSa)>,
+    pub(crate) hold: BTreeSet<SaId>,
+    pub(crate) tunnels: Tunnels,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// The outer addresses of the tunnels between two ends under a policy.
+#[derive(Default)]
+pub(crate) struct Tunnels(BTreeMap<(String, String, String), (IpAddr, IpAddr)>);
+
+impl Tunnels {
+    /// From `source` to `destination` ([`reqid::identity`]).
+    pub(crate) fn get(&self, policy: &str, source: &str, destination: &str) -> Option<(IpAddr, IpAddr)> {
+        self.0.get(&(policy.to_owned(), source.to_owned(), destination.to_owned())).copied()
+    }
+}
+
+pub(crate) fn expand(node: &str, sas: &[NodeSecurityAssociation], opener: &Opener<'_>) -> Sas {
+    let mut sorted: Vec<_> = sas.iter().collect();
+    sorted.sort_by_key(|sa| sa.name.as_str());
+    let mut expanded = Sas::default();
+    let mut taken = BTreeMap::new();
+    for sa in sorted {
+        if let Err(error) = one(node, sa, opener, &mut taken, &mut expanded) {
+            expanded.problems.push(error.problem(&sa.name));
+        }
+    }
+    expanded
+}
+
+fn one(
+    node: &str,
+    sa: &NodeSecurityAssociation,
+    opener: &Opener<'_>,
+    taken: &mut BTreeMap<SaId, String>,
+    expanded: &mut Sas,
+) -> Result<(), SaError> {
+    let shape = Shape::parse(node, sa)?;
+    let algorithms = Algorithms::parse(sa)?;
+    match taken.entry(shape.id()) {
+        Entry::Occupied(first) => return Err(SaError::Taken(*first.key(), first.get().clone())),
+        Entry::Vacant(free) => free.insert(sa.name.clone()),
+    };
+    if let (Some(policy), Mode::Tunnel) = (&sa.policy, shape.mode) {
+        let key = (policy.clone(), reqid::end(&sa.source), reqid::end(&sa.destination));
+        expanded.tunnels.0.entry(key).or_insert((shape.source, shape.destination));
+    }
+    let crypto = match algorithms.open(&sa.name, opener) {
+        Ok(crypto) => crypto,
+        Err(error) => {
+            // A key that can't be opened will be sealed anew: until then the SA goes on as it is. One that can't be
+            // used won't get better.
+            if !matches!(error, SaError::KeyLength(_)) {
+                expanded.hold.insert(shape.id());
+            }
+            return Err(error);
+        }
+    };
+    let made = Sa {
+        source: shape.source,
+        destination: shape.destination,
+        spi: shape.spi,
+        mode: shape.mode,
+        reqid: shape.reqid,
+        crypto,
+        replay: shape.replay,
+    };
+    let wanted = match shape.way {
+        Way::In => WantedSa::Inbound(InboundSa(made)),
+        Way::Out => WantedSa::Outbound(OutboundSa(made)),
+    };
+    expanded.wanted.push((sa.name.clone(), wanted));
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    In,
+    Out,
+}
+
+/// All of an SA but its keys.
+struct Shape {
+    way: Way,
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: Protocol,
+    spi: Spi,
+    mode: Mode,
+    reqid: Reqid,
+    replay: ReplayProtection,
+}
+
+impl Shape {
+    fn parse(node: &str, sa: &NodeSecurityAssociation) -> Result<Self, SaError> {
+        let here = Some(node);
+        let way = match (sa.source.node.as_deref() == here, sa.destination.node.as_deref() == here) {
+            (true, false) => Way::Out,
+            (false, true) => Way::In,
+            (true, true) => return Err(SaError::BothHere(node.to_owned())),
+            (false, false) => return Err(SaError::NotHere(node.to_owned())),
+        };
+        let address = |text: &str| text.parse::<IpAddr>().map_err(|_| SaError::Address(text.to_owned()));
+        let (source, destination) = (address(&sa.source.address)?, address(&sa.destination.address)?);
+        if source.is_ipv4() != destination.is_ipv4() {
+            return Err(SaError::Families(source, destination));
+        }
+        let reqid = match &sa.policy {
+            Some(policy) => reqid::of_policy(policy, &reqid::end(&sa.source), &reqid::end(&sa.destination)),
+            None => reqid::of_lone_sa(&sa.name),
+        };
+        Ok(Self {
+            way,
+            source,
+            destination,
+            protocol: protocol(sa.protocol).map_err(SaError::NotImplemented)?,
+            spi: Spi::new(sa.spi).ok_or(SaError::Spi(sa.spi))?,
+            mode: mode(sa.mode).map_err(SaError::NotImplemented)?,
+            reqid,
+            replay: replay(sa.anti_replay)?,
+        })
+    }
+
+    fn id(&self) -> SaId {
+        SaId { destination: self.destination, protocol: self.protocol, spi: self.spi }
+    }
+}
+
+fn replay(asked: AntiReplay) -> Result<ReplayProtection, SaError> {
+    let AntiReplay { window, extended_sequence_numbers } = asked;
+    if window > MAX_WINDOW {
+        return Err(SaError::Window(window));
+    }
+    if window == 0 && extended_sequence_numbers {
+        return Err(SaError::NoWindow);
+    }
+    Ok(ReplayProtection { window, extended_sequence_numbers })
+}
+
+/// The protocol, or the name of one that isn't implemented.
+pub(crate) fn protocol(protocol: ApiProtocol) -> Result<Protocol, &'static str> {
+    match protocol {
+        ApiProtocol::ESP => Ok(Protocol::Esp),
+        ApiProtocol::AH => Ok(Protocol::Ah),
+        ApiProtocol::IPComp => Err("protocol IPComp"),
+    }
+}
+
+/// The mode, or the name of one that isn't implemented.
+pub(crate) fn mode(mode: esplanade_crds::Mode) -> Result<Mode, &'static str> {
+    match mode {
+        esplanade_crds::Mode::Tunnel => Ok(Mode::Tunnel),
+        esplanade_crds::Mode::Transport => Ok(Mode::Transport),
+        esplanade_crds::Mode::BEET => Err("mode BEET"),
+    }
+}

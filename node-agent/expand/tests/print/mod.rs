@@ -1,0 +1,82 @@
+//! An expansion as text, a line for each thing.
+
+use std::fmt::Write;
+
+use esplanade_expand::Expansion;
+use esplanade_model::{Crypto, Key, Policy, Port, Sa, Selector, Template, WantedSa};
+
+pub(crate) fn expansion(expansion: &Expansion) -> String {
+    let mut text = String::new();
+    for (name, wanted) in &expansion.wanted.sas {
+        let way = match wanted {
+            WantedSa::Inbound(_) => "in",
+            WantedSa::Outbound(_) => "out",
+        };
+        writeln!(text, "sa {name} {way} {}", sa(wanted.sa())).unwrap();
+    }
+    for id in &expansion.wanted.hold {
+        writeln!(text, "hold {id}").unwrap();
+    }
+    for (name, one) in &expansion.wanted.policies {
+        writeln!(text, "policy {name} {}", policy(one)).unwrap();
+    }
+    for problem in &expansion.problems {
+        let (kind, name) = (problem.kind, &problem.name);
+        writeln!(text, "problem {kind:?} {name} {}: {}", problem.category, problem.message).unwrap();
+    }
+    text
+}
+
+fn sa(sa: &Sa) -> String {
+    let Sa { source, destination, spi, mode, reqid, crypto, replay } = sa;
+    let crypto = match crypto {
+        Crypto::Aead(aead, one) => format!("{} {}", aead.name(), key(one)),
+        Crypto::EncryptThenAuthenticate { cipher, cipher_key, authentication, authentication_key } => {
+            let (cipher, authentication) = (cipher.name(), authentication.name());
+            format!("{cipher} {} {authentication} {}", key(cipher_key), key(authentication_key))
+        }
+        Crypto::Authenticate(authentication, one) => format!("{} {}", authentication.name(), key(one)),
+    };
+    let esn = if replay.extended_sequence_numbers { " esn" } else { "" };
+    let (reqid, window) = (reqid.get(), replay.window);
+    format!("{source} > {destination} spi {spi} {mode:?} reqid {reqid:#x} {crypto} window {window}{esn}")
+}
+
+/// A key by its first bytes and its length.
+fn key(key: &Key) -> String {
+    let first: String = key.expose().iter().take(2).map(|byte| format!("{byte:02x}")).collect();
+    format!("{first}…*{}", key.len())
+}
+
+fn policy(policy: &Policy) -> String {
+    let Policy { direction, selector: packets, priority, action, templates } = policy;
+    let templates: Vec<_> = templates.iter().map(template).collect();
+    let templates = if templates.is_empty() { "-".to_owned() } else { templates.join(", ") };
+    let direction = format!("{direction:?}").to_lowercase();
+    format!("{direction:7} {priority} {} {action:?} {templates}", selector(packets))
+}
+
+fn selector(selector: &Selector) -> String {
+    let mut text = format!("{} > {}", selector.source(), selector.destination());
+    if selector.protocol != 0 {
+        write!(text, " proto {}", selector.protocol).unwrap();
+    }
+    for (name, port) in [("sport", selector.source_port), ("dport", selector.destination_port)] {
+        if port != Port::ANY {
+            write!(text, " {name} {}/{:#x}", port.value(), port.mask()).unwrap();
+        }
+    }
+    text
+}
+
+fn template(template: &Template) -> String {
+    let Template { protocol, mode, reqid, tunnel, optional } = template;
+    let mut text = format!("{protocol:?} {mode:?} reqid {:#x}", reqid.get());
+    if let Some((source, destination)) = tunnel {
+        write!(text, " {source} > {destination}").unwrap();
+    }
+    if *optional {
+        text.push_str(" optional");
+    }
+    text
+}
