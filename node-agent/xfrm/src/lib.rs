@@ -1,12 +1,14 @@
 //! NETLINK_XFRM: wire codec, sockets, and a fake kernel that behaves like the real one.
 //!
-//! [`Kernel`] is what a node's agent needs: read both databases, change them. The other is the kernel of the calling
+//! [`Kernel`] is what a node's agent needs: read both databases, change them. [`Netlink`] is the kernel of the calling
 //! thread's network namespace, [`fake::FakeKernel`] one in memory; the same test suite runs against both.
 
 mod error;
 pub mod fake;
 mod kernel;
+mod socket;
 pub mod wire;
 
 pub use error::KernelError;
 pub use kernel::{Kernel, Noticed, Watch};
+pub use socket::{Events, Netlink};

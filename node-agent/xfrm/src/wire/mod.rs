@@ -1,3 +1,23 @@
 //! The typed model and NETLINK_XFRM messages, to and fro. Pure.
+//!
+//! netlink-packet-xfrm knows the structures. Its message parsers panic on a body shorter than the fixed header, so
+//! headers and attributes are parsed one by one here, after a look at the length. Its structures print keys in Debug
+//! and don't wipe them: none of them leaves this module, and [`attributes`] and [`Request`] wipe what they held.
 
+mod address;
+mod attributes;
+pub mod batch;
+mod crypto;
+mod observe;
+mod policy;
 pub mod replay;
+pub mod reply;
+mod request;
+mod sa;
+mod selector;
+
+pub use observe::{Dumped, Observer, PolicyRecord, SaRecord};
+pub use request::{Request, encode};
+
+#[cfg(test)]
+mod tests;

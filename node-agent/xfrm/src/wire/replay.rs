@@ -5,6 +5,9 @@
 //! [`ReplayState::bitmap`] has them all in one order: bit i stands for the packet i before the newest.
 
 use esplanade_model::{ReplayProtection, ReplayState};
+use netlink_packet_xfrm::{Replay, ReplayEsn, UserSaInfo, XfrmAttrs};
+
+use super::attributes::Attributes;
 
 /// Windows up to here fit the legacy layout (`XFRMA_REPLAY_VAL`).
 pub const LEGACY_WINDOW: u32 = 32;
@@ -44,4 +47,121 @@ pub fn fitted(state: &ReplayState, replay: ReplayProtection) -> ReplayState {
         }
     }
     ReplayState { sent: cut(state.sent), received, bitmap }
+}
+
+/// What the kernel shows of the window.
+pub(super) enum WireReplay<'a> {
+    Legacy { window: u8, state: Replay },
+    Ring(&'a ReplayEsn),
+}
+
+impl<'a> WireReplay<'a> {
+    pub(super) fn of(info: &UserSaInfo, attributes: &'a Attributes) -> Self {
+        let mut state = Replay::default();
+        for attribute in attributes.as_slice() {
+            match attribute {
+                XfrmAttrs::ReplayStateEsn(ring) => return Self::Ring(ring),
+                XfrmAttrs::ReplayState(legacy) => state = *legacy,
+                _ => {}
+            }
+        }
+        Self::Legacy { window: info.replay_window, state }
+    }
+
+    /// None if we would have written it differently.
+    pub(super) fn protection(&self, extended: bool) -> Option<ReplayProtection> {
+        let window = match self {
+            Self::Legacy { window, .. } => u32::from(*window),
+            Self::Ring(ring) => ring.replay_window,
+        };
+        let replay = ReplayProtection { window, extended_sequence_numbers: extended };
+        let like_ours = match self {
+            Self::Legacy { .. } => !is_ring(replay),
+            Self::Ring(ring) => is_ring(replay) && ring.bmp_len == window.div_ceil(32),
+        };
+        like_ours.then_some(replay)
+    }
+
+    pub(super) fn state(&self) -> ReplayState {
+        let wide = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
+        match self {
+            Self::Legacy { window, state } => {
+                let replay =
+                    ReplayProtection { window: u32::from(*window), extended_sequence_numbers: false };
+                let (sent, received) = (u64::from(state.oseq), u64::from(state.seq));
+                fitted(&ReplayState { sent, received, bitmap: vec![state.bitmap] }, replay)
+            }
+            Self::Ring(ring) => {
+                // Extended or not: the high halves are zero where they don't count.
+                let replay = ReplayProtection { window: ring.replay_window, extended_sequence_numbers: true };
+                let mut bitmap = vec![0u32; ring.replay_window.min(MAX_WINDOW).div_ceil(32) as usize];
+                for age in 0..ring.replay_window.min(MAX_WINDOW) {
+                    let (word, mask) = ring_place(ring.seq, age, ring.replay_window);
+                    if ring.bmp.get(word).is_some_and(|word| word & mask != 0) {
+                        bitmap[age as usize / 32] |= 1 << (age % 32);
+                    }
+                }
+                let (sent, received) = (wide(ring.oseq_hi, ring.oseq), wide(ring.seq_hi, ring.seq));
+                fitted(&ReplayState { sent, received, bitmap }, replay)
+            }
+        }
+    }
+}
+
+/// Word and mask of the packet `age` before `newest` in a ring (`xfrm_replay_check_bmp`).
+fn ring_place(newest: u32, age: u32, window: u32) -> (usize, u32) {
+    let (newest, window) = (u64::from(newest.wrapping_sub(1) % window), u64::from(window));
+    let bit = (newest + window - u64::from(age)) % window;
+    (usize::try_from(bit / 32).unwrap_or(usize::MAX), 1 << (bit % 32))
+}
+
+/// Adds the attribute that the window needs; returns the legacy window for the header.
+pub(super) fn encode(
+    replay: ReplayProtection,
+    state: Option<&ReplayState>,
+    attributes: &mut Attributes,
+) -> u8 {
+    let state = state.map(|state| fitted(state, replay));
+    if is_ring(replay) {
+        let ring = encode_ring(replay, &state.unwrap_or_default());
+        attributes.push(XfrmAttrs::ReplayStateEsn(ring));
+        return 0;
+    }
+    if let Some(state) = state {
+        attributes.push(XfrmAttrs::ReplayState(Replay {
+            oseq: low(state.sent),
+            seq: low(state.received),
+            bitmap: state.bitmap.first().copied().unwrap_or(0),
+        }));
+    }
+    // At most 32.
+    u8::try_from(replay.window).unwrap_or(u8::MAX)
+}
+
+fn encode_ring(replay: ReplayProtection, state: &ReplayState) -> ReplayEsn {
+    let mut ring = ReplayEsn {
+        bmp_len: replay.window.div_ceil(32),
+        oseq: low(state.sent),
+        seq: low(state.received),
+        oseq_hi: low(state.sent >> 32),
+        seq_hi: low(state.received >> 32),
+        replay_window: replay.window,
+        // One that is too large gets the kernel's own refusal.
+        bmp: vec![0; replay.window.min(2 * MAX_WINDOW).div_ceil(32) as usize],
+    };
+    for age in 0..replay.window.min(MAX_WINDOW) {
+        let came = state.bitmap.get(age as usize / 32).is_some_and(|word| word >> (age % 32) & 1 == 1);
+        if came {
+            let (word, mask) = ring_place(ring.seq, age, replay.window);
+            if let Some(word) = ring.bmp.get_mut(word) {
+                *word |= mask;
+            }
+        }
+    }
+    ring
+}
+
+#[allow(clippy::cast_possible_truncation)] // The low half is meant.
+fn low(value: u64) -> u32 {
+    value as u32
 }

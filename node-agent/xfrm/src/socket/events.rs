@@ -1,0 +1,68 @@
+//! Changes of the databases, as the kernel announces them.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use netlink_packet_xfrm::constants::{XFRMNLGRP_EXPIRE, XFRMNLGRP_MIGRATE, XFRMNLGRP_POLICY, XFRMNLGRP_SA};
+use zeroize::Zeroizing;
+
+use super::link::{Link, Socket};
+use crate::wire::reply::Messages;
+use crate::{KernelError, Noticed, Watch};
+
+/// The groups that are safe to join. Not ACQUIRE: with a listener there the kernel makes larval SAs, and drops packets
+/// while they wait (`km_is_alive`).
+const GROUPS: [u32; 4] = [XFRMNLGRP_SA, XFRMNLGRP_POLICY, XFRMNLGRP_EXPIRE, XFRMNLGRP_MIGRATE];
+/// An event is at most one record.
+const BUFFER: usize = 64 * 1024;
+
+/// Tells of changes to the databases of the network namespace that the calling thread was in when it was opened.
+#[derive(Debug)]
+pub struct Events {
+    socket: Socket,
+    own_port: u32,
+}
+
+impl Events {
+    /// `own_port`: whose changes are no news.
+    pub(super) fn open(own_port: u32) -> Result<Self, KernelError> {
+        let socket = Socket::open()?;
+        socket.never_block()?;
+        for group in GROUPS {
+            socket.join(group)?;
+        }
+        Ok(Self { socket, own_port })
+    }
+}
+
+impl Watch for Events {
+    fn look(&mut self) -> Result<Noticed, KernelError> {
+        let mut noticed = Noticed::default();
+        // SA events bring keys.
+        let mut buffer = Zeroizing::new(vec![0; BUFFER]);
+        loop {
+            match self.socket.receive(&mut buffer) {
+                Ok(length) => {
+                    for message in Messages::of(&buffer[..length]) {
+                        noticed.changed |= message?.port != self.own_port;
+                    }
+                }
+                Err(KernelError::Overrun) => noticed.overrun = true,
+                // There is nothing more.
+                Err(KernelError::Timeout(_)) => return Ok(noticed),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.netlink().as_fd()
+    }
+}
+
+impl AsRawFd for Events {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}

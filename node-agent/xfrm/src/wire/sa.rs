@@ -1,0 +1,160 @@
+//! SAs (`struct xfrm_usersa_info` and its attributes).
+
+use esplanade_model::{Cookie, Mode, Protocol, ReplayProtection, ReplayState, Reqid, Sa, SaId, Spi};
+use netlink_packet_xfrm::constants::{
+    XFRM_MODE_TRANSPORT, XFRM_MODE_TUNNEL, XFRM_STATE_AF_UNSPEC, XFRM_STATE_ESN, XFRM_STATE_NOPMTUDISC,
+};
+use netlink_packet_xfrm::{Id, Lifetime, LifetimeConfig, Mark, Selector, Stats, UserSaInfo, XfrmAttrs};
+
+use super::attributes::Attributes;
+use super::crypto::Algorithms;
+use super::replay::{self, WireReplay};
+use super::{address, crypto};
+
+/// What an SA is made from. `replay` is the kernel's own view of it: an outbound SA has next to no window.
+pub(super) fn encode(
+    sa: &Sa,
+    replay: ReplayProtection,
+    state: Option<&ReplayState>,
+) -> (UserSaInfo, Attributes) {
+    let mut attributes = Attributes::default();
+    crypto::encode(&sa.crypto, &mut attributes);
+    let window = replay::encode(replay, state, &mut attributes);
+    let family = address::family(sa.destination);
+    let info = UserSaInfo {
+        selector: selector(sa.mode, family),
+        id: Id {
+            daddr: address::encode(sa.destination),
+            spi: sa.spi.get(),
+            proto: sa.crypto.protocol().number(),
+        },
+        saddr: address::encode(sa.source),
+        // No limits.
+        lifetime_cfg: LifetimeConfig::default(),
+        lifetime_cur: Lifetime::default(),
+        stats: Stats::default(),
+        seq: Cookie::for_spi(sa.spi).get(),
+        reqid: sa.reqid.get(),
+        family,
+        mode: mode(sa.mode),
+        replay_window: window,
+        flags: flags(sa.mode, replay),
+    };
+    (info, attributes)
+}
+
+/// Everything: policies select. A tunnel carries either family, whatever its own is; the kernel takes
+/// family 0 for its own without `XFRM_STATE_AF_UNSPEC` (`copy_from_user_state`).
+fn selector(mode: Mode, family: u16) -> Selector {
+    match mode {
+        Mode::Tunnel => Selector::default(),
+        Mode::Transport => Selector { family, ..Selector::default() },
+    }
+}
+
+fn flags(mode: Mode, replay: ReplayProtection) -> u8 {
+    let any_family = if mode == Mode::Tunnel { XFRM_STATE_AF_UNSPEC } else { 0 };
+    let extended = if replay.extended_sequence_numbers { XFRM_STATE_ESN } else { 0 };
+    any_family | extended
+}
+
+pub(super) fn mode(mode: Mode) -> u8 {
+    match mode {
+        Mode::Transport => XFRM_MODE_TRANSPORT,
+        Mode::Tunnel => XFRM_MODE_TUNNEL,
+    }
+}
+
+pub(super) fn decode_mode(mode: u8) -> Option<Mode> {
+    match mode {
+        XFRM_MODE_TRANSPORT => Some(Mode::Transport),
+        XFRM_MODE_TUNNEL => Some(Mode::Tunnel),
+        _ => None,
+    }
+}
+
+/// None for a protocol that we don't write.
+pub(super) fn decode_protocol(number: u8) -> Option<Protocol> {
+    [Protocol::Esp, Protocol::Ah].into_iter().find(|protocol| protocol.number() == number)
+}
+
+/// What names the SA; none if no SA of ours could have that name.
+pub(super) fn decode_id(info: &UserSaInfo) -> Option<SaId> {
+    Some(SaId {
+        destination: address::decode(&info.id.daddr, info.family)?,
+        protocol: decode_protocol(info.id.proto)?,
+        spi: Spi::new(info.id.spi)?,
+    })
+}
+
+/// Whether the SA carries our tags. One with a mark isn't ours: we write none, and could not delete it.
+pub(super) fn is_ours(info: &UserSaInfo, attributes: &Attributes) -> bool {
+    let marked = |attribute: &XfrmAttrs| matches!(attribute, XfrmAttrs::Mark(mark) if is_set(mark));
+    Reqid::owned(info.reqid).is_some()
+        && Cookie::owned(info.seq).is_some()
+        && !attributes.as_slice().iter().any(marked)
+}
+
+/// A mark that masks everything out is none.
+fn is_set(mark: &Mark) -> bool {
+    mark.mask != 0
+}
+
+/// The SA, if we could have written it, and its sequence numbers.
+pub(super) fn decode(
+    info: &UserSaInfo,
+    attributes: &Attributes,
+    algorithms: &Algorithms<'_>,
+) -> (Option<Sa>, ReplayState) {
+    let wire = WireReplay::of(info, attributes);
+    let replay = wire.protection(info.flags & XFRM_STATE_ESN != 0);
+    let state = wire.state();
+    let sa = || {
+        let replay = replay?;
+        let like_ours = !attributes.malformed && attributes.as_slice().iter().all(is_like_ours);
+        let sa = Sa {
+            source: address::decode(&info.saddr, info.family)?,
+            destination: address::decode(&info.id.daddr, info.family)?,
+            spi: Spi::new(info.id.spi)?,
+            mode: decode_mode(info.mode)?,
+            reqid: Reqid::owned(info.reqid)?,
+            crypto: algorithms.decode()?,
+            replay,
+        };
+        // The rest of the header is what we would write for it, but for what the kernel sets itself.
+        let (expected, _) = encode(&sa, sa.replay, None);
+        let actual = UserSaInfo {
+            lifetime_cur: Lifetime::default(),
+            stats: Stats::default(),
+            seq: expected.seq,
+            // Set by net.ipv4.ip_no_pmtu_disc.
+            flags: info.flags & !XFRM_STATE_NOPMTUDISC,
+            ..*info
+        };
+        (like_ours && expected == actual).then_some(sa)
+    };
+    (sa(), state)
+}
+
+/// An attribute that an SA of ours may read back with.
+fn is_like_ours(attribute: &XfrmAttrs) -> bool {
+    match attribute {
+        XfrmAttrs::AuthenticationAlg(_)
+        | XfrmAttrs::AuthenticationAlgTrunc(_)
+        | XfrmAttrs::EncryptionAlg(_)
+        | XfrmAttrs::EncryptionAlgAead(_)
+        | XfrmAttrs::ReplayState(_)
+        | XfrmAttrs::ReplayStateEsn(_)
+        | XfrmAttrs::ReplayThreshold(_)
+        | XfrmAttrs::EventTimeThreshold(_)
+        | XfrmAttrs::LastUsed(_)
+        | XfrmAttrs::Pad() => true,
+        // Zero is as good as none.
+        XfrmAttrs::ExtraFlags(value)
+        | XfrmAttrs::IfId(value)
+        | XfrmAttrs::TfcPadding(value)
+        | XfrmAttrs::MappingTimeThreshold(value) => *value == 0,
+        XfrmAttrs::Mark(mark) => !is_set(mark),
+        _ => false,
+    }
+}

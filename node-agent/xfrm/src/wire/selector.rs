@@ -1,0 +1,48 @@
+//! Traffic selectors (`struct xfrm_selector`).
+
+use std::net::IpAddr;
+
+use esplanade_model::{Port, Selector};
+use ipnet::IpNet;
+use netlink_packet_xfrm::Selector as Wire;
+
+use super::address;
+
+pub(super) fn encode(selector: &Selector) -> Wire {
+    let (source, destination) = (selector.source(), selector.destination());
+    Wire {
+        saddr: address::encode(source.addr()),
+        daddr: address::encode(destination.addr()),
+        prefixlen_s: source.prefix_len(),
+        prefixlen_d: destination.prefix_len(),
+        family: address::family(source.addr()),
+        proto: selector.protocol,
+        sport: selector.source_port.value(),
+        sport_mask: selector.source_port.mask(),
+        dport: selector.destination_port.value(),
+        dport_mask: selector.destination_port.mask(),
+        ifindex: 0,
+        user: 0,
+    }
+}
+
+/// None for one that isn't in normal form: to the kernel it is another selector than any of ours.
+pub(super) fn decode(wire: &Wire) -> Option<Selector> {
+    let network = |bytes, prefix| {
+        let address: IpAddr = address::decode(bytes, wire.family)?;
+        let network = IpNet::new(address, prefix).ok()?;
+        (network == network.trunc()).then_some(network)
+    };
+    let port = |value, mask| {
+        let port = Port::masked(value, mask);
+        (port.value() == value).then_some(port)
+    };
+    let mut selector =
+        Selector::new(network(&wire.saddr, wire.prefixlen_s)?, network(&wire.daddr, wire.prefixlen_d)?)
+            .ok()?;
+    selector.protocol = wire.proto;
+    selector.source_port = port(wire.sport, wire.sport_mask)?;
+    selector.destination_port = port(wire.dport, wire.dport_mask)?;
+    // Padding that isn't zero, and bytes behind an IPv4 address, make another selector too.
+    (encode(&selector) == *wire).then_some(selector)
+}
