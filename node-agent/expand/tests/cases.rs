@@ -3,6 +3,8 @@
 //!
 //! A sealed key in `state.yaml` reads `hex:…`: the test seals it. The recipient `this` is the node's own key.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -1,0 +1,53 @@
+//! Names that someone else has in the kernel.
+
+use std::fmt::Write;
+
+use esplanade_crds::Problem;
+use esplanade_crds::conditions::reason;
+use esplanade_model::{Direction, PolicyKey, Port, SaId};
+
+use crate::Object;
+
+pub(crate) fn sa(object: &Object, id: SaId) -> Problem {
+    problem(
+        object,
+        format!(
+            "the kernel has an {id} that another program made; it is left alone. Remove it there, or choose another spi"
+        ),
+    )
+}
+
+pub(crate) fn policy(object: &Object, key: &PolicyKey) -> Problem {
+    let direction = match key.direction {
+        Direction::In => "inbound",
+        Direction::Out => "outbound",
+        Direction::Forward => "forward",
+    };
+    problem(
+        object,
+        format!(
+            "the kernel has an {direction} policy for {} that another program made; it is left alone. Remove it there",
+            packets(key)
+        ),
+    )
+}
+
+fn problem(object: &Object, message: String) -> Problem {
+    Problem { kind: object.kind, name: object.name.clone(), category: reason::CONFLICTED.to_owned(), message }
+}
+
+/// A selector in words.
+fn packets(key: &PolicyKey) -> String {
+    let selector = &key.selector;
+    let mut text = format!("{} to {}", selector.source(), selector.destination());
+    // Writing to a String doesn't fail.
+    if selector.protocol != 0 {
+        let _ = write!(text, ", protocol {}", selector.protocol);
+    }
+    for (name, port) in [("source", selector.source_port), ("destination", selector.destination_port)] {
+        if port != Port::ANY {
+            let _ = write!(text, ", {name} port {}/{:#x}", port.value(), port.mask());
+        }
+    }
+    text
+}

@@ -1,0 +1,38 @@
+//! What a replaced SA takes over from the one before it.
+//!
+//! A sender must not use a sequence number twice with one key, and a receiver must not accept one twice (RFC 4303
+//! §3.3.3, §3.4.3). New keys start anew at both ends.
+
+use esplanade_model::{ObservedSa, ReplayState, WantedSa};
+
+use crate::sas::same_crypto;
+
+/// Where the SA goes on from; none if from the beginning. An SA that we can't read (`sa: None`) counts as one with the
+/// same key: the safe side.
+pub(crate) fn carried_over(wanted: &WantedSa, observed: &ObservedSa) -> Option<ReplayState> {
+    if observed.sa.as_ref().is_some_and(|sa| !same_crypto(&wanted.sa().crypto, &sa.crypto)) {
+        return None;
+    }
+    let ReplayState { sent, received, bitmap } = &observed.state;
+    match wanted {
+        WantedSa::Outbound(_) => {
+            let state = ReplayState { sent: *sent, received: 0, bitmap: Vec::new() };
+            (*sent > 0).then_some(state)
+        }
+        WantedSa::Inbound(inbound) => {
+            let replay = inbound.0.replay;
+            if *received == 0 || replay.window == 0 {
+                return None;
+            }
+            let same_window = observed.sa.as_ref().is_some_and(|sa| sa.replay == replay);
+            let bitmap = if same_window { bitmap.clone() } else { all_seen(replay.window) };
+            Some(ReplayState { sent: 0, received: *received, bitmap })
+        }
+    }
+}
+
+/// The bitmap of a window in which every packet has come. The kernel numbers the bits by the window's size, so another
+/// window's can't be used: packets on their way are lost, none is accepted twice.
+fn all_seen(window: u32) -> Vec<u32> {
+    (0..window.div_ceil(32)).map(|_| u32::MAX).collect()
+}

@@ -1,0 +1,106 @@
+//! Things to compare.
+#![allow(dead_code, clippy::unwrap_used)] // each test file uses some of it
+
+use std::net::IpAddr;
+
+use esplanade_model::{
+    Action, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Mode, Observed, ObservedPolicy,
+    ObservedSa, OutboundSa, Policy, PolicyIndex, Protocol, ReplayProtection, ReplayState, Reqid, Sa,
+    Selector, Spi, Template, Wanted, WantedSa,
+};
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+pub(crate) fn key(byte: u8, len: usize) -> Key {
+    Key::from(vec![byte; len].as_slice())
+}
+
+pub(crate) fn crypto(byte: u8) -> Crypto {
+    Crypto::encrypt_then_authenticate(
+        Cipher::AesCbc256,
+        key(byte, 32),
+        Authentication::HmacSha256,
+        key(byte, 32),
+    )
+    .unwrap()
+}
+
+pub(crate) fn sa() -> Sa {
+    Sa {
+        source: ip("192.0.2.1"),
+        destination: ip("192.0.2.2"),
+        spi: Spi::new(4096).unwrap(),
+        mode: Mode::Tunnel,
+        reqid: Reqid::from_hash(1),
+        crypto: crypto(0xa1),
+        replay: ReplayProtection { window: 64, extended_sequence_numbers: false },
+    }
+}
+
+pub(crate) fn inbound(sa: Sa) -> WantedSa {
+    WantedSa::Inbound(InboundSa(sa))
+}
+
+pub(crate) fn outbound(sa: Sa) -> WantedSa {
+    WantedSa::Outbound(OutboundSa(sa))
+}
+
+/// As the kernel shows it after it has carried traffic both ways, whichever way it goes.
+pub(crate) fn in_kernel(sa: Sa) -> ObservedSa {
+    let state = ReplayState { sent: 7, received: 9, bitmap: vec![0x1ff, 0] };
+    ObservedSa { id: sa.id(), sa: Some(sa), state }
+}
+
+/// With the smallest window, as the kernel shows an outbound SA.
+pub(crate) fn without_window(mut sa: Sa) -> Sa {
+    sa.replay.window = 0;
+    sa
+}
+
+pub(crate) fn selector(source: &str, destination: &str) -> Selector {
+    Selector::new(source.parse().unwrap(), destination.parse().unwrap()).unwrap()
+}
+
+pub(crate) fn template() -> Template {
+    Template {
+        protocol: Protocol::Esp,
+        mode: Mode::Tunnel,
+        reqid: Reqid::from_hash(1),
+        tunnel: Some((ip("192.0.2.1"), ip("192.0.2.2"))),
+        optional: false,
+    }
+}
+
+pub(crate) fn policy(direction: Direction) -> Policy {
+    Policy {
+        direction,
+        selector: selector("10.1.0.0/24", "10.2.0.0/24"),
+        priority: 74_032,
+        action: Action::Allow,
+        templates: vec![template()],
+    }
+}
+
+pub(crate) fn policy_in_kernel(policy: Policy, slot: u32) -> ObservedPolicy {
+    let index = PolicyIndex::new(slot, policy.direction);
+    ObservedPolicy { index, key: policy.key(), policy: Some(policy) }
+}
+
+pub(crate) fn wanted(sas: &[WantedSa], policies: &[Policy]) -> Wanted {
+    Wanted {
+        sas: sas.iter().map(|sa| ("an-sa".to_owned(), sa.clone())).collect(),
+        policies: policies.iter().map(|policy| ("a-policy".to_owned(), policy.clone())).collect(),
+        hold: [].into(),
+    }
+}
+
+pub(crate) fn observed(sas: &[ObservedSa], policies: &[ObservedPolicy]) -> Observed {
+    Observed {
+        sas: sas.to_vec(),
+        policies: policies.to_vec(),
+        taken_indexes: policies.iter().map(|policy| policy.index.get()).collect(),
+        ..Observed::default()
+    }
+}

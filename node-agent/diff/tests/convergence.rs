@@ -1,0 +1,214 @@
+//! Whatever is there and whatever is wanted: after the operations the kernel holds what is wanted, a second diff is
+//! empty, and nothing foreign was touched. The kernel here is a model of four rules: names are unique, an index is too,
+//! a foreign name can't be added, and an outbound SA has the smallest window.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::{crypto, inbound, ip, outbound, sa, selector, template};
+use esplanade_diff::diff;
+use esplanade_model::{
+    Action, Direction, Mode, Observed, ObservedPolicy, ObservedSa, Op, Policy, PolicyIndex, PolicyKey,
+    ReplayProtection, ReplayState, Reqid, Sa, SaId, Spi, Template, Wanted, WantedSa,
+};
+use proptest::collection::{btree_set, vec};
+use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+
+#[derive(Debug, Clone, Default)]
+struct Model {
+    sas: BTreeMap<SaId, (Option<Sa>, ReplayState)>,
+    policies: BTreeMap<PolicyKey, (PolicyIndex, Option<Policy>)>,
+    foreign_sas: BTreeSet<SaId>,
+    foreign_policies: BTreeSet<PolicyKey>,
+}
+
+impl Model {
+    fn dump(&self) -> Observed {
+        let sas = self.sas.iter();
+        let policies = self.policies.iter();
+        Observed {
+            sas: sas
+                .map(|(id, (sa, state))| ObservedSa { id: *id, sa: sa.clone(), state: state.clone() })
+                .collect(),
+            policies: policies
+                .map(|(key, (index, policy))| ObservedPolicy {
+                    index: *index,
+                    key: *key,
+                    policy: policy.clone(),
+                })
+                .collect(),
+            foreign_sas: self.foreign_sas.iter().copied().collect(),
+            foreign_policies: self.foreign_policies.iter().copied().collect(),
+            foreign_sa_count: self.foreign_sas.len(),
+            foreign_policy_count: self.foreign_policies.len(),
+            taken_indexes: self.policies.values().map(|(index, _)| index.get()).collect(),
+        }
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::AddInbound { sa, state } => self.add(sa.0, state),
+            Op::AddOutbound { sa, state } => {
+                let mut sa = sa.0;
+                sa.replay.window = u32::from(sa.replay.extended_sequence_numbers);
+                self.add(sa, state);
+            }
+            Op::DeleteSa(id) => assert!(self.sas.remove(&id).is_some(), "no {id} to delete"),
+            Op::AddPolicy { policy, index } => {
+                let key = policy.key();
+                assert!(!self.foreign_policies.contains(&key), "{key:?} is foreign");
+                assert!(self.policies.values().all(|(taken, _)| *taken != index), "{index:?} is taken");
+                assert!(self.policies.insert(key, (index, Some(policy))).is_none(), "{key:?} is there");
+            }
+            Op::UpdatePolicy { policy, index } => {
+                let there = self.policies.get_mut(&policy.key()).unwrap();
+                assert_eq!(there.0, index);
+                there.1 = Some(policy);
+            }
+            Op::DeletePolicy { direction, index } => {
+                let before = self.policies.len();
+                self.policies.retain(|key, (taken, _)| !(*taken == index && key.direction == direction));
+                assert_eq!(self.policies.len(), before - 1, "no {index:?} to delete");
+            }
+        }
+    }
+
+    fn add(&mut self, sa: Sa, state: Option<ReplayState>) {
+        let id = sa.id();
+        assert!(!self.foreign_sas.contains(&id), "{id} is foreign");
+        assert!(self.sas.insert(id, (Some(sa), state.unwrap_or_default())).is_none(), "{id} is there");
+    }
+}
+
+fn sas() -> impl Strategy<Value = Sa> {
+    let replay = prop_oneof![Just((0, false)), Just((32, false)), Just((128, true))];
+    (0..6_u32, 1..3_u8, 1..3_u8, any::<bool>(), replay, 0..3_u32).prop_map(
+        |(spi, end, byte, tunnel, (window, extended_sequence_numbers), reqid)| Sa {
+            destination: ip(&format!("192.0.2.{end}")),
+            spi: Spi::new(256 + spi).unwrap(),
+            crypto: crypto(byte),
+            mode: if tunnel { Mode::Tunnel } else { Mode::Transport },
+            replay: ReplayProtection { window, extended_sequence_numbers },
+            reqid: Reqid::from_hash(reqid),
+            ..sa()
+        },
+    )
+}
+
+fn policies() -> impl Strategy<Value = Policy> {
+    let direction = prop_oneof![Just(Direction::In), Just(Direction::Out), Just(Direction::Forward)];
+    (direction, 0..3_u8, 0..2_u32, 0..2_usize, any::<bool>()).prop_map(
+        |(direction, network, priority, templates, optional)| Policy {
+            direction,
+            selector: selector("10.0.0.0/24", &format!("10.1.{network}.0/24")),
+            priority,
+            action: Action::Allow,
+            templates: vec![Template { optional, ..template() }; templates],
+        },
+    )
+}
+
+/// Of several with one name the first stays: `expand` gives each name once. To 192.0.2.1 is inbound, else outbound: one
+/// address is either this node's or not.
+fn wanted() -> impl Strategy<Value = Wanted> {
+    (vec(sas(), 0..8), vec(policies(), 0..8), btree_set(0..6_u32, 0..2)).prop_map(|(sas, policies, held)| {
+        let mut wanted = Wanted::default();
+        let mut names = BTreeSet::new();
+        for sa in sas.into_iter().filter(|sa| names.insert(sa.id())) {
+            let held = held.contains(&(sa.spi.get() - 256));
+            match (held, sa.destination == ip("192.0.2.1")) {
+                (true, _) => drop(wanted.hold.insert(sa.id())),
+                (false, true) => wanted.sas.push(("sa".to_owned(), inbound(sa))),
+                (false, false) => wanted.sas.push(("sa".to_owned(), outbound(sa))),
+            }
+        }
+        let mut names = BTreeSet::new();
+        for policy in policies.into_iter().filter(|policy| names.insert(policy.key())) {
+            wanted.policies.push(("policy".to_owned(), policy));
+        }
+        wanted
+    })
+}
+
+fn models() -> impl Strategy<Value = Model> {
+    let sas = vec((sas(), any::<bool>(), any::<bool>(), any::<u32>()), 0..8);
+    let policies = vec((policies(), any::<bool>(), any::<bool>(), 0..1_000_000_u32), 0..8);
+    (sas, policies).prop_map(|(sas, policies)| {
+        let mut model = Model::default();
+        for (sa, foreign, readable, sent) in sas {
+            let id = sa.id();
+            if model.sas.contains_key(&id) || model.foreign_sas.contains(&id) {
+                continue;
+            }
+            if foreign {
+                model.foreign_sas.insert(id);
+            } else {
+                let state = ReplayState { sent: sent.into(), ..ReplayState::default() };
+                model.sas.insert(id, (readable.then_some(sa), state));
+            }
+        }
+        for (policy, foreign, readable, slot) in policies {
+            let (key, index) = (policy.key(), PolicyIndex::new(slot, policy.direction));
+            let taken = model.policies.values().any(|(there, _)| *there == index);
+            if taken || model.policies.contains_key(&key) || model.foreign_policies.contains(&key) {
+                continue;
+            }
+            if foreign {
+                model.foreign_policies.insert(key);
+            } else {
+                model.policies.insert(key, (index, readable.then_some(policy)));
+            }
+        }
+        model
+    })
+}
+
+proptest! {
+    #[test]
+    fn converges(wanted in wanted(), before in models()) {
+        let plan = diff(&wanted, &before.dump());
+        let mut after = before.clone();
+        for step in plan.steps {
+            // Outbound: no key starts again at 0.
+            if let Op::AddOutbound { sa, state } = &step.op
+                && let Some((there, was)) = before.sas.get(&sa.0.id())
+                && there.as_ref().is_none_or(|there| there.crypto == sa.0.crypto)
+            {
+                prop_assert!(state.as_ref().map_or(0, |state| state.sent) >= was.sent);
+            }
+            after.apply(step.op);
+        }
+
+        prop_assert_eq!(&after.foreign_sas, &before.foreign_sas);
+        prop_assert_eq!(&after.foreign_policies, &before.foreign_policies);
+        for id in &wanted.hold {
+            prop_assert_eq!(after.sas.get(id), before.sas.get(id));
+        }
+
+        let has = |id: &SaId| !before.foreign_sas.contains(id);
+        let mut ids: BTreeSet<_> = wanted.sas.iter().map(|(_, sa)| sa.sa().id()).filter(has).collect();
+        ids.extend(wanted.hold.iter().filter(|id| before.sas.contains_key(id)));
+        prop_assert_eq!(after.sas.keys().copied().collect::<BTreeSet<_>>(), ids);
+        for (_, sa) in &wanted.sas {
+            if let Some((there, _)) = after.sas.get(&sa.sa().id()) {
+                let mut there = there.clone().unwrap();
+                if let WantedSa::Outbound(_) = sa {
+                    there.replay.window = sa.sa().replay.window;
+                }
+                prop_assert_eq!(&there, sa.sa());
+            }
+        }
+
+        let free = wanted.policies.iter().filter(|(_, one)| !before.foreign_policies.contains(&one.key()));
+        let policies: BTreeMap<_, _> = free.map(|(_, policy)| (policy.key(), Some(policy.clone()))).collect();
+        let there: BTreeMap<_, _> =
+            after.policies.iter().map(|(key, (_, policy))| (*key, policy.clone())).collect();
+        prop_assert_eq!(there, policies);
+
+        let again = diff(&wanted, &after.dump());
+        prop_assert!(again.is_empty(), "second pass: {:?}", again.steps);
+        prop_assert_eq!(again.conflicts, plan.conflicts);
+    }
+}

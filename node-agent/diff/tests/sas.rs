@@ -1,0 +1,222 @@
+//! What is done about an SA, by what differs.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{crypto, in_kernel, inbound, ip, key, observed, outbound, sa, wanted, without_window};
+use esplanade_crds::ProblemKind;
+use esplanade_diff::diff;
+use esplanade_model::{
+    Aead, Authentication, Cipher, Crypto, Mode, ObservedSa, Op, OutboundSa, ReplayProtection, ReplayState,
+    Reqid, Sa, Spi, WantedSa,
+};
+
+/// A name, and how it makes a wanted SA other than the one in the kernel.
+type Change = (&'static str, fn(&mut Sa));
+
+/// Changes that leave the SA its name in the kernel and its keys.
+const SAME_KEYS: &[Change] = &[
+    ("source", |sa| sa.source = ip("192.0.2.9")),
+    ("mode", |sa| sa.mode = Mode::Transport),
+    ("reqid", |sa| sa.reqid = Reqid::from_hash(2)),
+    ("extended sequence numbers", |sa| sa.replay.extended_sequence_numbers = true),
+];
+
+/// Changes that leave the SA its name and not its keys.
+const OTHER_KEYS: &[Change] = &[
+    ("keys", |sa| sa.crypto = crypto(0xa2)),
+    ("cipher key", |sa| sa.crypto = etm(Cipher::AesCbc256, 0xff, Authentication::HmacSha256, 0xa1)),
+    ("integrity key", |sa| sa.crypto = etm(Cipher::AesCbc256, 0xa1, Authentication::HmacSha256, 0xff)),
+    ("cipher", |sa| sa.crypto = etm(Cipher::AesCbc128, 0xa1, Authentication::HmacSha256, 0xa1)),
+    ("integrity", |sa| sa.crypto = etm(Cipher::AesCbc256, 0xa1, Authentication::HmacSha512, 0xa1)),
+    ("aead", |sa| sa.crypto = Crypto::aead(Aead::AesGcm256, key(0xa1, 36)).unwrap()),
+];
+
+/// Changes that make it another SA.
+const OTHER_NAME: &[Change] = &[
+    ("destination", |sa| sa.destination = ip("192.0.2.9")),
+    ("spi", |sa| sa.spi = Spi::new(5000).unwrap()),
+    ("protocol", |sa| sa.crypto = Crypto::authenticate(Authentication::HmacSha256, key(0xa1, 32)).unwrap()),
+];
+
+fn etm(cipher: Cipher, cipher_byte: u8, authentication: Authentication, authentication_byte: u8) -> Crypto {
+    let cipher_key = key(cipher_byte, cipher.key_len());
+    let authentication_key = key(authentication_byte, authentication.key_len());
+    Crypto::encrypt_then_authenticate(cipher, cipher_key, authentication, authentication_key).unwrap()
+}
+
+fn ops(wanted_sas: &[WantedSa], there: &[ObservedSa]) -> Vec<Op> {
+    let diff = diff(&wanted(wanted_sas, &[]), &observed(there, &[]));
+    assert!(diff.conflicts.is_empty(), "{:?}", diff.conflicts);
+    diff.steps.into_iter().map(|step| step.op).collect()
+}
+
+fn add(sa: &WantedSa, state: Option<ReplayState>) -> Op {
+    match sa.clone() {
+        WantedSa::Inbound(sa) => Op::AddInbound { sa, state },
+        WantedSa::Outbound(sa) => Op::AddOutbound { sa, state },
+    }
+}
+
+fn sent(sent: u64) -> Option<ReplayState> {
+    Some(ReplayState { sent, ..ReplayState::default() })
+}
+
+fn received(received: u64, bitmap: &[u32]) -> Option<ReplayState> {
+    Some(ReplayState { sent: 0, received, bitmap: bitmap.to_vec() })
+}
+
+#[test]
+fn nothing_to_do_for_what_is_there() {
+    assert_eq!(ops(&[inbound(sa())], &[in_kernel(sa())]), []);
+    assert_eq!(ops(&[outbound(sa())], &[in_kernel(without_window(sa()))]), []);
+}
+
+#[test]
+fn what_is_missing_is_added_and_starts_at_0() {
+    for sa in [inbound(sa()), outbound(sa())] {
+        assert_eq!(ops(std::slice::from_ref(&sa), &[]), [add(&sa, None)]);
+    }
+}
+
+#[test]
+fn what_nobody_wants_is_deleted() {
+    assert_eq!(ops(&[], &[in_kernel(sa())]), [Op::DeleteSa(sa().id())]);
+}
+
+#[test]
+fn a_change_replaces_the_sa_and_with_the_same_keys_it_goes_on_where_it_was() {
+    for (name, change) in SAME_KEYS {
+        let mut changed = sa();
+        change(&mut changed);
+        let esn = changed.replay != sa().replay;
+
+        let out = outbound(changed.clone());
+        let expected = [Op::DeleteSa(sa().id()), add(&out, sent(7))];
+        assert_eq!(ops(&[out], &[in_kernel(without_window(sa()))]), expected, "outbound, {name}");
+
+        let into = inbound(changed);
+        let bitmap: &[u32] = if esn { &[u32::MAX, u32::MAX] } else { &[0x1ff, 0] };
+        let expected = [Op::DeleteSa(sa().id()), add(&into, received(9, bitmap))];
+        assert_eq!(ops(&[into], &[in_kernel(sa())]), expected, "inbound, {name}");
+    }
+}
+
+#[test]
+fn other_keys_start_anew() {
+    for (name, change) in OTHER_KEYS {
+        let mut changed = sa();
+        change(&mut changed);
+        let out = outbound(changed.clone());
+        let expected = [Op::DeleteSa(sa().id()), add(&out, None)];
+        assert_eq!(ops(&[out], &[in_kernel(without_window(sa()))]), expected, "outbound, {name}");
+        let into = inbound(changed);
+        let expected = [Op::DeleteSa(sa().id()), add(&into, None)];
+        assert_eq!(ops(&[into], &[in_kernel(sa())]), expected, "inbound, {name}");
+    }
+}
+
+#[test]
+fn another_name_is_another_sa() {
+    for (name, change) in OTHER_NAME {
+        let mut changed = sa();
+        change(&mut changed);
+        for changed in [inbound(changed.clone()), outbound(changed)] {
+            let expected = [add(&changed, None), Op::DeleteSa(sa().id())];
+            assert_eq!(ops(&[changed], &[in_kernel(sa())]), expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_inbound_window_of_another_size_counts_everything_so_far_as_seen() {
+    for (window, bitmap) in [(32, vec![u32::MAX]), (33, vec![u32::MAX; 2]), (4096, vec![u32::MAX; 128])] {
+        let mut changed = sa();
+        changed.replay.window = window;
+        let into = inbound(changed);
+        let expected = [Op::DeleteSa(sa().id()), add(&into, received(9, &bitmap))];
+        assert_eq!(ops(&[into], &[in_kernel(sa())]), expected, "window {window}");
+    }
+    let none = inbound(without_window(sa()));
+    assert_eq!(ops(&[none.clone()], &[in_kernel(sa())]), [Op::DeleteSa(sa().id()), add(&none, None)]);
+}
+
+#[test]
+fn an_outbound_window_is_whatever_the_kernel_makes_it() {
+    let replay = |window, extended_sequence_numbers| ReplayProtection { window, extended_sequence_numbers };
+    for (wanted, there, in_sync) in [
+        (replay(1024, false), replay(0, false), true),
+        (replay(1024, false), replay(1, false), false),
+        (replay(1024, true), replay(0, true), true),
+        (replay(1024, true), replay(1, true), true),
+        (replay(1024, true), replay(2, true), false),
+        (replay(1024, true), replay(1024, true), false),
+        (replay(0, false), replay(0, false), true),
+        (replay(1024, true), replay(0, false), false),
+    ] {
+        let out = outbound(Sa { replay: wanted, ..sa() });
+        let steps = ops(&[out], &[in_kernel(Sa { replay: there, ..sa() })]);
+        assert_eq!(steps.is_empty(), in_sync, "{wanted:?} and {there:?}");
+    }
+}
+
+#[test]
+fn one_that_is_not_like_ours_is_replaced_and_taken_to_have_the_same_keys() {
+    let there = ObservedSa { sa: None, ..in_kernel(sa()) };
+    let out = outbound(sa());
+    let delete = Op::DeleteSa(sa().id());
+    assert_eq!(ops(&[out.clone()], &[there.clone()]), [delete.clone(), add(&out, sent(7))]);
+    let into = inbound(sa());
+    assert_eq!(ops(&[into.clone()], &[there]), [delete, add(&into, received(9, &[u32::MAX, u32::MAX]))]);
+}
+
+#[test]
+fn keys_that_lockdown_hides_are_taken_for_the_same() {
+    let hidden = in_kernel(Sa { crypto: crypto(0), ..sa() });
+    assert_eq!(ops(&[inbound(sa())], std::slice::from_ref(&hidden)), []);
+    // Lengths and names still show.
+    let other = etm(Cipher::AesCbc128, 0xa1, Authentication::HmacSha256, 0xa1);
+    assert_eq!(ops(&[inbound(Sa { crypto: other, ..sa() })], std::slice::from_ref(&hidden)).len(), 2);
+    // What else changed still counts, and goes on where it was.
+    let moved = inbound(Sa { source: ip("192.0.2.9"), ..sa() });
+    let expected = [Op::DeleteSa(sa().id()), add(&moved, received(9, &[0x1ff, 0]))];
+    assert_eq!(ops(&[moved], &[hidden]), expected);
+}
+
+#[test]
+fn what_is_held_stays_as_it_is() {
+    let mut wanted = wanted(&[], &[]);
+    wanted.hold.insert(sa().id());
+    let other = Sa { spi: Spi::new(5000).unwrap(), ..sa() };
+    let diff = diff(&wanted, &observed(&[in_kernel(sa()), in_kernel(other.clone())], &[]));
+    let ops: Vec<_> = diff.steps.into_iter().map(|step| step.op).collect();
+    assert_eq!(ops, [Op::DeleteSa(other.id())]);
+}
+
+#[test]
+fn a_foreign_sa_in_the_way_is_a_conflict_and_nothing_is_done() {
+    let mut there = observed(&[], &[]);
+    there.foreign_sas.push(sa().id());
+    let diff = diff(&wanted(&[outbound(sa())], &[]), &there);
+    assert_eq!(diff.steps, []);
+    let [conflict] = diff.conflicts.as_slice() else { panic!("one conflict: {:?}", diff.conflicts) };
+    assert_eq!((conflict.kind, conflict.name.as_str()), (ProblemKind::IpsecSA, "an-sa"));
+    assert_eq!(conflict.category, "Conflicted");
+    assert_eq!(
+        conflict.message,
+        "the kernel has an ESP SA to 192.0.2.2 with SPI 0x00001000 that another program made; it is left alone. \
+         Remove it there, or choose another spi"
+    );
+}
+
+#[test]
+fn steps_say_who_asks() {
+    let gone = in_kernel(Sa { spi: Spi::new(5000).unwrap(), ..sa() });
+    let diff = diff(&wanted(&[outbound(sa())], &[]), &observed(&[gone], &[]));
+    let names: Vec<_> =
+        diff.steps.iter().map(|step| step.object.as_ref().map(|object| object.name.as_str())).collect();
+    assert_eq!(names, [Some("an-sa"), None]);
+    assert!(
+        matches!(&diff.steps.first().unwrap().op, Op::AddOutbound { sa: OutboundSa(one), .. } if *one == sa())
+    );
+}
