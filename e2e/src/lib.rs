@@ -2,6 +2,7 @@
 //!
 //! How it works and how to debug it: `docs/testing.md`.
 
+pub mod capture;
 pub mod controlplane;
 pub mod guest;
 pub mod isolation;
@@ -11,6 +12,7 @@ pub mod logs;
 pub mod outcome;
 pub mod packages;
 pub mod process;
+pub mod programs;
 mod sys;
 
 /// Prints why a program of the lab failed, cause after cause, and returns the exit code for it.

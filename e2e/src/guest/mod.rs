@@ -16,7 +16,7 @@ mod processes;
 mod server;
 
 pub use client::{Guest, Process};
-pub use server::{Serve, serve};
+pub use server::{Bridge, Serve, serve};
 
 /// What to start, and where.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

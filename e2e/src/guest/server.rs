@@ -19,10 +19,19 @@ use super::{Answer, Request};
 pub struct Serve {
     /// Where it listens; on the bridge if it isn't loopback.
     pub listen: SocketAddr,
-    /// The bridge to make: name, and addresses with prefix lengths.
-    pub bridge: (String, Vec<String>),
-    /// The interface to the lab that the bridge gets, when the nodes aren't on the lab's own kernel.
-    pub uplink: Option<String>,
+    /// The bridge to make.
+    pub bridge: Option<Bridge>,
+}
+
+/// The nodes' bridge, when they aren't on the lab's own kernel.
+#[derive(Debug)]
+pub struct Bridge {
+    /// Its name.
+    pub name: String,
+    /// Its addresses, with prefix lengths.
+    pub addresses: Vec<String>,
+    /// The interface to the lab.
+    pub uplink: String,
 }
 
 /// Serves until the session's connection ends; then everything it started is ended.
@@ -31,7 +40,7 @@ pub struct Serve {
 /// The bridge or the listening socket can't be made.
 pub async fn serve(how: &Serve) -> Result<()> {
     private_run()?;
-    bridge(how)?;
+    how.bridge.iter().try_for_each(make_bridge)?;
     let listener = TcpListener::bind(how.listen).await.with_context(|| format!("binding {}", how.listen))?;
     let processes = Rc::new(Processes::default());
     let (over, mut ended) = mpsc::channel(1);
@@ -64,13 +73,13 @@ fn private_run() -> Result<()> {
     std::fs::create_dir_all("/run/lab").context("making /run/lab")
 }
 
-fn bridge(how: &Serve) -> Result<()> {
-    let (name, addresses) = &how.bridge;
-    let mut lines = vec![format!("link add {name} type bridge forward_delay 0 mcast_snooping 0")];
-    if let Some(uplink) = &how.uplink {
-        lines.push(format!("link set {uplink} master {name}"));
-        lines.push(format!("link set {uplink} up"));
-    }
+fn make_bridge(bridge: &Bridge) -> Result<()> {
+    let Bridge { name, addresses, uplink } = bridge;
+    let mut lines = vec![
+        format!("link add {name} type bridge forward_delay 0 mcast_snooping 0"),
+        format!("link set {uplink} master {name}"),
+        format!("link set {uplink} up"),
+    ];
     lines.extend(addresses.iter().map(|address| format!("addr add {address} dev {name} {}", nodad(address))));
     lines.push(format!("link set {name} up"));
     for line in lines {

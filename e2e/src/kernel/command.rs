@@ -85,13 +85,8 @@ fn script(program: &[OsString], dir: &Path) -> Result<String> {
     let cwd = std::env::current_dir().context("the current folder")?;
     let executable = super::which_in(&program[0], &cwd)?;
     let mut script = String::new();
-    // These lie under the guest's own tmpfs, when they are there at all.
     for folder in [Some(cwd.as_path()), executable.parent()].into_iter().flatten() {
-        let folder = quote(folder.as_os_str())?;
-        let _ = writeln!(
-            script,
-            "[ -d {folder} ] || {{ mkdir -p {folder}; mount -t hostfs -o ro,{folder} hostfs {folder}; }}"
-        );
+        script.push_str(&super::show_folder(&quote(folder.as_os_str())?));
     }
     let _ = writeln!(script, "cd {} || halt -f", quote(cwd.as_os_str())?);
     let _ = write!(script, "env -i");

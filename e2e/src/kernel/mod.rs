@@ -62,6 +62,12 @@ pub fn temp_dir() -> Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix("esplanade-lab-").tempdir().context("making the lab's folder")
 }
 
+/// A line of shell for User-Mode Linux that makes a folder of the host visible, read-only, unless it is already:
+/// it may lie below the guest's own tmpfs. The folder's name is quoted already.
+pub(crate) fn show_folder(folder: &str) -> String {
+    format!("[ -d {folder} ] || {{ mkdir -p {folder}; mount -t hostfs -o ro,{folder} hostfs {folder}; }}\n")
+}
+
 /// The file a shell in `cwd` would run for this name.
 fn which_in(program: &std::ffi::OsStr, cwd: &std::path::Path) -> Result<PathBuf> {
     use std::os::unix::ffi::OsStrExt;

@@ -50,10 +50,10 @@ pub fn api_server() -> SocketAddr {
     (control_plane().v4, API_PORT).into()
 }
 
-/// The address of the nodes' bridge, for the helper.
+/// Where the helper listens: on loopback when the nodes are on the lab's own kernel, else on the nodes' bridge.
 #[must_use]
-pub fn guest() -> SocketAddr {
-    (on_wire(2).v4, GUEST_PORT).into()
+pub fn guest(native: bool) -> SocketAddr {
+    if native { (Ipv4Addr::LOCALHOST, GUEST_PORT).into() } else { (bridge().v4, GUEST_PORT).into() }
 }
 
 /// With the prefix length of the wire's networks.

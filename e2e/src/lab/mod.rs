@@ -1,3 +1,224 @@
-//! A lab.
+//! A lab: a real control plane, and nodes with pods on a kernel with ESP.
+//!
+//! ```no_run
+//! # use esplanade_e2e::lab;
+//! # fn main() -> anyhow::Result<()> {
+//! lab::run(lab::Config::default(), async |lab| {
+//!     let (a, b) = (lab.node("node-a"), lab.node("node-b"));
+//!     let wire = a.capture().await?;
+//!     a.pod(0).run(["ping", "-c1", &b.pod(0).addresses.v4.to_string()]).await?.ok()?;
+//!     assert!(wire.stop().await?.iter().any(|packet| packet.ip().is_some_and(|ip| ip.is_echo())));
+//!     Ok(())
+//! })
+//! # }
+//! ```
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::controlplane::{ControlPlane, binaries};
+use crate::guest::Guest;
+use crate::isolation;
+use crate::kernel::{self, Kernel};
+
 pub mod addresses;
+mod chart;
+mod cluster;
+mod invocation;
+mod machine;
+mod node;
+mod objects;
+mod pods;
 mod topology;
+mod wait;
+mod xfrm;
+
+pub use chart::NAMESPACE;
+pub use node::{Node, Place, Pod};
+pub use xfrm::Xfrm;
+
+/// Set in the environment, it keeps the lab's folder with all logs and captures, and says where it is.
+pub const KEEP: &str = "LAB_KEEP";
+
+/// The size of a lab.
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    /// Nodes: node-a, node-b … up to 26.
+    pub nodes: u8,
+    /// Pods behind each node.
+    pub pods: u8,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { nodes: 2, pods: 1 }
+    }
+}
+
+/// A running lab. Dropping it ends everything it started.
+pub struct Lab {
+    // Ended in this order.
+    programs: RefCell<Vec<chart::Running>>,
+    control_plane: ControlPlane,
+    guest: Guest,
+    machine: machine::Machine,
+    client: kube::Client,
+    config: Config,
+    nodes: Vec<Node>,
+    dir: tempfile::TempDir,
+}
+
+/// Starts a lab, runs `body` in it and ends it, also when `body` fails or panics. Several may run at a time.
+/// When `body` fails, the ends of the logs go to stderr.
+///
+/// # Errors
+/// The lab can't be started, or `body` fails.
+pub fn run<T, F>(config: Config, body: F) -> Result<T>
+where
+    F: AsyncFnOnce(&Lab) -> Result<T> + Send,
+    T: Send,
+{
+    // What takes long or may be missing comes first, while nothing runs yet.
+    let binaries = binaries::locate(&say)?;
+    let kernel = kernel::find()?;
+    isolation::run(async || {
+        let lab = Lab::start(config, &kernel, binaries).await?;
+        let result = body(&lab).await;
+        if result.is_err() {
+            say(&lab.diagnosis());
+        }
+        result
+    })
+}
+
+#[allow(clippy::print_stderr)]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+impl Lab {
+    async fn start(config: Config, kernel: &Kernel, binaries: binaries::Binaries) -> Result<Self> {
+        let mut dir = kernel::temp_dir()?;
+        if std::env::var_os(KEEP).is_some() {
+            dir.disable_cleanup(true);
+            say(&format!("the lab's folder, kept: {}", dir.path().display()));
+        }
+        let mut machine = machine::Machine::start(kernel, dir.path())?;
+        let nodes = async {
+            let guest = machine.connect().await?;
+            let nodes = make_nodes(&guest, dir.path(), config).await;
+            Ok((nodes.context("making the nodes' network")?, guest))
+        };
+        let plane = ControlPlane::start(dir.path(), addresses::api_server(), binaries);
+        let ((nodes, guest), control_plane) = tokio::try_join!(nodes, plane)?;
+        let client = control_plane.client().await?;
+        let programs = RefCell::default();
+        let lab = Self { programs, control_plane, guest, machine, client, config, nodes, dir };
+        lab.create_nodes().await.context("creating the Node objects")?;
+        Ok(lab)
+    }
+
+    /// The control plane: its URL, tokens, kubectl, helm.
+    pub fn control_plane(&self) -> &ControlPlane {
+        &self.control_plane
+    }
+
+    /// A client with the rights of the test's admin.
+    pub fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// A node by its name.
+    ///
+    /// # Panics
+    /// The lab has no node of that name.
+    #[track_caller]
+    #[allow(clippy::panic)]
+    pub fn node(&self, name: &str) -> &Node {
+        let found = self.nodes.iter().find(|node| node.name == name);
+        found.unwrap_or_else(|| {
+            panic!("the lab has no node {name}, only {} nodes from node-a", self.nodes.len())
+        })
+    }
+
+    /// The place with the nodes' bridge, outside of every node.
+    pub fn outside(&self) -> Place {
+        Place { guest: self.guest.clone(), namespace: None, dir: self.dir.path().to_owned() }
+    }
+
+    /// The folder with all logs and captures; gone with the lab.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A power cut: everything on the node ends, its kernel state is gone, and it comes back with an empty one.
+    /// Its agent isn't started again.
+    pub async fn reboot(&self, node: &str) -> Result<()> {
+        let Config { nodes, pods } = self.config;
+        let number = (0..nodes).find(|n| addresses::node_name(*n) == node);
+        let number = number.with_context(|| format!("the lab has no node {node}"))?;
+        topology::remove_node(&self.guest, number, pods).await?;
+        topology::make_node(&self.guest, number, nodes, pods).await
+    }
+
+    /// What the operator, the agents and the nodes' kernel said last.
+    pub fn diagnosis(&self) -> String {
+        let programs = self.programs.borrow();
+        let mut parts: Vec<String> = programs.iter().map(chart::Running::log_tail).collect();
+        if parts.is_empty() {
+            parts.extend([self.control_plane.logs(), self.machine.messages()]);
+        }
+        parts.join("\n")
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            say(&self.diagnosis());
+        }
+    }
+}
+
+async fn make_nodes(guest: &Guest, dir: &Path, config: Config) -> Result<Vec<Node>> {
+    anyhow::ensure!((1..=26).contains(&config.nodes), "a lab has 1 to 26 nodes, not {}", config.nodes);
+    let mut nodes = Vec::new();
+    for number in 0..config.nodes {
+        topology::make_node(guest, number, config.nodes, config.pods).await?;
+        nodes.push(node(guest, dir, number, config.pods));
+    }
+    for node in &nodes {
+        // One lost packet in the first second is a broken lab, and better found here than in a test.
+        for address in addresses::control_plane().both() {
+            let ping = node.run(["ping", "-c1", "-W5", &address.to_string()]).await?;
+            ping.ok().with_context(|| format!("{} doesn't reach the control plane", node.name))?;
+        }
+    }
+    Ok(nodes)
+}
+
+fn node(guest: &Guest, dir: &Path, number: u8, pods: u8) -> Node {
+    let place = |namespace: String| {
+        let dir: PathBuf = dir.to_owned();
+        Place { guest: guest.clone(), namespace: Some(namespace), dir }
+    };
+    let pod = |pod| Pod {
+        addresses: addresses::pod(number, pod),
+        place: place(topology::pod_namespace(number, pod)),
+    };
+    Node {
+        name: addresses::node_name(number),
+        addresses: addresses::node(number),
+        pod_cidrs: addresses::pod_cidrs(number),
+        port: topology::port(number),
+        place: place(addresses::node_name(number)),
+        pods: (0..pods).map(pod).collect(),
+    }
+}

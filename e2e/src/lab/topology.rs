@@ -11,7 +11,7 @@ use super::addresses;
 use crate::guest::{Guest, Program};
 
 /// The nodes' bridge.
-pub const BRIDGE: &str = "br0";
+pub(super) const BRIDGE: &str = "br0";
 
 /// Forwarding, and addresses that are usable at once.
 const SYSCTLS: &str = "cd /proc/sys/net && echo 1 >ipv4/ip_forward && echo 1 >ipv6/conf/all/forwarding && \
@@ -54,9 +54,11 @@ pub(super) async fn remove_node(guest: &Guest, node: u8, pods: u8) -> Result<()>
     guest.remove_namespace(&addresses::node_name(node)).await
 }
 
+/// Runs `ip` commands for a namespace, from outside of it: that is where the other namespaces' names are known.
 async fn batch(guest: &Guest, namespace: Option<&str>, lines: &str) -> Result<()> {
-    let argv = ["ip", "-batch", "-"].map(str::to_owned).to_vec();
-    let program = Program { namespace: namespace.map(str::to_owned), argv, ..Program::default() };
+    let place = namespace.into_iter().flat_map(|namespace| ["-netns", namespace]);
+    let argv = ["ip"].into_iter().chain(place).chain(["-batch", "-"]).map(str::to_owned).collect();
+    let program = Program { argv, ..Program::default() };
     let outcome = guest.run(program, lines).await?;
     outcome.ok().map(drop).with_context(|| format!("one of these:\n{lines}"))
 }

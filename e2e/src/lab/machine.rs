@@ -1,0 +1,118 @@
+//! The kernel that the nodes are on, reached by the lab's helper.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::addresses;
+use super::topology::BRIDGE;
+use crate::guest::Guest;
+use crate::kernel::Kernel;
+use crate::kernel::uml::{Boot, Uml};
+use crate::logs;
+use crate::process::Supervised;
+
+/// The lab's end of the wire to User-Mode Linux.
+const TAP: &str = "tap0";
+/// How long the helper may take to answer; boots are quick, but several may share the machine.
+const START: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+/// Memory of User-Mode Linux in MiB, taken from the host as it is used.
+const MEMORY: u32 = 1024;
+
+/// A running kernel, or on the lab's own one the helper.
+#[derive(Debug)]
+pub(super) enum Machine {
+    Native { helper: Supervised, log: PathBuf },
+    Uml { uml: Uml, log: PathBuf },
+}
+
+impl Machine {
+    /// Gives the calling thread's network namespace the control plane's addresses, and starts the helper.
+    pub(super) fn start(kernel: &Kernel, dir: &Path) -> Result<Self> {
+        let log = dir.join("helper.log");
+        let helper = crate::programs::find("lab-guest", "esplanade-e2e")?;
+        match kernel {
+            Kernel::Native => {
+                ip(&format!("link add {BRIDGE} type bridge forward_delay 0 mcast_snooping 0"))?;
+                own(BRIDGE)?;
+                let (stdout, stderr) = logs::create(&log)?;
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
+                command.arg(helper).args(["--listen", &addresses::guest(true).to_string()]);
+                command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+                Ok(Self::Native { helper: Supervised::spawn("the helper", command)?, log })
+            }
+            Kernel::Uml(kernel) => {
+                ip(&format!("tuntap add dev {TAP} mode tap"))?;
+                own(TAP)?;
+                let run = script(&helper, &log)?;
+                let boot = Boot { kernel, dir, run: &run, memory: MEMORY, tap: Some(TAP) };
+                Ok(Self::Uml { uml: boot.start()?, log })
+            }
+        }
+    }
+
+    /// Waits until the helper answers.
+    pub(super) async fn connect(&mut self) -> Result<Guest> {
+        let address = addresses::guest(matches!(self, Self::Native { .. }));
+        let deadline = Instant::now() + START;
+        loop {
+            let attempt = tokio::time::timeout(Duration::from_secs(1), Guest::connect(address)).await;
+            if let Ok(Ok(guest)) = attempt {
+                return Ok(guest);
+            }
+            let ended = match self {
+                Self::Native { helper, .. } => helper.try_wait()?,
+                Self::Uml { uml, .. } => uml.try_wait()?,
+            };
+            if let Some(status) = ended {
+                bail!("the nodes' kernel ended ({status}) before its helper answered\n{}", self.messages());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "the nodes' kernel doesn't answer after {START:?}\n{}",
+                self.messages()
+            );
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// What it said.
+    pub(super) fn messages(&self) -> String {
+        match self {
+            Self::Native { log, .. } => logs::tail(log, 20),
+            Self::Uml { uml, log } => format!("{}\n{}", uml.messages(), logs::tail(log, 20)),
+        }
+    }
+}
+
+/// The control plane's addresses for an interface.
+fn own(interface: &str) -> Result<()> {
+    let [v4, v6] = addresses::wire_prefixes(addresses::control_plane());
+    ip(&format!("addr add {v4} dev {interface}"))?;
+    ip(&format!("addr add {v6} dev {interface} nodad"))?;
+    ip(&format!("link set {interface} up"))
+}
+
+fn ip(words: &str) -> Result<()> {
+    let output = Command::new("ip").args(words.split_whitespace()).output();
+    let output = output.context("can't start ip: is Debian's package iproute2 installed?")?;
+    ensure!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// What the first process of User-Mode Linux ends in.
+fn script(helper: &Path, log: &Path) -> Result<String> {
+    let folder = helper.parent().context("the helper's folder")?;
+    let quote = |path: &Path| path.to_str().map(|text| shell_words::quote(text).into_owned());
+    let quote = |path: &Path| quote(path).with_context(|| format!("not UTF-8: {}", path.display()));
+    let mut command = vec![quote(helper)?, format!("--uplink vec0 --bridge {BRIDGE}")];
+    command.push(format!("--listen {}", addresses::guest(false)));
+    command
+        .extend(addresses::wire_prefixes(addresses::bridge()).map(|address| format!("--address {address}")));
+    let show = crate::kernel::show_folder(&quote(folder)?);
+    Ok(format!("{show}{} >{} 2>&1\nhalt -f\n", command.join(" "), quote(log)?))
+}
