@@ -1,0 +1,115 @@
+//! IpsecPolicies by themselves.
+
+use std::collections::BTreeSet;
+
+use esplanade_crds::{
+    Action, Compression, EncapsulationType, IpsecPolicySpec, Mode, Offload, Protection, Protocol,
+};
+use sha2::{Digest as _, Sha256};
+
+use super::{PolicyIntent, Protect, endpoints, invalid, not_implemented, rule, traffic};
+use crate::finding::Finding;
+
+/// What the IpsecPolicy asks for.
+pub(crate) fn policy(spec: &IpsecPolicySpec) -> Result<PolicyIntent, Finding> {
+    not_implemented(&unimplemented(spec))?;
+    rule(spec.priority <= 1000, "priority: write 0 to 1000")?;
+    rule(!spec.from.is_empty(), "from: write at least one entry, e.g. {podCIDRs: {}}")?;
+    traffic::check(&spec.traffic)?;
+    let parse = |side, entries: &[esplanade_crds::Endpoints]| {
+        entries.iter().map(|entry| endpoints::parse(side, entry)).collect::<Result<Vec<_>, _>>()
+    };
+    let from = parse("from", &spec.from)?;
+    let to = if spec.to.is_empty() { None } else { Some(parse("to", &spec.to)?) };
+    let protect = match (spec.action, &spec.protection) {
+        (Action::Protect, Some(protection)) => Some(protect(spec, protection)?),
+        // Seen above: automatic keys.
+        (Action::Protect, None) => return Err(invalid("protection is missing")),
+        (_, None) => None,
+        (_, Some(_)) => {
+            return Err(invalid(
+                "protection is for action: Protect; remove protection, or write action: Protect",
+            ));
+        }
+    };
+    Ok(PolicyIntent {
+        revision: revision(spec),
+        priority: spec.priority,
+        action: spec.action,
+        from,
+        to,
+        traffic: spec.traffic.clone(),
+        protect,
+    })
+}
+
+fn unimplemented(spec: &IpsecPolicySpec) -> Vec<String> {
+    let mut fields = Vec::new();
+    for (side, entries) in [("from", &spec.from), ("to", &spec.to)] {
+        if entries.iter().any(|entry| entry.pods.is_some()) {
+            fields.push(format!("pods in {side}: write podCIDRs, nodes, or cidrs and gateway"));
+        }
+    }
+    if spec.action != Action::Protect {
+        return fields;
+    }
+    let protection = spec.protection.clone().unwrap_or_default();
+    let udp = protection.encapsulation.is_some_and(|one| one.type_ == EncapsulationType::UDP);
+    let asked = [
+        (
+            protection.keying.manual.is_none(),
+            "automatic keying: write protection: {keying: {manual: {securityAssociations: [NAME, …]}}}, with one \
+             IpsecSA for each direction between each pair of nodes",
+        ),
+        (protection.mode == Mode::BEET, "mode: BEET: write mode: Tunnel or Transport"),
+        (protection.compression != Compression::None, "compression: leave it out"),
+        (udp, "encapsulation: {type: UDP}: leave it out"),
+        (protection.per_cpu, "perCPU: leave it out"),
+        (protection.offload != Offload::None, "offload: leave it out"),
+        (protection.interface_id != 0, "interfaceId: leave it out"),
+    ];
+    fields.extend(asked.iter().filter(|(asked, _)| *asked).map(|(_, field)| (*field).to_owned()));
+    fields
+}
+
+fn protect(spec: &IpsecPolicySpec, protection: &Protection) -> Result<Protect, Finding> {
+    rule(
+        protection.protocol != Protocol::IPComp,
+        "IPComp alone protects nothing: write protocol: ESP and compression: Deflate",
+    )?;
+    let mut sides = spec.from.iter().chain(&spec.to);
+    rule(
+        protection.mode != Mode::Transport || sides.all(|entry| entry.nodes.is_some()),
+        "mode: Transport protects traffic between the nodes' own addresses: write from: [{nodes: {}}], or mode: \
+         Tunnel",
+    )?;
+    let keying = &protection.keying;
+    rule(
+        keying.automatic.is_none() || keying.manual.is_none(),
+        "keys are either automatic or manual: remove one of keying.automatic and keying.manual",
+    )?;
+    rule(
+        protection.suite.is_none() && protection.anti_replay.is_none() && protection.encapsulation.is_none(),
+        "with keying.manual the IpsecSAs say suite, antiReplay and encapsulation: remove them here",
+    )?;
+    let named: Vec<String> =
+        keying.manual.iter().flat_map(|manual| manual.security_associations.iter().cloned()).collect();
+    rule(!named.is_empty(), "keying.manual.securityAssociations: write the name of at least one IpsecSA")?;
+    let mut seen = BTreeSet::new();
+    let security_associations = named.into_iter().filter(|name| seen.insert(name.clone())).collect();
+    Ok(Protect {
+        mode: protection.mode,
+        protocol: protection.protocol,
+        enforcement: protection.enforcement,
+        security_associations,
+    })
+}
+
+/// The first 16 hex digits of SHA-256 over what says which traffic is treated how.
+fn revision(spec: &IpsecPolicySpec) -> String {
+    let protection = spec.protection.as_ref().map(|one| (one.mode, one.protocol));
+    let defining = (spec.action, &spec.from, &spec.to, &spec.traffic, protection);
+    // Only maps with keys that aren't text can't be JSON; there are none.
+    let digest = Sha256::digest(serde_json::to_vec(&defining).unwrap_or_default());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

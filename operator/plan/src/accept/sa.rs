@@ -1,0 +1,124 @@
+//! IpsecSAs by themselves.
+
+use std::net::IpAddr;
+
+use esplanade_crds::conditions::reason;
+use esplanade_crds::{EncapsulationType, IpFamily, IpsecSASpec, Mode, Protocol, SaEndpoint};
+
+use super::algorithm::{self, Encrypting};
+use super::{End, KeyUse, SaIntent, invalid, not_implemented, rule};
+use crate::finding::Finding;
+
+/// The largest anti-replay window, in packets (`XFRMA_REPLAY_ESN_MAX`).
+const MAX_WINDOW: u32 = 4096;
+
+/// What the IpsecSA asks for.
+pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
+    not_implemented(&unimplemented(spec))?;
+    // Missing is unimplemented, seen above.
+    let spi = spec.spi.unwrap_or_default();
+    rule(spi >= 256, "spi: 0 to 255 are reserved (RFC 4303 §2.1): write 256 to 4294967295")?;
+    let (source, destination) = (end("source", &spec.source)?, end("destination", &spec.destination)?);
+    rule(source != destination, "source and destination are the same: an SA goes from one end to another")?;
+    rule(
+        [&source, &destination].iter().any(|end| matches!(end, End::Node(_))),
+        "one end must be a node of the cluster: write source: {node: NAME} or destination: {node: NAME}",
+    )?;
+    for (side, end) in [("source", &source), ("destination", &destination)] {
+        if let (End::Address(address), Some(family)) = (end, spec.ip_family) {
+            let fits = address.is_ipv4() == (family == IpFamily::IPv4);
+            rule(
+                fits,
+                &format!("ipFamily: {family:?} doesn't fit {side}.address {address}: leave ipFamily out"),
+            )?;
+        }
+    }
+    let anti_replay = spec.anti_replay.unwrap_or_default();
+    rule(anti_replay.window <= MAX_WINDOW, "antiReplay.window: at most 4096 packets")?;
+    rule(
+        !anti_replay.extended_sequence_numbers || anti_replay.window > 0,
+        "extendedSequenceNumbers needs an anti-replay window (RFC 4303 §3.3.3): write window: 64 or more",
+    )?;
+    let (encryption, integrity, insecure) = algorithms(spec)?;
+    Ok(SaIntent {
+        source,
+        destination,
+        family: spec.ip_family,
+        spi,
+        protocol: spec.protocol,
+        mode: spec.mode,
+        encryption,
+        integrity,
+        anti_replay,
+        insecure,
+    })
+}
+
+fn unimplemented(spec: &IpsecSASpec) -> Vec<String> {
+    let udp = spec.encapsulation.is_some_and(|one| one.type_ == EncapsulationType::UDP);
+    let fields = [
+        (spec.spi.is_none(), "spi left out: write spi: 256 to 4294967295"),
+        (spec.protocol == Protocol::IPComp, "protocol: IPComp: write protocol: ESP or AH"),
+        (spec.mode == Mode::BEET, "mode: BEET: write mode: Tunnel or Transport"),
+        (spec.lifetime.is_some(), "lifetime: leave it out"),
+        (udp, "encapsulation: {type: UDP}: leave it out"),
+        (spec.selector.is_some(), "selector: leave it out"),
+        (spec.mark.is_some(), "mark: leave it out"),
+        (spec.interface_id != 0, "interfaceId: leave it out"),
+        (spec.reqid.is_some(), "reqid: leave it out, the operator chooses one"),
+    ];
+    fields.iter().filter(|(asked, _)| *asked).map(|(_, field)| (*field).to_owned()).collect()
+}
+
+fn end(side: &str, end: &SaEndpoint) -> Result<End, Finding> {
+    match (&end.node, &end.address) {
+        (Some(node), None) => Ok(End::Node(node.clone())),
+        (None, Some(address)) => match address.parse::<IpAddr>() {
+            Ok(address) if !address.is_unspecified() => Ok(End::Address(address)),
+            _ => Err(invalid(format!(
+                "{side}.address must be the IPv4 or IPv6 address of the other end, without a prefix length"
+            ))),
+        },
+        _ => Err(invalid(format!(
+            "{side}: write either node: NAME (a node of the cluster) or address: an IP address outside it"
+        ))),
+    }
+}
+
+type Algorithms = (Option<KeyUse>, Option<KeyUse>, Option<&'static str>);
+
+/// In the combinations that RFC 8221 §3 and §4 leave.
+fn algorithms(spec: &IpsecSASpec) -> Result<Algorithms, Finding> {
+    const INTEGRITY: &str = "integrity: {algorithm: HMAC-SHA2-256-128, keySecretRef: {name: …, key: …}}";
+    let integrity = spec.integrity.as_ref().map(algorithm::integrity).transpose()?;
+    let Some(encryption) = spec.encryption.as_ref().map(algorithm::encryption).transpose()? else {
+        rule(
+            spec.protocol != Protocol::ESP,
+            "ESP needs encryption: write encryption: {algorithm: AES-CBC-256, keySecretRef: {name: …, key: …}}",
+        )?;
+        rule(integrity.is_some(), &format!("AH needs integrity: write {INTEGRITY}"))?;
+        return Ok((None, integrity, None));
+    };
+    rule(spec.protocol == Protocol::ESP, "AH doesn't encrypt: remove encryption, or write protocol: ESP")?;
+    match encryption {
+        Encrypting::Cipher(cipher) => {
+            let missing =
+                format!("encryption without integrity is forbidden (RFC 8221 §4): write {INTEGRITY}");
+            rule(integrity.is_some(), &missing)?;
+            Ok((Some(cipher), integrity, None))
+        }
+        Encrypting::Aead(aead, name) => {
+            rule(integrity.is_none(), "this encryption authenticates by itself (AEAD): remove integrity")?;
+            if !spec.allow_insecure_manual_aead {
+                return Err(Finding::new(
+                    reason::INSECURE_ALGORITHM,
+                    format!(
+                        "{name} must not be used with manual keys (RFC 8221 §3): write AES-CBC-256 with integrity, \
+                         or set allowInsecureManualAead: true if you know why"
+                    ),
+                ));
+            }
+            Ok((Some(aead), None, Some(name)))
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The snapshot, indexed.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use esplanade_crds::{
+    IpsecNodeState, IpsecPeer, NodePolicy, NodeSecurityAssociation, PeerSelectors, SealingKey,
+};
+
+use crate::snapshot::{NodeView, Snapshot};
+
+/// The snapshot, with its objects by name.
+pub(crate) struct Cluster<'a> {
+    nodes: BTreeMap<&'a str, &'a NodeView>,
+    states: BTreeMap<&'a str, &'a IpsecNodeState>,
+    peers: BTreeMap<&'a str, &'a IpsecPeer>,
+    by_address: BTreeMap<IpAddr, &'a str>,
+}
+
+impl<'a> Cluster<'a> {
+    pub(crate) fn new(snapshot: &'a Snapshot) -> Self {
+        let nodes: BTreeMap<_, _> = snapshot.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
+        let mut by_address = BTreeMap::new();
+        for (name, node) in &nodes {
+            for address in &node.addresses {
+                by_address.entry(*address).or_insert(*name);
+            }
+        }
+        let name = |name: &'a Option<String>| name.as_deref().unwrap_or_default();
+        Self {
+            nodes,
+            states: snapshot.node_states.iter().map(|one| (name(&one.metadata.name), one)).collect(),
+            peers: snapshot.peers.iter().map(|one| (name(&one.metadata.name), one)).collect(),
+            by_address,
+        }
+    }
+
+    /// Every Node, by name.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &'a NodeView> + '_ {
+        self.nodes.values().copied()
+    }
+
+    pub(crate) fn node(&self, name: &str) -> Option<&'a NodeView> {
+        self.nodes.get(name).copied()
+    }
+
+    /// The Node that has this address.
+    pub(crate) fn node_with(&self, address: IpAddr) -> Option<&'a str> {
+        self.by_address.get(&address).copied()
+    }
+
+    /// The node's IpsecNodeState as it is now.
+    pub(crate) fn state(&self, node: &str) -> Option<&'a IpsecNodeState> {
+        self.states.get(node).copied()
+    }
+
+    /// The node's IpsecPeer as it is now.
+    pub(crate) fn peer(&self, node: &str) -> Option<&'a IpsecPeer> {
+        self.peers.get(node).copied()
+    }
+
+    /// The IpsecSA as the node has been told.
+    pub(crate) fn installed_sa(&self, node: &str, sa: &str) -> Option<&'a NodeSecurityAssociation> {
+        self.state(node)?.spec.security_associations.iter().find(|one| one.name == sa)
+    }
+
+    /// The IpsecPolicy as the node has been told.
+    pub(crate) fn installed_policy(&self, node: &str, policy: &str) -> Option<&'a NodePolicy> {
+        self.state(node)?.spec.policies.iter().find(|one| one.name == policy)
+    }
+
+    /// What of the policy lies at the node, as everyone has been told.
+    pub(crate) fn published(&self, node: &str, policy: &str) -> Option<&'a PeerSelectors> {
+        self.peer(node)?.spec.selectors.iter().find(|one| one.policy == policy)
+    }
+
+    /// The sealing key that the node's agent has published.
+    pub(crate) fn sealing_key(&self, node: &str) -> Option<&'a SealingKey> {
+        self.state(node)?.status.as_ref()?.sealing_key.as_ref()
+    }
+}

@@ -1,0 +1,147 @@
+//! What each node should know.
+
+use std::collections::BTreeMap;
+
+use esplanade_crds::{
+    Enforcement, IpsecNodeStateSpec, Mode, NodePolicy, NodeSecurityAssociation, Phase, Protocol,
+};
+use rand_core::CryptoRng;
+
+use crate::accept::{End, PolicyIntent};
+use crate::assign::Assignment;
+use crate::cluster::Cluster;
+use crate::finding::Finding;
+use crate::participants::Participants;
+use crate::policies::{Policies, Policy, State};
+use crate::resolve::{Accepted, Sas};
+use crate::sealing::{self, Sealing};
+
+/// What each node should know, and what has to wait.
+#[derive(Default)]
+pub(crate) struct NodeStates {
+    pub(crate) specs: BTreeMap<String, IpsecNodeStateSpec>,
+    /// Why a node isn't told of an IpsecSA yet, by the names of both.
+    pub(crate) pending: BTreeMap<(String, String), Finding>,
+}
+
+impl NodeStates {
+    pub(crate) fn sa(&self, node: &str, sa: &str) -> Option<&NodeSecurityAssociation> {
+        self.specs.get(node)?.security_associations.iter().find(|one| one.name == sa)
+    }
+
+    pub(crate) fn policy(&self, node: &str, policy: &str) -> Option<&NodePolicy> {
+        self.specs.get(node)?.policies.iter().find(|one| one.name == policy)
+    }
+}
+
+/// For every Node, also where nothing concerns it: the agent publishes its sealing key there.
+pub(crate) fn node_states(
+    cluster: &Cluster<'_>,
+    policies: &Policies<'_>,
+    sas: &Sas<'_>,
+    assignment: &Assignment,
+    rng: &mut dyn CryptoRng,
+) -> NodeStates {
+    let mut states = NodeStates::default();
+    for node in cluster.nodes() {
+        // Acknowledged keys are kept as they are.
+        let keys = cluster.state(&node.name).and_then(|state| state.spec.keys.clone());
+        states.specs.insert(node.name.clone(), IpsecNodeStateSpec { keys, ..Default::default() });
+    }
+    for (name, policy) in policies.iter() {
+        for (node, told) in told(name, policy, cluster) {
+            if let Some(spec) = states.specs.get_mut(&node) {
+                spec.policies.push(told);
+            }
+        }
+    }
+    for (name, sa) in sas.iter() {
+        let Ok(accepted) = &sa.state else { continue };
+        for end in [&accepted.intent.source, &accepted.intent.destination] {
+            let End::Node(node) = end else { continue };
+            let Some(spec) = states.specs.get_mut(node) else { continue };
+            match association(name, accepted, node, assignment.policy(name), cluster, rng) {
+                Ok(Some(association)) => spec.security_associations.push(association),
+                Ok(None) => {}
+                Err(finding) => {
+                    states.pending.insert((name.to_owned(), node.clone()), finding);
+                }
+            }
+        }
+    }
+    states
+}
+
+/// What is said of a policy, to each node that it concerns.
+fn told(name: &str, policy: &Policy<'_>, cluster: &Cluster<'_>) -> Vec<(String, NodePolicy)> {
+    match &policy.state {
+        State::Accepted { intent, participants, .. } => {
+            let told = node_policy(name, policy, intent, participants);
+            participants.nodes().map(|(node, _)| (node.to_owned(), told.clone())).collect()
+        }
+        State::Refused { kept_at, .. } => kept_at
+            .iter()
+            .filter_map(|node| Some((node.clone(), cluster.installed_policy(node, name)?.clone())))
+            .collect(),
+    }
+}
+
+fn node_policy(
+    name: &str,
+    policy: &Policy<'_>,
+    intent: &PolicyIntent,
+    participants: &Participants,
+) -> NodePolicy {
+    let (mode, protocol, phase) = match &intent.protect {
+        Some(protect) => {
+            let phase = match protect.enforcement {
+                Enforcement::Strict => Phase::Enforce,
+                Enforcement::Permissive => Phase::Encrypt,
+            };
+            (protect.mode, protect.protocol, phase)
+        }
+        None => (Mode::default(), Protocol::default(), Phase::Enforce),
+    };
+    NodePolicy {
+        name: name.to_owned(),
+        uid: policy.object.metadata.uid.clone().unwrap_or_default(),
+        revision: intent.revision.clone(),
+        phase,
+        priority: intent.priority,
+        action: intent.action,
+        mode,
+        protocol,
+        traffic: intent.traffic.clone(),
+        gateways: participants.gateways(),
+    }
+}
+
+/// What is said of an IpsecSA to the node at one of its ends; nothing while something that it names is missing, and
+/// the node hasn't been told before.
+fn association(
+    name: &str,
+    sa: &Accepted<'_>,
+    node: &str,
+    policy: Option<&str>,
+    cluster: &Cluster<'_>,
+    rng: &mut dyn CryptoRng,
+) -> Result<Option<NodeSecurityAssociation>, Finding> {
+    let Ok(ends) = &sa.ends else { return Ok(None) };
+    let intent = &sa.intent;
+    let Some(Sealing { encryption, integrity }) = sealing::seal(name, sa, node, cluster, rng)? else {
+        return Ok(None);
+    };
+    let (source, destination) = ends.endpoints(intent);
+    Ok(Some(NodeSecurityAssociation {
+        name: name.to_owned(),
+        policy: policy.map(str::to_owned),
+        source,
+        destination,
+        spi: intent.spi,
+        protocol: intent.protocol,
+        mode: intent.mode,
+        encryption,
+        integrity,
+        anti_replay: intent.anti_replay,
+    }))
+}

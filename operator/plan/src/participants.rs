@@ -1,0 +1,182 @@
+//! Who takes part in a policy, and what lies there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use esplanade_crds::conditions::reason;
+use esplanade_crds::{GatewaySelectors, TrafficProtocol, TrafficSelector};
+use ipnet::IpNet;
+use kube::core::SelectorExt as _;
+
+use crate::accept::{End, Endpoints, PolicyIntent};
+use crate::cluster::Cluster;
+use crate::families::Families;
+use crate::finding::Finding;
+
+/// The networks of one participant.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Networks {
+    pub(crate) from: BTreeSet<IpNet>,
+    pub(crate) to: BTreeSet<IpNet>,
+}
+
+impl Networks {
+    pub(crate) fn in_from(&self) -> Vec<String> {
+        self.from.iter().map(ToString::to_string).collect()
+    }
+
+    pub(crate) fn in_to(&self) -> Vec<String> {
+        self.to.iter().map(ToString::to_string).collect()
+    }
+}
+
+/// Who takes part in a policy.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Participants {
+    ends: BTreeMap<End, Networks>,
+    /// The address families that the policy's traffic exists in.
+    traffic: Families,
+}
+
+impl Participants {
+    /// Those that the policy's selectors match, and the selectors that match nothing.
+    pub(crate) fn of(intent: &PolicyIntent, cluster: &Cluster<'_>) -> (Self, Vec<Finding>) {
+        let mut all = Self { ends: BTreeMap::new(), traffic: families(&intent.traffic) };
+        let mut findings = Vec::new();
+        let mut add = |side: &str, entries: &[Endpoints], sides: &[Side]| {
+            let mut unmatched = Unmatched::default();
+            let mut any = false;
+            for (end, network) in
+                entries.iter().flat_map(|entry| networks(entry, cluster, &mut unmatched)).collect::<Vec<_>>()
+            {
+                any = true;
+                let networks = all.ends.entry(end).or_default();
+                for side in sides {
+                    match side {
+                        Side::From => networks.from.insert(network),
+                        Side::To => networks.to.insert(network),
+                    };
+                }
+            }
+            if !any {
+                findings.push(Finding::new(reason::NO_MATCH, unmatched.in_words(side)));
+            }
+        };
+        match &intent.to {
+            None => add("from", &intent.from, &[Side::From, Side::To]),
+            Some(to) => {
+                add("from", &intent.from, &[Side::From]);
+                add("to", to, &[Side::To]);
+            }
+        }
+        (all, findings)
+    }
+
+    /// Everyone, in order: nodes, then gateways.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = &End> {
+        self.ends.keys()
+    }
+
+    /// The nodes with their networks, by name.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&str, &Networks)> {
+        self.ends.iter().filter_map(|(end, networks)| match end {
+            End::Node(name) => Some((name.as_str(), networks)),
+            End::Address(_) => None,
+        })
+    }
+
+    pub(crate) fn contains(&self, end: &End) -> bool {
+        self.ends.contains_key(end)
+    }
+
+    /// The gateways with their networks, for a node state.
+    pub(crate) fn gateways(&self) -> Vec<GatewaySelectors> {
+        self.ends
+            .iter()
+            .filter_map(|(end, networks)| match end {
+                End::Node(_) => None,
+                End::Address(address) => Some(GatewaySelectors {
+                    address: address.to_string(),
+                    from: networks.in_from(),
+                    to: networks.in_to(),
+                }),
+            })
+            .collect()
+    }
+
+    /// The address families in which there is traffic under the policy between the two.
+    pub(crate) fn between(&self, one: &End, other: &End) -> Families {
+        let (Some(one), Some(other)) = (self.ends.get(one), self.ends.get(other)) else {
+            return Families::default();
+        };
+        let forth = Families::of(&one.from).and(Families::of(&other.to));
+        let back = Families::of(&other.from).and(Families::of(&one.to));
+        forth.or(back).and(self.traffic)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    From,
+    To,
+}
+
+/// Why a side has no networks.
+#[derive(Default)]
+struct Unmatched {
+    without_pod_cidrs: Vec<String>,
+}
+
+impl Unmatched {
+    fn in_words(&self, side: &str) -> String {
+        match self.without_pod_cidrs.as_slice() {
+            [] => format!("{side} matches no Node: correct its label selectors"),
+            nodes => format!(
+                "{side}: podCIDRs matches Nodes without pod CIDRs (spec.podCIDRs): {}",
+                nodes.iter().take(3).cloned().collect::<Vec<_>>().join(", ")
+            ),
+        }
+    }
+}
+
+fn networks(entry: &Endpoints, cluster: &Cluster<'_>, unmatched: &mut Unmatched) -> Vec<(End, IpNet)> {
+    let mut found = Vec::new();
+    match entry {
+        Endpoints::Gateway { address, cidrs } => {
+            found.extend(cidrs.iter().map(|cidr| (End::Address(*address), *cidr)));
+        }
+        Endpoints::Nodes(selector) => {
+            for node in cluster.nodes().filter(|node| selector.matches(&node.labels)) {
+                let hosts = node.addresses.iter().copied().map(IpNet::from);
+                found.extend(hosts.map(|host| (End::Node(node.name.clone()), host)));
+            }
+        }
+        Endpoints::PodCidrs(selector) => {
+            for node in cluster.nodes().filter(|node| selector.matches(&node.labels)) {
+                if node.pod_cidrs.is_empty() {
+                    unmatched.without_pod_cidrs.push(node.name.clone());
+                }
+                found.extend(node.pod_cidrs.iter().map(|cidr| (End::Node(node.name.clone()), *cidr)));
+            }
+        }
+    }
+    found
+}
+
+fn families(traffic: &[TrafficSelector]) -> Families {
+    if traffic.is_empty() {
+        return Families::BOTH;
+    }
+    traffic.iter().fold(Families::default(), |sum, one| {
+        sum.or(match one.protocol {
+            TrafficProtocol::ICMP => Families::IPV4,
+            TrafficProtocol::ICMPv6 => Families::IPV6,
+            TrafficProtocol::TCP | TrafficProtocol::UDP | TrafficProtocol::SCTP => Families::BOTH,
+        })
+    })
+}
+
+/// Its address family.
+pub(crate) fn family(address: IpAddr) -> Families {
+    if address.is_ipv4() { Families::IPV4 } else { Families::IPV6 }
+}

@@ -1,0 +1,182 @@
+//! Status of IpsecPolicies.
+
+use std::collections::BTreeMap;
+
+use esplanade_crds::conditions::{self, reason};
+use esplanade_crds::{Action, IpsecPeerSpec, IpsecPolicyStatus, NodeCounts, Problem, ProblemKind};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::agents::{Report, Reports, report};
+use super::conditions::{Conditions, Truth};
+use super::resource_version::covers;
+use crate::accept::{End, PolicyIntent};
+use crate::assign::Assignment;
+use crate::cluster::Cluster;
+use crate::finding::Finding;
+use crate::node_state::NodeStates;
+use crate::participants::Participants;
+use crate::policies::{Policy, State};
+use crate::resolve::Sas;
+
+/// How many problems the status has in words.
+const PROBLEMS: usize = 8;
+
+/// What the status of policies is made from.
+pub(crate) struct Context<'a> {
+    pub(crate) cluster: &'a Cluster<'a>,
+    pub(crate) sas: &'a Sas<'a>,
+    pub(crate) assignment: &'a Assignment,
+    pub(crate) states: &'a NodeStates,
+    pub(crate) peers: &'a BTreeMap<String, IpsecPeerSpec>,
+    pub(crate) now: &'a Time,
+}
+
+/// What became of an IpsecPolicy.
+pub(crate) fn policy(name: &str, policy: &Policy<'_>, context: &Context<'_>) -> IpsecPolicyStatus {
+    let previous = policy.object.status.as_ref().map(|status| status.conditions.as_slice());
+    let generation = policy.object.metadata.generation;
+    let conditions = Conditions::new(previous.unwrap_or_default(), generation, context.now);
+    match &policy.state {
+        State::Accepted { intent, participants, .. } => {
+            accepted(name, intent, participants, conditions, context)
+        }
+        State::Refused { finding, kept_at } => refused(name, finding, kept_at, conditions, context),
+    }
+}
+
+fn accepted(
+    name: &str,
+    intent: &PolicyIntent,
+    participants: &Participants,
+    mut conditions: Conditions<'_>,
+    context: &Context<'_>,
+) -> IpsecPolicyStatus {
+    let findings = context.assignment.findings(name);
+    let mut reports = Reports::default();
+    for (node, _) in participants.nodes() {
+        reports.add(node, node_report(name, node, participants, context));
+    }
+    let programmed = reports.all_confirmed();
+    let desired = participants.nodes().count();
+
+    conditions.set(conditions::ACCEPTED, true, reason::ACCEPTED, "");
+    conditions.set_by(conditions::RESOLVED_REFS, (reason::RESOLVED_REFS, ""), findings, "");
+    if desired == 0 {
+        let see = "the policy concerns no Node: see condition ResolvedRefs";
+        conditions.set(conditions::PROGRAMMED, false, reason::NOT_READY, see);
+    } else {
+        let (reason, message) = reports.in_words();
+        conditions.set(conditions::PROGRAMMED, programmed, &reason, &message);
+    }
+    if intent.action == Action::Protect {
+        encrypted(&mut conditions, findings.is_empty(), programmed);
+    }
+    let phase =
+        if !findings.is_empty() || reports.troubles.iter().any(|(reason, _)| reason != reason::PENDING) {
+            "Degraded"
+        } else if programmed {
+            "Ready"
+        } else {
+            "Pending"
+        };
+    let problems = findings.iter().map(|finding| &finding.message);
+    let problems = problems.chain(reports.troubles.iter().map(|(_, message)| message));
+    IpsecPolicyStatus {
+        phase: Some(phase.to_owned()),
+        nodes: Some(counts(desired, reports.confirmed.len())),
+        problems: problems.take(PROBLEMS).cloned().collect(),
+        conditions: conditions.finish(),
+    }
+}
+
+fn encrypted(conditions: &mut Conditions<'_>, resolved: bool, programmed: bool) {
+    let (reason, message) = match (resolved, programmed) {
+        (true, true) => (conditions::ENCRYPTED, "traffic between all participants is encrypted"),
+        (false, _) => (reason::NOT_READY, "something it names is missing: see condition ResolvedRefs"),
+        (true, false) => (reason::PENDING, "not in every kernel: see condition Programmed"),
+    };
+    conditions.set(conditions::ENCRYPTED, resolved && programmed, reason, message);
+}
+
+fn refused(
+    name: &str,
+    finding: &Finding,
+    kept_at: &[String],
+    mut conditions: Conditions<'_>,
+    context: &Context<'_>,
+) -> IpsecPolicyStatus {
+    let mut reports = Reports::default();
+    for node in kept_at {
+        let concerns = |problem: &Problem| concerns_policy(problem, name, &[]);
+        reports.add(node, report(node, context.cluster.state(node), true, concerns));
+    }
+    let (suffix, see) = if kept_at.is_empty() {
+        ("", "not accepted: see condition Accepted")
+    } else {
+        (
+            "; until then the nodes keep the policy as it was before",
+            "not accepted (see condition Accepted): the nodes keep the policy as it was before",
+        )
+    };
+    let message = format!("{}{suffix}", finding.message);
+    conditions.set(conditions::ACCEPTED, false, finding.reason, &message);
+    conditions.set(conditions::RESOLVED_REFS, Truth::Unknown, reason::NOT_READY, see);
+    conditions.set(conditions::PROGRAMMED, false, reason::NOT_READY, see);
+    conditions.set(conditions::ENCRYPTED, Truth::Unknown, reason::NOT_READY, see);
+    IpsecPolicyStatus {
+        phase: Some("Rejected".to_owned()),
+        nodes: Some(counts(kept_at.len(), reports.confirmed.len())),
+        problems: vec![message],
+        conditions: conditions.finish(),
+    }
+}
+
+/// What a node says of a policy and of the SAs that carry its traffic.
+fn node_report(name: &str, node: &str, participants: &Participants, context: &Context<'_>) -> Report {
+    let Context { cluster, assignment, states, .. } = context;
+    let mut told =
+        states.policy(node, name).is_some_and(|wanted| cluster.installed_policy(node, name) == Some(wanted));
+    let sas: Vec<&str> = assignment.sas(name).filter(|sa| ends_at(sa, node, context)).collect();
+    for sa in &sas {
+        if let Some(pending) = states.pending.get(&((*sa).to_owned(), node.to_owned())) {
+            return Report::Trouble { reason: pending.reason.to_owned(), message: pending.message.clone() };
+        }
+        told &= cluster.installed_sa(node, sa) == states.sa(node, sa);
+    }
+    let applied =
+        cluster.state(node).and_then(|state| state.status.as_ref()?.peers_applied_through.as_deref());
+    told &= participants.nodes().all(|(peer, _)| knows(peer, name, applied, context));
+    report(node, cluster.state(node), told, |problem| concerns_policy(problem, name, &sas))
+}
+
+fn ends_at(sa: &str, node: &str, context: &Context<'_>) -> bool {
+    let Some(Ok(accepted)) = context.sas.get(sa).map(|sa| &sa.state) else { return false };
+    [&accepted.intent.source, &accepted.intent.destination]
+        .iter()
+        .any(|end| matches!(end, End::Node(name) if name == node))
+}
+
+/// What is to be known of `peer` under the policy is published, and applied by whom has come that far.
+fn knows(peer: &str, policy: &str, applied: Option<&str>, context: &Context<'_>) -> bool {
+    let (Some(now), Some(wanted)) = (context.cluster.peer(peer), context.peers.get(peer)) else {
+        return false;
+    };
+    let selectors = wanted.selectors.iter().find(|one| one.policy == policy);
+    let published =
+        now.spec.addresses == wanted.addresses && context.cluster.published(peer, policy) == selectors;
+    let version = now.metadata.resource_version.as_deref().unwrap_or_default();
+    published && applied.is_some_and(|applied| covers(applied, version))
+}
+
+fn concerns_policy(problem: &Problem, policy: &str, sas: &[&str]) -> bool {
+    match problem.kind {
+        ProblemKind::IpsecPolicy => problem.name == policy,
+        ProblemKind::IpsecSA => sas.contains(&problem.name.as_str()),
+        ProblemKind::Node => false,
+    }
+}
+
+fn counts(desired: usize, ready: usize) -> NodeCounts {
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    NodeCounts { desired: number(desired), ready: number(ready), summary: format!("{ready}/{desired}") }
+}

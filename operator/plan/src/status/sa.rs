@@ -1,0 +1,92 @@
+//! Status of IpsecSAs.
+
+use esplanade_crds::conditions::{self, reason};
+use esplanade_crds::{IpsecSAStatus, ProblemKind};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::agents::{Report, Reports, report};
+use super::conditions::{Conditions, Truth};
+use crate::accept::End;
+use crate::cluster::Cluster;
+use crate::node_state::NodeStates;
+use crate::resolve::{Accepted, Sa};
+
+/// What became of an IpsecSA.
+pub(crate) fn sa(
+    name: &str,
+    sa: &Sa<'_>,
+    cluster: &Cluster<'_>,
+    planned: &NodeStates,
+    now: &Time,
+) -> IpsecSAStatus {
+    let previous = sa.object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let mut conditions = Conditions::new(previous, sa.object.metadata.generation, now);
+    let accepted = match &sa.state {
+        Ok(accepted) => accepted,
+        Err(finding) => {
+            conditions.set(conditions::ACCEPTED, false, finding.reason, &finding.message);
+            let see = "not accepted: see condition Accepted";
+            conditions.set(conditions::RESOLVED_REFS, Truth::Unknown, reason::NOT_READY, see);
+            conditions.set(conditions::PROGRAMMED, false, reason::NOT_READY, see);
+            return IpsecSAStatus { spi: None, nodes: Vec::new(), conditions: conditions.finish() };
+        }
+    };
+    conditions.set(conditions::ACCEPTED, true, reason::ACCEPTED, "");
+
+    let reports = reports(name, accepted, cluster, planned);
+    let kept = !reports.is_empty();
+    let suffix = if kept { "; until then the nodes keep the keys that they have" } else { "" };
+    let unresolved = accepted.unresolved();
+    conditions.set_by(conditions::RESOLVED_REFS, (reason::RESOLVED_REFS, ""), &unresolved, suffix);
+
+    let mut all = Reports::default();
+    for (node, report) in reports {
+        all.add(&node, report);
+    }
+    if kept {
+        let (reason, message) = all.in_words();
+        conditions.set(conditions::PROGRAMMED, all.all_confirmed(), &reason, &message);
+    } else {
+        let see = "something it names is missing: see condition ResolvedRefs";
+        conditions.set(conditions::PROGRAMMED, false, reason::NOT_READY, see);
+    }
+    if let Some(algorithm) = accepted.intent.insecure {
+        let message = format!(
+            "{algorithm} with a manual key: should a sender start again from sequence number 0 with the same key, \
+             confidentiality and integrity are lost (RFC 8221 §3)"
+        );
+        conditions.set(conditions::INSECURE_KEYING, true, reason::INSECURE_ALGORITHM, &message);
+    }
+    IpsecSAStatus { spi: Some(accepted.intent.spi), nodes: all.confirmed, conditions: conditions.finish() }
+}
+
+/// What its ends say; empty if it isn't to be installed.
+fn reports(
+    name: &str,
+    sa: &Accepted<'_>,
+    cluster: &Cluster<'_>,
+    planned: &NodeStates,
+) -> Vec<(String, Report)> {
+    let mut nodes: Vec<&String> = [&sa.intent.source, &sa.intent.destination]
+        .into_iter()
+        .filter_map(|end| match end {
+            End::Node(node) => Some(node),
+            End::Address(_) => None,
+        })
+        .collect();
+    nodes.sort();
+    let concerns =
+        |problem: &esplanade_crds::Problem| problem.kind == ProblemKind::IpsecSA && problem.name == name;
+    nodes
+        .into_iter()
+        .filter_map(|node| {
+            if let Some(pending) = planned.pending.get(&(name.to_owned(), node.clone())) {
+                let (reason, message) = (pending.reason.to_owned(), pending.message.clone());
+                return Some((node.clone(), Report::Trouble { reason, message }));
+            }
+            let wanted = planned.sa(node, name)?;
+            let told = cluster.installed_sa(node, name) == Some(wanted);
+            Some((node.clone(), report(node, cluster.state(node), told, concerns)))
+        })
+        .collect()
+}
