@@ -63,7 +63,7 @@ pub struct SecretKeyRef {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!self.extendedSequenceNumbers || self.window > 0")
+    validation = Rule::new("!self.extendedSequenceNumbers || self.window != 0")
         .message("extended sequence numbers need an anti-replay window (RFC 4303 §3.3.3): write window: 64 or more, \
                   or extendedSequenceNumbers: false"),
 )]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::common::{AntiReplay, Mode, Protocol, TrafficSelector};
 use crate::policy::Action;
+use crate::schema;
 
 /// What one node should have in its kernel (`spec`, written by the operator) and what its agent reports (`status`).
 /// Named after its Node and owned by it. Not for users to write.
@@ -123,7 +124,8 @@ pub struct NodeSecurityAssociation {
     pub source: ResolvedEndpoint,
     /// Where packets go to.
     pub destination: ResolvedEndpoint,
-    /// Security Parameters Index, at least 256.
+    /// Security Parameters Index, 256 to 4294967295.
+    #[schemars(range(min = 256))]
     pub spi: u32,
     /// The protocol.
     pub protocol: Protocol,
@@ -215,12 +217,14 @@ pub struct IpsecNodeStateStatus {
     pub observed_generation: Option<i64>,
     /// The highest resourceVersion such that every IpsecPeer event up to it is in the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub peers_applied_through: Option<String>,
     /// Where keys for this node are sealed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealing_key: Option<SealingKey>,
     /// The kernel's boot id.
     #[serde(default, rename = "bootID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub boot_id: Option<String>,
     /// What the kernel can do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -243,9 +247,11 @@ pub struct IpsecNodeStateStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct SealingKey {
-    /// Names the key: changes with it.
+    /// Names the key: changes with it. At most 64 characters.
+    #[schemars(length(max = 64))]
     pub id: String,
     /// X25519 public key, 32 bytes, base64.
+    #[schemars(schema_with = "schema::public_key")]
     pub public_key: String,
 }
 
@@ -253,9 +259,11 @@ pub struct SealingKey {
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, Default)]
 pub struct Kernel {
     /// As `uname -r` says.
+    #[schemars(length(max = 64))]
     pub release: String,
     /// Capabilities found by probing, e.g. `SADirection`, `PerCPU`, `Migrate`, `IPTFS`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 64)))]
     pub capabilities: Vec<String>,
 }
 
@@ -279,10 +287,13 @@ pub struct Problem {
     /// The kind of the object it concerns.
     pub kind: ProblemKind,
     /// The object's name.
+    #[schemars(length(max = 253))]
     pub name: String,
     /// A stable word for the step that failed: a condition's reason.
+    #[schemars(length(max = 64))]
     pub category: String,
-    /// What happened; the kernel's own words where it said some.
+    /// What happened; the kernel's own words where it said some. At most 4096 characters.
+    #[schemars(length(max = 4096))]
     pub message: String,
 }
 

@@ -4,6 +4,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::schema;
+
 /// What every node has to know of one node: its addresses and selectors (`spec`, written by the operator) and its
 /// public keys (`status`, written by its agent). Named after its Node and owned by it. Not for users to write.
 ///
@@ -26,8 +28,10 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct IpsecPeerSpec {
-    /// The node's own addresses (InternalIP), the primary one first.
+    /// The node's own addresses (InternalIP), the primary one first; at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 45)))]
+    #[x_kube(validation = Rule::new("self.all(a, isIP(a))").message("write IPv4 or IPv6 addresses"))]
     pub addresses: Vec<String>,
     /// What of each policy lies at this node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -62,10 +66,13 @@ pub struct IpsecPeerStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PublishedKey {
-    /// Names the key among the node's keys.
+    /// Names the key among the node's keys; at most 64 characters.
+    #[schemars(length(max = 64))]
     pub id: String,
     /// X25519 public key, 32 bytes, base64.
+    #[schemars(schema_with = "schema::public_key")]
     pub public_key: String,
     /// When the node made it (RFC 3339).
+    #[schemars(schema_with = "schema::time")]
     pub created_at: String,
 }

@@ -66,7 +66,8 @@ pub struct IpsecPolicySpec {
     #[serde(default)]
     pub action: Action,
     /// One side of the traffic; each entry adds endpoints. 1 to 32 entries.
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 32), extend("default" = []))]
+    // so that the rule's message is what a user reads
     pub from: Vec<Endpoints>,
     /// The other side; at most 32 entries. Left out or empty: the same as `from`, so that all its endpoints are covered
     /// among each other.
@@ -102,7 +103,9 @@ pub enum Action {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.podCIDRs), has(self.nodes), has(self.pods), has(self.cidrs)].filter(x, x).size() == 1")
+    validation = Rule::new(
+        "[has(self.podCIDRs), has(self.nodes), has(self.pods), has(self.cidrs)].filter(x, x).size() == 1 || \
+         (has(self.gateway) && !has(self.podCIDRs) && !has(self.nodes) && !has(self.pods))")
         .message("write exactly one of podCIDRs, nodes, pods and cidrs; further ones are entries of their own"),
     validation = Rule::new("!has(self.cidrs) || has(self.gateway)")
         .field_path(".gateway")
@@ -353,11 +356,18 @@ pub struct AutomaticKeying {
 }
 
 /// SAs with keys from Secrets.
-#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, Default)]
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.securityAssociations.size() > 0")
+        .field_path(".securityAssociations")
+        .reason(Reason::FieldValueRequired)
+        .message("write the names of the IpsecSAs, e.g. securityAssociations: [a-to-b, b-to-a]"),
+)]
 pub struct ManualKeying {
     /// Names of IpsecSAs, one for each direction between each pair of nodes that the policy covers. 1 to 256.
-    #[schemars(schema_with = "schema::object_names")]
+    #[schemars(schema_with = "schema::object_names", extend("default" = []))]
+    // so that the rule's message is read
     pub security_associations: Vec<String>,
 }
 

@@ -31,7 +31,7 @@ use crate::schema;
     printcolumn(name = "Destination", type_ = "string", json_path = ".spec.destination.*"),
     printcolumn(name = "Protocol", type_ = "string", json_path = ".spec.protocol"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
-    printcolumn(name = "SPI", type_ = "integer", json_path = ".['status','spec'].spi"),
+    printcolumn(name = "SPI", type_ = "integer", json_path = ".*.spi"),
     printcolumn(
         name = "Programmed",
         type_ = "string",
@@ -191,7 +191,7 @@ pub struct SaEndpoint {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.algorithm == 'NULL' || has(self.keySecretRef)")
+    validation = Rule::new("self.algorithm in ['', 'NULL'] || has(self.keySecretRef)")
         .field_path(".keySecretRef")
         .reason(Reason::FieldValueRequired)
         .message("write where the key is: keySecretRef: {name: SECRET, key: KEY}"),
@@ -206,14 +206,15 @@ pub struct SaEndpoint {
         "self.algorithm in ['AES-CBC-128', 'AES-CBC-192', 'AES-CBC-256', 'AES-GCM-16-128', 'AES-GCM-16-192', \
          'AES-GCM-16-256', 'CHACHA20-POLY1305', 'NULL', 'DES-CBC', '3DES-CBC', 'BLOWFISH-CBC', 'CAST-CBC']")
         .field_path(".algorithm")
-        .message("unknown encryption algorithm: write AES-CBC-128, AES-CBC-192, AES-CBC-256 or NULL, or with \
+        .message("write AES-CBC-128, AES-CBC-192, AES-CBC-256 or \"NULL\" (in quotes), or with \
                   allowInsecureManualAead AES-GCM-16-128, AES-GCM-16-192, AES-GCM-16-256 or CHACHA20-POLY1305"),
 )]
 pub struct Encryption {
-    /// `AES-CBC-128`, `AES-CBC-192`, `AES-CBC-256` (key 16, 24 or 32 bytes) or `NULL`; with
+    /// `AES-CBC-128`, `AES-CBC-192`, `AES-CBC-256` (key 16, 24 or 32 bytes) or `"NULL"`, in quotes; with
     /// `allowInsecureManualAead` also `AES-GCM-16-128`, `AES-GCM-16-192`, `AES-GCM-16-256`, `CHACHA20-POLY1305`
     /// (key 16, 24, 32 or 32 bytes, then 4 bytes of salt).
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), extend("default" = ""))]
+    // so that the rule's message is what a user reads
     pub algorithm: String,
     /// The key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -231,11 +232,12 @@ pub struct Encryption {
         "self.algorithm in ['HMAC-SHA2-256-128', 'HMAC-SHA2-384-192', 'HMAC-SHA2-512-256', 'HMAC-MD5-96', \
          'HMAC-SHA1-96', 'DES-MAC', 'KPDK-MD5']")
         .field_path(".algorithm")
-        .message("unknown integrity algorithm: write HMAC-SHA2-256-128, HMAC-SHA2-384-192 or HMAC-SHA2-512-256"),
+        .message("write HMAC-SHA2-256-128, HMAC-SHA2-384-192 or HMAC-SHA2-512-256"),
 )]
 pub struct Integrity {
     /// `HMAC-SHA2-256-128`, `HMAC-SHA2-384-192` or `HMAC-SHA2-512-256` (key 32, 48 or 64 bytes, RFC 4868 §2.1.1).
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), extend("default" = ""))]
+    // so that the rule's message is what a user reads
     pub algorithm: String,
     /// The key.
     pub key_secret_ref: SecretKeyRef,

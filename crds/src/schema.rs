@@ -22,17 +22,13 @@ pub(crate) fn object_name(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Names of Kubernetes objects, at least one, each once.
+/// Names of Kubernetes objects, each once.
 pub(crate) fn object_names(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "maxItems": 256,
         "items": object_name(generator),
         "x-kubernetes-list-type": "set",
-        "x-kubernetes-validations": [{
-            "rule": "self.size() > 0",
-            "message": "write at least one name",
-        }],
     })
 }
 
@@ -65,6 +61,23 @@ pub(crate) fn host_address(_: &mut SchemaGenerator) -> Schema {
             },
         ],
     })
+}
+
+/// An X25519 public key, base64.
+pub(crate) fn public_key(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 44,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^[A-Za-z0-9+/]{43}=$')",
+            "message": "write an X25519 public key: 32 bytes in base64",
+        }],
+    })
+}
+
+/// A point in time.
+pub(crate) fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time" })
 }
 
 /// A network with its prefix length and without host bits.
@@ -149,6 +162,7 @@ pub(crate) fn label_selector(_: &mut SchemaGenerator) -> Schema {
                          and last";
     json_schema!({
         "type": "object",
+        "x-kubernetes-map-type": "atomic",
         "properties": {
             "matchLabels": {
                 "description": "Labels with their values; all must be there. At most 32.",
