@@ -1,0 +1,206 @@
+//! The loop: events change the index; a while after the first change the plan is made anew, and what differs from what
+//! is there gets written.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Client;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::lease::Leadership;
+
+pub mod cache;
+pub mod change;
+pub mod error;
+pub mod index;
+mod retry;
+mod secrets;
+mod watch;
+mod write;
+
+pub use write::{SPEC_MANAGER, STATUS_MANAGER};
+
+use cache::Unreadable;
+use change::{Change, Kind, What};
+use error::Category;
+use index::{Index, Input};
+use retry::Retries;
+use secrets::Secrets;
+use write::Writer;
+
+/// Changes that come within this time of the first go into the same plan.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+/// A plan whose Secrets couldn't be read is made again after this.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+/// Requests at a time.
+const CONCURRENCY: usize = 16;
+
+/// Why the loop ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// Somebody else may lead by now.
+    #[error("the Lease was lost")]
+    NotLeading,
+    /// The watches are gone.
+    #[error("the watches ended")]
+    WatchesEnded,
+}
+
+/// Turns cluster objects into one desired state per node, for as long as this process leads.
+pub struct Controller {
+    namespace: String,
+    leadership: Leadership,
+    events: mpsc::Receiver<Input>,
+    // Ends the watches when dropped.
+    _watches: JoinSet<()>,
+    index: Index,
+    secrets: Secrets,
+    writer: Writer,
+    retries: Retries,
+    told: BTreeSet<(Kind, Unreadable)>,
+    next: Option<Instant>,
+}
+
+impl Controller {
+    /// Starts the watches. Secrets are those of `namespace`.
+    #[must_use]
+    pub fn new(client: Client, namespace: &str, leadership: Leadership) -> Self {
+        let (events, watches) = watch::start(&client, namespace);
+        Self {
+            namespace: namespace.to_owned(),
+            leadership,
+            events,
+            _watches: watches,
+            index: Index::default(),
+            secrets: Secrets::new(client.clone(), namespace),
+            writer: Writer::new(client),
+            retries: Retries::default(),
+            told: BTreeSet::new(),
+            next: None,
+        }
+    }
+
+    /// Keeps the index up to date without writing anything: another leads. Never returns but with an error.
+    pub async fn stand_by(&mut self) -> Ended {
+        loop {
+            let Some(event) = self.events.recv().await else { return Ended::WatchesEnded };
+            self.index.apply(event);
+        }
+    }
+
+    /// Plans and writes. Returns when this process leads no longer.
+    pub async fn lead(&mut self) -> Ended {
+        self.next = Some(Instant::now());
+        loop {
+            let due = self.next.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            tokio::select! {
+                biased;
+                // Before the events: a steady stream of them must not put the plan off.
+                () = tokio::time::sleep_until(due), if self.next.is_some() => {
+                    if let Some(ended) = self.round().await {
+                        return ended;
+                    }
+                }
+                event = self.events.recv() => {
+                    let Some(event) = event else { return Ended::WatchesEnded };
+                    if self.index.apply(event) {
+                        self.wake(DEBOUNCE);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets the next round begin after `pause` at the latest.
+    fn wake(&mut self, pause: Duration) {
+        let at = Instant::now() + pause;
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
+
+    async fn round(&mut self) -> Option<Ended> {
+        self.next = None;
+        let incomplete = self.index.incomplete();
+        if !incomplete.is_empty() {
+            tracing::debug!(?incomplete, "not everything has been listed yet");
+            return None;
+        }
+        let snapshot = self.index.snapshot(&self.namespace, std::collections::BTreeMap::new());
+        let wanted = esplanade_plan::secrets_wanted(&snapshot.sas);
+        if let Err(error) = self.secrets.refresh(&wanted, &self.index.secrets).await {
+            // Without them the plan would say that they aren't there.
+            tracing::warn!(category = %error.category, %error, "no plan for now");
+            self.wake(READ_AGAIN);
+            return None;
+        }
+        let snapshot = esplanade_plan::Snapshot { secrets: self.secrets.known().clone(), ..snapshot };
+        let plan = esplanade_plan::plan(&snapshot, &now(), &mut rand::rng());
+        let changes = change::changes(&self.index, &plan, &self.told);
+        self.retries.keep(|key| changes.iter().any(|change| change.key() == *key));
+        self.make(changes).await
+    }
+
+    /// Writes, kind by kind in the changes' order, several objects at a time.
+    async fn make(&mut self, changes: Vec<Change>) -> Option<Ended> {
+        let now = Instant::now();
+        let due: Vec<Change> =
+            changes.into_iter().filter(|change| self.retries.is_due(&change.key(), now)).collect();
+        for stage in due.chunk_by(|a, b| a.kind() == b.kind()) {
+            let (writer, leadership) = (&self.writer, &self.leadership);
+            let mut results = futures::stream::iter(stage)
+                .map(async |change| {
+                    // At each write, not once a round: a round can take long.
+                    if !leadership.held() {
+                        return (change, None);
+                    }
+                    (change, Some(writer.write(change).await))
+                })
+                .buffer_unordered(CONCURRENCY);
+            let mut answers = Vec::new();
+            while let Some(answer) = results.next().await {
+                answers.push(answer);
+            }
+            drop(results);
+            for (change, result) in answers {
+                let Some(result) = result else { return Some(Ended::NotLeading) };
+                self.conclude(change, result);
+            }
+        }
+        if let Some(next) = self.retries.next() {
+            self.wake(next.saturating_duration_since(Instant::now()));
+        }
+        None
+    }
+
+    fn conclude(&mut self, change: &Change, result: Result<Input, error::WriteError>) {
+        match result {
+            Ok(input) => {
+                tracing::info!(kind = %change.kind(), name = change.name, "written");
+                self.retries.done(&change.key());
+                if let What::Unreadable(kind, error) = &change.what {
+                    self.told.insert((*kind, error.clone()));
+                }
+                if self.index.apply(input) {
+                    self.wake(DEBOUNCE);
+                }
+            }
+            Err(error) if error.category == Category::Gone && change.kind() >= Kind::IpsecSA => {
+                // A user removed it a moment ago; the watch will tell.
+                tracing::debug!(%error, "nothing to write to");
+            }
+            Err(error) => {
+                tracing::warn!(category = %error.category, %error, "write failed");
+                self.retries.failed(change.key(), error.category, Instant::now(), rand::random());
+            }
+        }
+    }
+}
+
+/// Now, in whole seconds: what the API keeps of a time.
+fn now() -> Time {
+    let now = jiff::Timestamp::now();
+    Time(jiff::Timestamp::from_second(now.as_second()).unwrap_or(now))
+}

@@ -1,0 +1,101 @@
+//! Everything that was seen of the cluster.
+
+use std::collections::BTreeMap;
+
+use esplanade_crds::{IpsecNodeState, IpsecPeer, IpsecPolicy, IpsecSA};
+use esplanade_plan::{NodeView, SecretView, Snapshot};
+
+use super::cache::{Cache, Event};
+
+/// What is known of a Secret without its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretMeta {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub resource_version: String,
+}
+
+/// An event of one of the watches.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Of Nodes.
+    Node(Event<NodeView>),
+    /// Of IpsecPolicies.
+    Policy(Event<IpsecPolicy>),
+    /// Of IpsecSAs.
+    Sa(Event<IpsecSA>),
+    /// Of IpsecNodeStates.
+    NodeState(Event<IpsecNodeState>),
+    /// Of IpsecPeers.
+    Peer(Event<IpsecPeer>),
+    /// Of Secrets in the operator's namespace, without their data.
+    Secret(Event<SecretMeta>),
+}
+
+/// Everything that was seen of the cluster, by kind.
+#[derive(Debug, Default)]
+pub struct Index {
+    /// Nodes, reduced to what plans depend on.
+    pub nodes: Cache<NodeView>,
+    /// IpsecPolicies.
+    pub policies: Cache<IpsecPolicy>,
+    /// IpsecSAs.
+    pub sas: Cache<IpsecSA>,
+    /// IpsecNodeStates.
+    pub node_states: Cache<IpsecNodeState>,
+    /// IpsecPeers.
+    pub peers: Cache<IpsecPeer>,
+    /// Secrets in the operator's namespace, without their data.
+    pub secrets: Cache<SecretMeta>,
+}
+
+impl Index {
+    /// Takes in an event; returns whether anything is different now.
+    pub fn apply(&mut self, input: Input) -> bool {
+        match input {
+            Input::Node(event) => self.nodes.apply(event),
+            Input::Policy(event) => self.policies.apply(event),
+            Input::Sa(event) => self.sas.apply(event),
+            Input::NodeState(event) => self.node_states.apply(event),
+            Input::Peer(event) => self.peers.apply(event),
+            Input::Secret(event) => self.secrets.apply(event),
+        }
+    }
+
+    /// What a plan is made from, without the Secrets' data.
+    #[must_use]
+    pub fn snapshot(&self, namespace: &str, secrets: BTreeMap<String, SecretView>) -> Snapshot {
+        Snapshot {
+            namespace: namespace.to_owned(),
+            nodes: objects(&self.nodes),
+            policies: objects(&self.policies),
+            sas: objects(&self.sas),
+            secrets,
+            node_states: objects(&self.node_states),
+            peers: objects(&self.peers),
+        }
+    }
+
+    /// The kinds that haven't been listed yet. Until it is empty nothing may be decided: what wasn't seen yet would
+    /// look like what isn't there.
+    #[must_use]
+    pub fn incomplete(&self) -> Vec<&'static str> {
+        let Self { nodes, policies, sas, node_states, peers, secrets } = self;
+        [
+            ("Node", nodes.is_complete()),
+            ("IpsecPolicy", policies.is_complete()),
+            ("IpsecSA", sas.is_complete()),
+            ("IpsecNodeState", node_states.is_complete()),
+            ("IpsecPeer", peers.is_complete()),
+            ("Secret", secrets.is_complete()),
+        ]
+        .into_iter()
+        .filter_map(|(kind, complete)| (!complete).then_some(kind))
+        .collect()
+    }
+}
+
+fn objects<T: Clone + PartialEq>(cache: &Cache<T>) -> Vec<T> {
+    cache.iter().map(|(_, object)| object.clone()).collect()
+}

@@ -1,0 +1,88 @@
+//! `esplanade-operator`: turns IpsecPolicies and IpsecSAs into one desired state per node.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use esplanade_operator::controller::Controller;
+use esplanade_operator::lease::{Config, Elector};
+use esplanade_operator::logging::{self, Format};
+use kube::Client;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Turns IpsecPolicies and IpsecSAs into one desired state per node.
+///
+/// Finds the API server like kubectl: by $KUBECONFIG or ~/.kube/config, in a Pod by its ServiceAccount.
+#[derive(Debug, Parser)]
+#[command(name = "esplanade-operator", version)]
+struct Args {
+    /// Namespace of the Secrets that IpsecSAs name, and of the Lease.
+    #[arg(long, env = "POD_NAMESPACE")]
+    namespace: String,
+    /// Name of the Lease by which one of several operators leads.
+    #[arg(long, default_value = "esplanade-operator")]
+    lease_name: String,
+    /// Who claims the Lease: unique among the operators.
+    #[arg(long, env = "POD_NAME")]
+    pod_name: String,
+    /// Seconds after which a leader that went silent is replaced.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=3600))]
+    lease_duration: u64,
+    /// How log lines look. What is logged is up to $RUST_LOG.
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: Format,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let run = || -> Result<()> {
+        logging::init(args.log_format).context("RUST_LOG")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        runtime.context("starting the runtime")?.block_on(run(&args))
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let client = Client::try_default().await.context("finding the API server")?;
+    let mut elector = Elector::new(
+        client.clone(),
+        Config {
+            namespace: args.namespace.clone(),
+            name: args.lease_name.clone(),
+            identity: args.pod_name.clone(),
+            duration: Duration::from_secs(args.lease_duration),
+        },
+    );
+    let mut controller = Controller::new(client, &args.namespace, elector.leadership());
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: ending"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: ending"),
+        result = work(&mut elector, &mut controller) => return result,
+    }
+    // No write of ours comes after this.
+    drop(controller);
+    elector.release().await;
+    Ok(())
+}
+
+/// Stands by, then leads. Returns only when it can't go on: a new process starts from what is true.
+async fn work(elector: &mut Elector, controller: &mut Controller) -> Result<()> {
+    tokio::select! {
+        () = elector.acquire() => {}
+        ended = controller.stand_by() => return Err(ended.into()),
+    }
+    tokio::select! {
+        lost = elector.keep() => Err(lost.into()),
+        ended = controller.lead() => Err(ended.into()),
+    }
+}
