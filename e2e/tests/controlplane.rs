@@ -8,7 +8,7 @@ use kube::Api;
 use kube::api::ListParams;
 
 fn with_control_plane(body: impl AsyncFnOnce(&mut ControlPlane) -> Result<()> + Send) -> Result<()> {
-    let binaries = binaries::locate(&|line| eprintln!("{line}"))?;
+    let binaries = binaries::locate(&|_| ())?;
     let dir = kernel::temp_dir()?;
     isolation::run(async || {
         let address = "127.0.0.1:0".parse().context("an address")?;

@@ -107,8 +107,8 @@ impl Lab {
             "node-agent" => "esplanade-node-agent",
             other => anyhow::bail!("Pod {name}: the lab has no program for a container {other}"),
         };
-        let program = crate::programs::find(package, package)?;
-        let (argv, mut env) = invocation(container, &program, |path| pods::field(pod, node, path))?;
+        let entrypoint = || crate::programs::find(package, package);
+        let (argv, mut env) = invocation(container, entrypoint, |path| pods::field(pod, node, path))?;
         let token = self.token_for_pod(NAMESPACE, &name).await?;
         let start = if container.name == "operator" {
             let kubeconfig = self.control_plane().kubeconfig(&name, &token)?;

@@ -1,17 +1,18 @@
 //! How a container's spec becomes a command line.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::{Container, EnvVar, SecurityContext};
 
-/// The program with its arguments, held to the container's capabilities, and its environment.
+/// The program with its arguments, held to the container's capabilities, and its environment. `entrypoint` stands for
+/// the image's, which the container's `command` overrides.
 ///
 /// The user stays root, whoever the container wants to be: another one couldn't read a checkout in root's home.
 pub(super) fn invocation(
     container: &Container,
-    program: &Path,
+    entrypoint: impl FnOnce() -> Result<PathBuf>,
     field: impl Fn(&str) -> Result<String>,
 ) -> Result<(Vec<String>, BTreeMap<String, String>)> {
     let mut env = BTreeMap::new();
@@ -19,11 +20,15 @@ pub(super) fn invocation(
         let value = value(variable, &field).with_context(|| format!("variable {}", variable.name))?;
         env.insert(variable.name.clone(), expand(&value, &env));
     }
-    let program = program.to_str().context("the program's path isn't UTF-8")?.to_owned();
     let mut argv = confinement(container.security_context.as_ref());
-    argv.push(program);
-    let entry = container.command.iter().flatten().skip(1);
-    argv.extend(entry.chain(container.args.iter().flatten()).map(|argument| expand(argument, &env)));
+    match container.command.as_deref() {
+        None | Some([]) => {
+            let path = entrypoint()?;
+            argv.push(path.to_str().context("the program's path isn't UTF-8")?.to_owned());
+        }
+        Some(command) => argv.extend(command.iter().map(|word| expand(word, &env))),
+    }
+    argv.extend(container.args.iter().flatten().map(|argument| expand(argument, &env)));
     Ok((argv, env))
 }
 
@@ -82,7 +87,7 @@ env:
 securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL], add: [NET_ADMIN]}}",
         );
         let field = |path: &str| Ok(format!("<{path}>"));
-        let (argv, env) = invocation(&container, Path::new("/bin/agent"), field).unwrap();
+        let (argv, env) = invocation(&container, || Ok("/bin/agent".into()), field).unwrap();
         let confined = ["setpriv", "--bounding-set=-all,+net_admin", "--inh-caps=-all,+net_admin"];
         assert_eq!(argv[..3], confined);
         let rest = ["--no-new-privs", "--", "/bin/agent", "--node=<spec.nodeName>", "--unknown=$(OTHER)"];
@@ -91,10 +96,17 @@ securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL], a
     }
 
     #[test]
+    fn a_command_stands_for_the_entrypoint() {
+        let container = container("{name: x, command: [sh, -c], args: [exit]}");
+        let (argv, _) = invocation(&container, || anyhow::bail!("not asked"), |_| Ok(String::new())).unwrap();
+        assert_eq!(argv, ["sh", "-c", "exit"]);
+    }
+
+    #[test]
     fn what_the_lab_cant_resolve_is_an_error() {
         let container =
             container("{name: x, env: [{name: A, valueFrom: {secretKeyRef: {name: a, key: b}}}]}");
-        let error = invocation(&container, Path::new("/x"), |_| Ok(String::new())).unwrap_err();
+        let error = invocation(&container, || Ok("/x".into()), |_| Ok(String::new())).unwrap_err();
         assert!(format!("{error:#}").contains("variable A"), "{error:#}");
     }
 }
