@@ -1,0 +1,27 @@
+//! The suite on a real kernel with ESP, each test in a network namespace of its own; and what only a real kernel has.
+//!
+//! Where the running kernel has no ESP, `in-kernel` of the lab runs all of it at once in User-Mode Linux, and each test
+//! reports what happened to it there.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "real/inside.rs"]
+mod inside;
+#[path = "real/iproute.rs"]
+mod iproute;
+#[path = "real/only.rs"]
+mod only;
+#[path = "real/subject.rs"]
+mod subject;
+mod suite;
+
+tests_of_the_suite!(inside::run);
+tests_of! { only, inside::run:
+    iproute2_sees_what_we_wrote
+    sas_unlike_ours_keep_their_name
+    a_marked_sa_is_not_ours
+    policies_unlike_ours_keep_their_name
+    a_policy_with_a_longer_name_is_not_ours
+    larval_sas_are_passed_over
+    a_flush_is_noticed
+    lost_events_are_noticed
+}

@@ -1,0 +1,181 @@
+//! What the fake kernel doesn't have: other authors' SAs and policies in every shape.
+
+use esplanade_model::{Cookie, Direction, Op, PolicyIndex, SaId};
+use esplanade_xfrm::Noticed;
+
+use crate::iproute::{ALGORITHMS, ip};
+use crate::suite::objects::{
+    add, extended, id, inbound, outbound, policy, replay, reqid, sa, selector, spi, v4,
+};
+use crate::suite::{Subject, must, policies};
+
+pub(crate) fn iproute2_sees_what_we_wrote(kernel: &mut dyn Subject) {
+    let wide = esplanade_model::Sa { replay: extended(64), ..sa(2) };
+    must(kernel, &[inbound(sa(1)), inbound(wide), add(policy(Direction::Out, 1), 1)]);
+    let has = |text: &str, words: &[&str]| {
+        for words in words {
+            assert!(text.contains(words), "no {words:?} in:\n{text}");
+        }
+    };
+    let reqid = reqid(1).get();
+    has(
+        &ip("state get src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1001"),
+        &[
+            "src 192.0.2.1 dst 192.0.2.2",
+            &format!("proto esp spi 0x00001001 reqid {reqid} mode tunnel"),
+            "replay-window 32 flag af-unspec",
+            "auth-trunc hmac(sha256) 0x0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20 128",
+            "enc cbc(aes) 0x0102030405060708090a0b0c0d0e0f10",
+        ],
+    );
+    has(
+        &ip("state get src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1002"),
+        &["flag af-unspec esn", "replay_window 64, bitmap-length 2"],
+    );
+    has(
+        &ip("policy list dir out"),
+        &[
+            "src 10.0.1.0/24 dst 10.1.1.0/24",
+            "dir out priority 1001",
+            "tmpl src 192.0.2.1 dst 192.0.2.2",
+            &format!("proto esp reqid {reqid} mode tunnel"),
+        ],
+    );
+}
+
+/// iproute2 writes an SA with our tags.
+fn tagged_sa(value: u32, rest: &str) -> SaId {
+    let (cookie, reqid) = (Cookie::for_spi(spi(value)).get(), reqid(value).get());
+    ip(&format!(
+        "state add src 192.0.2.1 dst 192.0.2.2 proto esp spi {value:#x} reqid {reqid} seq {cookie:#x} {rest}"
+    ));
+    id(v4(2), value)
+}
+
+pub(crate) fn sas_unlike_ours_keep_their_name(kernel: &mut dyn Subject) {
+    let md5 = "mode tunnel flag af-unspec auth-trunc hmac(md5) 0x00112233445566778899aabbccddeeff 96 \
+               enc cbc(aes) 0x00112233445566778899aabbccddeeff";
+    let cut = ALGORITHMS.replace(" 128", " 96");
+    let shapes = [
+        ALGORITHMS.to_owned(), // without the flag, it is for IPv4 alone
+        format!("flag af-unspec noecn {ALGORITHMS}"),
+        format!("flag af-unspec {ALGORITHMS} sel src 10.0.0.0/8"),
+        format!("flag af-unspec {ALGORITHMS} limit byte-hard 100000"),
+        format!("flag af-unspec {ALGORITHMS} limit time-hard 100000"),
+        format!("flag af-unspec {ALGORITHMS} encap espinudp 4500 4500 0.0.0.0"),
+        format!("flag af-unspec {ALGORITHMS} if_id 5"),
+        format!("flag af-unspec {ALGORITHMS} output-mark 5"),
+        format!("flag af-unspec {ALGORITHMS} extra-flag dont-encap-dscp"),
+        format!("flag af-unspec {}", cut),
+        md5.to_owned(),
+        format!("replay-window 300 {}", ALGORITHMS), // a window of more than 32 bits needs a ring
+    ];
+    let ids: Vec<_> = shapes.iter().zip(0x2000..).map(|(rest, value)| tagged_sa(value, rest)).collect();
+    let like = tagged_sa(0x3000, &format!("flag af-unspec {ALGORITHMS}"));
+
+    let observed = kernel.dump().unwrap();
+    assert_eq!((observed.sas.len(), observed.foreign_sa_count), (ids.len() + 1, 0));
+    for sa in observed.sas {
+        if sa.id == like {
+            assert_eq!(sa.sa.unwrap().replay, replay(0));
+        } else {
+            let place = ids.iter().position(|id| *id == sa.id).unwrap();
+            assert_eq!(sa.sa, None, "{}", shapes[place]);
+        }
+    }
+    must(kernel, &ids.into_iter().chain([like]).map(Op::DeleteSa).collect::<Vec<_>>());
+    assert_eq!(kernel.raw(), Vec::<Vec<u8>>::new());
+}
+
+pub(crate) fn a_marked_sa_is_not_ours(kernel: &mut dyn Subject) {
+    let id = tagged_sa(0x2000, &format!("mark 5 mask 255 flag af-unspec {ALGORITHMS}"));
+    let observed = kernel.dump().unwrap();
+    assert_eq!((observed.sas, observed.foreign_sas), (vec![], vec![id]));
+}
+
+/// iproute2 writes a policy with our tags.
+fn tagged_policy(number: u8, rest: &str, template: &str) {
+    let index = PolicyIndex::new(number.into(), Direction::Out).get();
+    let reqid = reqid(number.into()).get();
+    ip(&format!(
+        "policy add src 10.0.{number}.0/24 dst 10.1.{number}.0/24 dir out index {index} priority 5 {rest} \
+         tmpl src 192.0.2.1 dst 192.0.2.2 proto esp reqid {reqid} {template}"
+    ));
+}
+
+pub(crate) fn policies_unlike_ours_keep_their_name(kernel: &mut dyn Subject) {
+    let shapes = [
+        ("flag localok", "mode tunnel"),
+        ("flag icmp", "mode tunnel"),
+        ("limit byte-hard 100000", "mode tunnel"),
+        ("", "spi 0x1000 mode tunnel"),
+        ("", "mode beet"),
+    ];
+    for ((rest, template), number) in shapes.into_iter().zip(1..) {
+        let template = match template.strip_prefix("spi 0x1000 ") {
+            Some(mode) => mode.to_owned() + " level required",
+            None => template.to_owned(),
+        };
+        tagged_policy(number, rest, &template);
+    }
+    tagged_policy(100, "", "mode tunnel");
+    let read = policies(kernel);
+    assert_eq!(read.len(), shapes.len() + 1);
+    for (number, shape) in (1..).zip(shapes) {
+        let key = policy(Direction::Out, number).key();
+        assert_eq!(read[&key].policy, None, "{shape:?}");
+    }
+    assert!(read[&policy(Direction::Out, 100).key()].policy.is_some());
+}
+
+pub(crate) fn a_policy_with_a_longer_name_is_not_ours(kernel: &mut dyn Subject) {
+    tagged_policy(1, "if_id 7", "mode tunnel");
+    tagged_policy(2, "mark 7 mask 255", "mode tunnel");
+    tagged_policy(3, "dev lo", "mode tunnel");
+    // Host bits make another name of the same networks.
+    let index = PolicyIndex::new(4, Direction::Out).get();
+    ip(&format!("policy add src 10.0.4.1/24 dst 10.1.4.0/24 dir out index {index} action block"));
+    // Neither is one with somebody else's template.
+    let index = PolicyIndex::new(5, Direction::Out).get();
+    ip(&format!(
+        "policy add src 10.0.5.0/24 dst 10.1.5.0/24 dir out index {index} \
+         tmpl src 192.0.2.1 dst 192.0.2.2 proto esp reqid 1 mode tunnel"
+    ));
+    let observed = kernel.dump().unwrap();
+    assert_eq!(observed.policies, []);
+    assert_eq!(observed.foreign_policy_count, 5);
+    // Only the last one has a name that one of ours could have.
+    assert_eq!(observed.foreign_policies, [policy(Direction::Out, 5).key()]);
+    assert_eq!(observed.taken_indexes.len(), 5);
+    // So ours fit beside the others.
+    must(kernel, &[1, 2, 3, 4].map(|number| add(policy(Direction::Out, number), 50 + u32::from(number))));
+    assert_eq!(policies(kernel).len(), 4);
+    assert_eq!(selector(1), policy(Direction::Out, 1).selector);
+}
+
+pub(crate) fn larval_sas_are_passed_over(kernel: &mut dyn Subject) {
+    ip("state allocspi src 192.0.2.1 dst 192.0.2.2 proto esp mode tunnel min 0x1000 max 0x1fff");
+    assert_eq!(kernel.raw().len(), 1);
+    assert_eq!(kernel.dump().unwrap(), esplanade_model::Observed::default());
+}
+
+pub(crate) fn a_flush_is_noticed(kernel: &mut dyn Subject) {
+    must(kernel, &[outbound(sa(1)), add(policy(Direction::In, 1), 1)]);
+    let mut watch = kernel.start_watch();
+    for database in ["state", "policy"] {
+        ip(&format!("{database} flush"));
+        assert_eq!(watch.look().unwrap(), Noticed { changed: true, overrun: false }, "{database}");
+    }
+    assert_eq!(kernel.raw(), Vec::<Vec<u8>>::new());
+}
+
+pub(crate) fn lost_events_are_noticed(kernel: &mut dyn Subject) {
+    let mut watch = kernel.start_watch();
+    // More than fit the watch's buffer, while nobody looks.
+    for _ in 0..60 {
+        must(kernel, &(0..400).map(|number| inbound(sa(number))).collect::<Vec<_>>());
+        must(kernel, &(0..400).map(|number| Op::DeleteSa(sa(number).id())).collect::<Vec<_>>());
+    }
+    assert_eq!(watch.look().unwrap(), Noticed { changed: false, overrun: true });
+    assert_eq!(watch.look().unwrap(), Noticed::default());
+}

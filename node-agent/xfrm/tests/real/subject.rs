@@ -1,0 +1,81 @@
+//! The real kernel under test; somebody else is iproute2.
+
+use std::net::IpAddr;
+
+use esplanade_model::{Observed, Op, PolicyKey, Protocol, Refusal, SaId};
+use esplanade_xfrm::wire::batch;
+use esplanade_xfrm::wire::reply::{Message, Messages};
+use esplanade_xfrm::{Kernel, KernelError, Netlink, Watch};
+use netlink_packet_xfrm::constants::{XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA};
+use netlink_sys::protocols::NETLINK_XFRM;
+use netlink_sys::{Socket, SocketAddr};
+
+use crate::iproute::{ALGORITHMS, ip};
+use crate::suite::Subject;
+
+/// The kernel of this thread's network namespace.
+pub(crate) struct Real(Netlink);
+
+impl Real {
+    pub(crate) fn open() -> Self {
+        Self(Netlink::open().unwrap())
+    }
+}
+
+impl Kernel for Real {
+    fn dump(&mut self) -> Result<Observed, KernelError> {
+        self.0.dump()
+    }
+
+    fn apply(&mut self, ops: &[Op]) -> Result<Vec<Result<(), Refusal>>, KernelError> {
+        self.0.apply(ops)
+    }
+}
+
+impl Subject for Real {
+    fn add_foreign_sa(&mut self, source: IpAddr, id: SaId, reqid: u32) {
+        assert_eq!(id.protocol, Protocol::Esp);
+        let (destination, spi) = (id.destination, id.spi);
+        ip(&format!(
+            "state add src {source} dst {destination} proto esp spi {spi} reqid {reqid} {ALGORITHMS}"
+        ));
+    }
+
+    fn add_foreign_policy(&mut self, key: PolicyKey, index: Option<u32>) {
+        let (from, to) = (key.selector.source(), key.selector.destination());
+        let direction = format!("{:?}", key.direction).to_lowercase().replace("forward", "fwd");
+        let index = index.map(|index| format!("index {index}")).unwrap_or_default();
+        ip(&format!(
+            "policy add src {from} dst {to} dir {direction} {index} priority 5 \
+             tmpl src 192.0.2.1 dst 192.0.2.2 proto esp reqid 1 mode tunnel"
+        ));
+    }
+
+    fn raw(&mut self) -> Vec<Vec<u8>> {
+        let mut records = raw_dump(XFRM_MSG_GETSA);
+        records.extend(raw_dump(XFRM_MSG_GETPOLICY));
+        records.sort();
+        records
+    }
+
+    fn start_watch(&mut self) -> Box<dyn Watch> {
+        Box::new(self.0.watch().unwrap())
+    }
+}
+
+fn raw_dump(message_type: u16) -> Vec<Vec<u8>> {
+    let socket = Socket::new(NETLINK_XFRM).unwrap();
+    socket.send_to(&batch::dump(message_type, 1, 0), &SocketAddr::new(0, 0), 0).unwrap();
+    let mut records = Vec::new();
+    loop {
+        let (datagram, _) = socket.recv_from_full().unwrap();
+        for message in Messages::of(&datagram) {
+            let message = message.unwrap();
+            match message.message_type {
+                Message::DONE => return records,
+                Message::ERROR => panic!("{:?}", message.error().unwrap()),
+                _ => records.push(message.body.to_vec()),
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What a kernel does, as far as the agent relies on it. The same tests run on the real kernel and on the fake one.
+
+pub(crate) mod objects;
+pub(crate) mod strategies;
+
+mod foreign;
+mod policies;
+mod refusals;
+mod sas;
+mod state;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use esplanade_model::{ObservedPolicy, Op, PolicyKey, Refusal, Sa, SaId};
+use esplanade_xfrm::{Kernel, Watch};
+
+pub(crate) use foreign::*;
+pub(crate) use policies::*;
+pub(crate) use refusals::*;
+pub(crate) use sas::*;
+pub(crate) use state::*;
+pub(crate) use watch::*;
+
+/// A kernel under test, and what somebody else may do to it.
+pub(crate) trait Subject: Kernel {
+    /// Somebody else adds an SA.
+    fn add_foreign_sa(&mut self, source: IpAddr, id: SaId, reqid: u32);
+    /// Somebody else adds a policy, and gets this index or the kernel's choice.
+    fn add_foreign_policy(&mut self, key: PolicyKey, index: Option<u32>);
+    /// Both databases, one record after the other, to the last bit.
+    fn raw(&mut self) -> Vec<Vec<u8>>;
+    /// Tells of changes from now on.
+    fn start_watch(&mut self) -> Box<dyn Watch>;
+}
+
+/// Makes a `#[test]` of each test of the suite: `run(name, test)`.
+#[macro_export]
+macro_rules! tests_of_the_suite {
+    ($run:path) => {
+        $crate::tests_of! { suite, $run:
+            empty_databases_show_nothing
+            every_combination_of_algorithms_reads_back
+            every_replay_window_reads_back
+            generated_sas_read_back
+            deleted_sas_are_gone
+            an_sa_without_state_starts_at_zero
+            sequence_numbers_go_on_after_a_replacement
+            windows_move_into_other_windows
+            generated_states_read_back
+            every_selector_reads_back
+            every_template_reads_back
+            generated_policies_read_back
+            an_update_keeps_the_index
+            an_update_adds_what_is_missing
+            deleted_policies_are_gone
+            deleting_what_is_gone_is_a_success
+            a_taken_index_is_replaced
+            others_are_left_alone
+            names_of_others_collide
+            indexes_of_others_are_taken
+            one_refusal_stops_nothing_else
+            refusals_in_a_large_batch_name_the_right_operation
+            an_sa_is_added_once
+            a_policy_is_added_once_whatever_its_priority
+            unfit_windows_are_refused
+            unfit_templates_are_refused
+            an_index_must_fit_the_direction
+            own_changes_are_no_news
+            changes_of_others_are_noticed
+        }
+    };
+}
+
+/// Makes a `#[test]` of each test of a module.
+#[macro_export]
+macro_rules! tests_of {
+    ($module:ident, $run:path: $($name:ident)*) => {
+        $(#[test] fn $name() { $run(stringify!($name), $module::$name); })*
+    };
+}
+
+/// Carries out operations that must all succeed.
+#[track_caller]
+pub(crate) fn must(kernel: &mut dyn Subject, ops: &[Op]) {
+    for (op, result) in ops.iter().zip(apply(kernel, ops)) {
+        if let Err(refusal) = result {
+            panic!("{op:?}: {refusal}");
+        }
+    }
+}
+
+#[track_caller]
+pub(crate) fn apply(kernel: &mut dyn Subject, ops: &[Op]) -> Vec<Result<(), Refusal>> {
+    let results = kernel.apply(ops).unwrap();
+    assert_eq!(results.len(), ops.len());
+    results
+}
+
+/// The one refusal among the results, of the operation at this place.
+#[track_caller]
+pub(crate) fn refused(results: Vec<Result<(), Refusal>>, at: usize) -> Refusal {
+    let mut refusals = results.into_iter().enumerate().filter_map(|(at, result)| Some((at, result.err()?)));
+    let (place, refusal) = refusals.next().expect("nothing was refused");
+    assert_eq!(place, at, "{refusal}");
+    assert_eq!(refusals.next(), None);
+    refusal
+}
+
+/// Our SAs in the kernel; each must be one that we could have written.
+#[track_caller]
+pub(crate) fn sas(kernel: &mut dyn Subject) -> BTreeMap<SaId, Sa> {
+    let observed = kernel.dump().unwrap();
+    let count = observed.sas.len();
+    let read = |sa: esplanade_model::ObservedSa| match sa.sa {
+        Some(read) => (sa.id, read),
+        None => panic!("{} does not read back", sa.id),
+    };
+    let sas: BTreeMap<_, _> = observed.sas.into_iter().map(read).collect();
+    assert_eq!(sas.len(), count);
+    sas
+}
+
+/// Our policies in the kernel.
+#[track_caller]
+pub(crate) fn policies(kernel: &mut dyn Subject) -> BTreeMap<PolicyKey, ObservedPolicy> {
+    let observed = kernel.dump().unwrap();
+    let count = observed.policies.len();
+    let policies: BTreeMap<_, _> = observed.policies.into_iter().map(|one| (one.key, one)).collect();
+    assert_eq!(policies.len(), count);
+    policies
+}
