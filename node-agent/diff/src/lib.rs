@@ -5,6 +5,7 @@
 //! done about it.
 
 mod conflict;
+mod memory;
 mod policies;
 mod replay;
 mod sas;
@@ -13,6 +14,7 @@ mod stage;
 use esplanade_crds::{Problem, ProblemKind};
 use esplanade_model::{Observed, Op, Wanted};
 
+pub use memory::Memory;
 use stage::Stage;
 
 /// The API object that asks for something in the kernel.

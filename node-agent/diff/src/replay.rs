@@ -7,17 +7,23 @@ use esplanade_model::{ObservedSa, ReplayState, WantedSa};
 
 use crate::sas::same_crypto;
 
-/// Where the SA goes on from; none if from the beginning. An SA that we can't read (`sa: None`) counts as one with the
-/// same key: the safe side.
-pub(crate) fn carried_over(wanted: &WantedSa, observed: &ObservedSa) -> Option<ReplayState> {
+/// Packets that may leave between a dump and the operations that follow from it: a million in some milliseconds is more
+/// than any link carries.
+pub(crate) const AFTER_DUMP: u64 = 1 << 20;
+
+/// Where the SA goes on from; none if from the beginning. `observed` is as it was when up to `unseen` packets fewer had
+/// been sent. An SA that we can't read (`sa: None`) counts as one with the same key: the safe side.
+pub(crate) fn carried_over(wanted: &WantedSa, observed: &ObservedSa, unseen: u64) -> Option<ReplayState> {
     if observed.sa.as_ref().is_some_and(|sa| !same_crypto(&wanted.sa().crypto, &sa.crypto)) {
         return None;
     }
     let ReplayState { sent, received, bitmap } = &observed.state;
     match wanted {
-        WantedSa::Outbound(_) => {
-            let state = ReplayState { sent: *sent, received: 0, bitmap: Vec::new() };
-            (*sent > 0).then_some(state)
+        WantedSa::Outbound(outbound) => {
+            // The last one that there is: the SA is used up, and the kernel says so.
+            let last = if outbound.0.replay.extended_sequence_numbers { u64::MAX } else { u32::MAX.into() };
+            let sent = sent.saturating_add(unseen).min(last);
+            Some(ReplayState { sent, received: 0, bitmap: Vec::new() })
         }
         WantedSa::Inbound(inbound) => {
             let replay = inbound.0.replay;

@@ -21,7 +21,7 @@ pub(crate) fn diff(wanted: &Wanted, observed: &Observed, plan: &mut Plan) {
         match have.get(&id) {
             Some(there) if there.sa.as_ref().is_some_and(|there| same(sa, there)) => {}
             Some(there) => {
-                let state = replay::carried_over(sa, there);
+                let state = replay::carried_over(sa, there, replay::AFTER_DUMP);
                 plan.add(stage(sa), Some(&object), Op::DeleteSa(id));
                 plan.add(stage(sa), Some(&object), add(sa, state));
             }

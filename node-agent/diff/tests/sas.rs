@@ -58,8 +58,9 @@ fn add(sa: &WantedSa, state: Option<ReplayState>) -> Op {
     }
 }
 
+/// Where a sender goes on: past all that may have left after the dump.
 fn sent(sent: u64) -> Option<ReplayState> {
-    Some(ReplayState { sent, ..ReplayState::default() })
+    Some(ReplayState { sent: sent + (1 << 20), ..ReplayState::default() })
 }
 
 fn received(received: u64, bitmap: &[u32]) -> Option<ReplayState> {
@@ -103,6 +104,15 @@ fn a_change_replaces_the_sa_and_with_the_same_keys_it_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_sender_never_goes_beyond_the_last_sequence_number() {
+    let mut there = in_kernel(without_window(sa()));
+    there.state.sent = u64::from(u32::MAX) - 5;
+    let moved = outbound(Sa { source: ip("192.0.2.9"), ..sa() });
+    let last = Some(ReplayState { sent: u32::MAX.into(), ..ReplayState::default() });
+    assert_eq!(ops(std::slice::from_ref(&moved), &[there]), [Op::DeleteSa(sa().id()), add(&moved, last)]);
+}
+
+#[test]
 fn other_keys_start_anew() {
     for (name, change) in OTHER_KEYS {
         let mut changed = sa();
@@ -138,7 +148,10 @@ fn an_inbound_window_of_another_size_counts_everything_so_far_as_seen() {
         assert_eq!(ops(&[into], &[in_kernel(sa())]), expected, "window {window}");
     }
     let none = inbound(without_window(sa()));
-    assert_eq!(ops(&[none.clone()], &[in_kernel(sa())]), [Op::DeleteSa(sa().id()), add(&none, None)]);
+    assert_eq!(
+        ops(std::slice::from_ref(&none), &[in_kernel(sa())]),
+        [Op::DeleteSa(sa().id()), add(&none, None)]
+    );
 }
 
 #[test]
@@ -165,9 +178,15 @@ fn one_that_is_not_like_ours_is_replaced_and_taken_to_have_the_same_keys() {
     let there = ObservedSa { sa: None, ..in_kernel(sa()) };
     let out = outbound(sa());
     let delete = Op::DeleteSa(sa().id());
-    assert_eq!(ops(&[out.clone()], &[there.clone()]), [delete.clone(), add(&out, sent(7))]);
+    assert_eq!(
+        ops(std::slice::from_ref(&out), std::slice::from_ref(&there)),
+        [delete.clone(), add(&out, sent(7))]
+    );
     let into = inbound(sa());
-    assert_eq!(ops(&[into.clone()], &[there]), [delete, add(&into, received(9, &[u32::MAX, u32::MAX]))]);
+    assert_eq!(
+        ops(std::slice::from_ref(&into), &[there]),
+        [delete, add(&into, received(9, &[u32::MAX, u32::MAX]))]
+    );
 }
 
 #[test]
