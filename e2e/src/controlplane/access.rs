@@ -22,6 +22,11 @@ impl ControlPlane {
         &self.url
     }
 
+    /// The programs it runs, and kubectl and helm.
+    pub fn binaries(&self) -> &super::Binaries {
+        &self.binaries
+    }
+
     /// The certificate authority of the API server, PEM.
     pub fn ca_pem(&self) -> &str {
         &self.pki.ca_pem

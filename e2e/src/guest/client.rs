@@ -1,5 +1,6 @@
 //! The test's side.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -32,11 +33,35 @@ impl Guest {
         }
     }
 
+    /// Runs a program to its end, its output passed on to this process's as it comes; returns its exit code. Needs
+    /// no session: any process in the lab's network namespace may ask for it.
+    pub async fn stream(address: SocketAddr, program: Program) -> Result<i32> {
+        let mut stream = send(address, &Request::Stream(program)).await?;
+        let mut lines = BufReader::new(&mut stream).lines();
+        while let Some(line) = lines.next_line().await.context("reading from the lab's helper")? {
+            let bytes = match serde_json::from_str(&line).context("the lab's helper said nonsense")? {
+                Answer::Output { stderr: false, bytes } => std::io::stdout().write_all(&bytes),
+                Answer::Output { stderr: true, bytes } => std::io::stderr().write_all(&bytes),
+                Answer::Ended(Some(code)) => return Ok(code),
+                Answer::Failed(words) => bail!("{words}"),
+                other => bail!("unexpected answer: {other:?}"),
+            };
+            bytes.and_then(|()| std::io::stdout().flush()).context("passing the output on")?;
+        }
+        bail!("the lab's helper went away")
+    }
+
     async fn ask(&self, request: &Request) -> Result<Answer> {
         match ask(self.address, request).await?.1 {
             Answer::Failed(words) => bail!("{words}"),
             answer => Ok(answer),
         }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Makes a network and mount namespace of that name.
@@ -121,12 +146,17 @@ impl Process {
     }
 }
 
-async fn ask(address: SocketAddr, request: &Request) -> Result<(TcpStream, Answer)> {
+async fn send(address: SocketAddr, request: &Request) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await.context("connecting to the lab's helper")?;
     stream.set_nodelay(true).context("TCP_NODELAY")?;
     let mut text = serde_json::to_string(request).context("writing a request")?;
     text.push('\n');
     stream.write_all(text.as_bytes()).await.context("asking the lab's helper")?;
+    Ok(stream)
+}
+
+async fn ask(address: SocketAddr, request: &Request) -> Result<(TcpStream, Answer)> {
+    let mut stream = send(address, request).await?;
     let mut line = String::new();
     BufReader::new(&mut stream).read_line(&mut line).await.context("asking the lab's helper")?;
     let answer = serde_json::from_str(&line).context("the lab's helper gave no answer")?;

@@ -40,6 +40,8 @@ pub(crate) enum Request {
     RemoveNamespace(String),
     /// Runs a program to its end.
     Run { program: Program, stdin: String },
+    /// Runs a program to its end and passes its output on as it comes: many answers, the last is `Ended`.
+    Stream(Program),
     /// Starts a program whose output goes to a log file.
     Spawn { program: Program, log: PathBuf },
     /// Sends a signal, by number, to the process group of a program.
@@ -59,6 +61,8 @@ pub(crate) enum Answer {
     Ran(Outcome),
     /// A program was started; its process id.
     Started(u32),
+    /// A piece of a program's output.
+    Output { stderr: bool, bytes: Vec<u8> },
     /// A program's exit code, none while it runs.
     Ended(Option<i32>),
     /// It went wrong, in words.

@@ -9,11 +9,11 @@ use std::rc::Rc;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use super::Program;
+use super::{Answer, Program};
 use crate::outcome::{Outcome, code};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -137,6 +137,33 @@ impl Processes {
         Ok(Outcome::new(&program.argv, &output))
     }
 
+    /// Runs to the end and passes the output on. Dropping the future kills it.
+    pub(super) async fn stream(
+        &self,
+        program: &Program,
+        pass: &mut impl AsyncFnMut(Answer) -> Result<()>,
+    ) -> Result<i32> {
+        let mut command = self.command(program)?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut group = Group::spawn(command)?;
+        let mut out = group.child.stdout.take().context("the program's stdout")?;
+        let mut err = group.child.stderr.take().context("the program's stderr")?;
+        let (mut out_open, mut err_open) = (true, true);
+        let (mut out_bytes, mut err_bytes) = ([0; 8192], [0; 8192]);
+        while out_open || err_open {
+            let (stderr, bytes) = tokio::select! {
+                n = out.read(&mut out_bytes), if out_open => (false, &out_bytes[..n.context("reading")?]),
+                n = err.read(&mut err_bytes), if err_open => (true, &err_bytes[..n.context("reading")?]),
+            };
+            match (bytes.is_empty(), stderr) {
+                (true, false) => out_open = false,
+                (true, true) => err_open = false,
+                (false, stderr) => pass(Answer::Output { stderr, bytes: bytes.to_vec() }).await?,
+            }
+        }
+        Ok(code(group.child.wait().await.context("waiting for the program")?))
+    }
+
     pub(super) fn spawn(self: &Rc<Self>, program: Program, log: &Path) -> Result<u32> {
         let file = std::fs::File::options().create(true).append(true).open(log);
         let file = file.with_context(|| format!("opening {}", log.display()))?;
@@ -186,7 +213,6 @@ impl Processes {
 }
 
 async fn read_all(stream: Option<impl tokio::io::AsyncRead + Unpin>) -> Result<Vec<u8>> {
-    use tokio::io::AsyncReadExt as _;
     let mut bytes = Vec::new();
     if let Some(mut stream) = stream {
         stream.read_to_end(&mut bytes).await.context("reading the program's output")?;

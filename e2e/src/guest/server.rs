@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::rc::Rc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
@@ -100,14 +101,20 @@ async fn connection(stream: TcpStream, processes: &Rc<Processes>, over: &mpsc::S
     let Some(line) = lines.next_line().await.context("reading")? else { return Ok(()) };
     let request: Request = serde_json::from_str(&line).context("not a request")?;
     let session = matches!(request, Request::Session);
+    let answer = async {
+        match request {
+            Request::Stream(program) => {
+                let mut pass = async |answer| send(&mut write, &answer).await;
+                processes.stream(&program, &mut pass).await.map(|code| Answer::Ended(Some(code)))
+            }
+            request => answer(request, processes).await,
+        }
+    };
     let answer = tokio::select! {
-        answer = answer(request, processes) => answer,
+        answer = answer => answer,
         _ = lines.next_line() => return Ok(()),
     };
-    let answer = answer.unwrap_or_else(|error| Answer::Failed(format!("{error:#}")));
-    let mut text = serde_json::to_string(&answer).context("writing the answer")?;
-    text.push('\n');
-    write.write_all(text.as_bytes()).await.context("writing")?;
+    send(&mut write, &answer.unwrap_or_else(|error| Answer::Failed(format!("{error:#}")))).await?;
     if session {
         let _ = lines.next_line().await;
         let _ = over.send(()).await;
@@ -115,9 +122,16 @@ async fn connection(stream: TcpStream, processes: &Rc<Processes>, over: &mpsc::S
     Ok(())
 }
 
+async fn send(write: &mut OwnedWriteHalf, answer: &Answer) -> Result<()> {
+    let mut text = serde_json::to_string(answer).context("writing the answer")?;
+    text.push('\n');
+    write.write_all(text.as_bytes()).await.context("writing")
+}
+
 async fn answer(request: Request, processes: &Rc<Processes>) -> Result<Answer> {
     Ok(match request {
         Request::Session => Answer::Done,
+        Request::Stream(_) => bail!("a stream has more than one answer"),
         Request::MakeNamespace(name) => processes.make_namespace(&name).await.map(|()| Answer::Done)?,
         Request::RemoveNamespace(name) => processes.remove_namespace(&name).await.map(|()| Answer::Done)?,
         Request::Run { program, stdin } => Answer::Ran(processes.run(&program, &stdin).await?),

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use tokio::net::TcpStream;
+
 use super::addresses;
 use super::topology::BRIDGE;
 use crate::guest::Guest;
@@ -60,9 +62,10 @@ impl Machine {
         let address = addresses::guest(matches!(self, Self::Native { .. }));
         let deadline = Instant::now() + START;
         loop {
-            let attempt = tokio::time::timeout(Duration::from_secs(1), Guest::connect(address)).await;
-            if let Ok(Ok(guest)) = attempt {
-                return Ok(guest);
+            // Only knocking: a session that is begun and given up would end the helper.
+            let knock = tokio::time::timeout(Duration::from_secs(1), TcpStream::connect(address)).await;
+            if let Ok(Ok(_)) = knock {
+                return Guest::connect(address).await.with_context(|| self.messages());
             }
             let ended = match self {
                 Self::Native { helper, .. } => helper.try_wait()?,

@@ -153,6 +153,11 @@ impl Lab {
         Place { guest: self.guest.clone(), namespace: None, dir: self.dir.path().to_owned() }
     }
 
+    /// Where the helper on the nodes' kernel listens, for [`Guest::stream`].
+    pub fn helper(&self) -> std::net::SocketAddr {
+        self.guest.address()
+    }
+
     /// The folder with all logs and captures; gone with the lab.
     pub fn dir(&self) -> &Path {
         self.dir.path()
