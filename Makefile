@@ -5,6 +5,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
+# An error says what went wrong in its own words; a panic still has its backtrace.
+export RUST_LIB_BACKTRACE := 0
 
 NEXTEST_VERSION := 0.9.151
 DENY_VERSION := 0.20.2
@@ -83,8 +85,8 @@ else \
 fi
 endef
 
-# A tool's own speed matters less than how long it takes to build: no link-time optimisation.
-install = CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+# A tool's own speed matters less than how long it takes to build: nothing is optimised.
+install = CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
     CARGO_PROFILE_RELEASE_DEBUG=0 cargo install --quiet --force --locked --root $(TOOLS)
 
 $(NEXTEST):
