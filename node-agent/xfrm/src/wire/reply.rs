@@ -74,6 +74,11 @@ impl<'a> Message<'a> {
         Some((Self { message_type, flags, sequence, port, body }, length))
     }
 
+    /// `NLM_F_…`
+    pub fn flags(&self) -> u16 {
+        self.flags
+    }
+
     /// Whether the dump that it belongs to was disturbed.
     pub fn is_disturbed(&self) -> bool {
         self.flags & DUMP_INTR != 0

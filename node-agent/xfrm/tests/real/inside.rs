@@ -22,7 +22,7 @@ pub(crate) fn run(name: &str, test: fn(&mut dyn Subject)) {
     if std::env::var_os(INSIDE).is_none() {
         let report = report();
         let passed = report.lines().any(|line| line == format!("test {name} ... ok"));
-        assert!(passed, "on the kernel with ESP:\n{report}");
+        assert!(passed, "on the kernel with ESP:\n{}", section(report, name));
         return;
     }
     // A thread of its own takes the namespace with it when it ends.
@@ -33,6 +33,12 @@ pub(crate) fn run(name: &str, test: fn(&mut dyn Subject)) {
     if let Err(panic) = namespace.join() {
         std::panic::resume_unwind(panic);
     }
+}
+
+/// What the report says of one test; all of it, should it not say anything.
+fn section<'a>(report: &'a str, name: &str) -> &'a str {
+    let Some((_, own)) = report.split_once(&format!("---- {name} stdout ----\n")) else { return report };
+    own.split("\n----").next().unwrap_or(own).split("\nfailures:").next().unwrap_or(own).trim()
 }
 
 /// What the test binary said where ESP is.
