@@ -1,0 +1,78 @@
+//! A lab with Esplanade installed, and what the tests ask of it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use esplanade_e2e::controlplane::binaries::workspace;
+use esplanade_e2e::lab::{self, Config, Lab, NAMESPACE};
+use kube::api::DynamicObject;
+
+/// How long the system may take to do what it was told.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// Runs `body` in a lab with the chart installed and every agent ready.
+pub(crate) fn with_esplanade(
+    config: Config,
+    body: impl AsyncFnOnce(&Lab) -> Result<()> + Send,
+) -> Result<()> {
+    lab::run(config, async |lab| {
+        lab.install_chart(&workspace().join("charts/esplanade"), "").await?;
+        for node in lab.nodes() {
+            let state = format!("ipsecnodestate/{}", node.name);
+            lab.wait(&format!("{state} to exist"), SOON, async || lab.get(&state).await).await?;
+            lab.wait_condition(&state, "Ready", "True", SOON).await?;
+        }
+        body(lab).await
+    })
+}
+
+/// `kubectl` as the cluster's admin; what it printed.
+pub(crate) async fn kubectl(lab: &Lab, args: &[&str]) -> Result<String> {
+    lab.control_plane().kubectl(args).await?.ok()
+}
+
+/// Makes or replaces a Secret in the operator's namespace, with a random key of each length (in bytes).
+pub(crate) async fn secret(lab: &Lab, name: &str, keys: &[(&str, usize)]) -> Result<()> {
+    let data: Vec<String> = keys
+        .iter()
+        .map(|(key, length)| {
+            let bytes: Vec<u8> = std::iter::repeat_with(rand::random::<u8>).take(*length).collect();
+            format!("{key}: {}", base64::engine::general_purpose::STANDARD.encode(bytes))
+        })
+        .collect();
+    let data = data.join(", ");
+    lab.apply(&format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: {NAMESPACE}}}\ndata: {{{data}}}\n"
+    ))
+    .await
+}
+
+/// The reason and the message of one of an object's conditions.
+pub(crate) fn condition(object: &DynamicObject, kind: &str) -> Result<(String, String)> {
+    let conditions = object.data["status"]["conditions"].as_array().context("no conditions")?;
+    let found = conditions.iter().find(|condition| condition["type"] == kind);
+    let found = found.with_context(|| format!("no condition {kind}"))?;
+    let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+    Ok((text("reason"), text("message")))
+}
+
+/// The example that the README starts with, its Secrets made, and Programmed.
+pub(crate) async fn example(lab: &Lab) -> Result<()> {
+    for name in ["ipsec-a-to-b", "ipsec-b-to-a"] {
+        secret(lab, name, &[("encryption", 32), ("integrity", 32)]).await?;
+    }
+    let folder = workspace().join("examples/manual");
+    kubectl(lab, &["apply", "-f", folder.to_str().context("UTF-8")?]).await?;
+    for what in ["ipsecsa/a-to-b", "ipsecsa/b-to-a", "ipsecpolicy/pods"] {
+        lab.wait_condition(what, "Programmed", "True", SOON).await?;
+    }
+    Ok(())
+}
+
+/// Takes the example's objects away, but not its Secrets.
+pub(crate) async fn remove_example(lab: &Lab) -> Result<()> {
+    let folder = workspace().join("examples/manual");
+    kubectl(lab, &["delete", "-f", folder.to_str().context("UTF-8")?]).await?;
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! Manual keys from end to end: manifests applied with kubectl, the real operator and agents under the chart's rights,
+//! a real kernel, the wire captured.
+
+mod cluster;
+mod example;
+mod faults;
+mod variants;
+mod wire;
