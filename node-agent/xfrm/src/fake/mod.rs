@@ -195,3 +195,6 @@ impl Kernel for FakeKernel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
