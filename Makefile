@@ -48,12 +48,20 @@ test: packages build $(NEXTEST) ## Every test, against a real API server and a r
 	$(call step,tests)
 	@$(NEXTEST) nextest run --workspace --locked
 
+.PHONY: demo
+demo: packages build ## Two nodes, a ping in clear text and then in ESP, captured on the wire
+	@target/debug/demo
+
+.PHONY: lab
+lab: packages build ## A shell in a running lab; make lab ARGS="--nodes 3 --pods 2"
+	@target/debug/lab $(ARGS)
+
 # All targets at once, as the tests need them: another selection would resolve other features and build twice.
 .PHONY: build
 build:
-	$(call step,build: operator$(comma) agent$(comma) lab$(comma) tests)
+	$(call step,build (minutes the first time))
 	@cargo build --quiet --workspace --all-targets --locked
-	$(call step,build: control plane (once$(comma) then cached in .lab/bin))
+	$(call step,control plane (minutes the first time$(comma) then cached in .lab/bin))
 	@target/debug/lab-build > /dev/null
 
 # The Debian packages that the lab uses.
