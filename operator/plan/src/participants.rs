@@ -58,6 +58,14 @@ impl Participants {
                     };
                 }
             }
+            for address in entries.iter().filter_map(Endpoints::gateway) {
+                if let Some(node) = cluster.node_with(address) {
+                    findings.push(Finding::new(
+                        reason::INVALID,
+                        format!("{side}: gateway.address {address} is Node {node}'s: a gateway is outside the cluster"),
+                    ));
+                }
+            }
             if !any {
                 findings.push(Finding::new(reason::NO_MATCH, unmatched.in_words(side)));
             }
@@ -68,6 +76,10 @@ impl Participants {
                 add("from", &intent.from, &[Side::From]);
                 add("to", to, &[Side::To]);
             }
+        }
+        if findings.is_empty() && all.nodes().next().is_none() {
+            let message = "from and to have gateways only: write podCIDRs or nodes on one side";
+            findings.push(Finding::new(reason::NO_MATCH, message));
         }
         (all, findings)
     }

@@ -5,6 +5,7 @@ use esplanade_crds::{NodeEncryption, NodeIntegrity, SealedKey};
 use esplanade_seal::{Context, PublicKey, Source, Usage};
 use rand_core::CryptoRng;
 
+use crate::accept::KeyUse;
 use crate::cluster::Cluster;
 use crate::finding::Finding;
 use crate::resolve::{Accepted, KeyState};
@@ -27,31 +28,47 @@ pub(crate) fn seal(
 ) -> Result<Option<Sealing>, Finding> {
     let installed = cluster.installed_sa(node, name);
     let recipient = Recipient { node, cluster };
-    let mut encryption = None;
-    if let (Some(one), Some(state)) = (&sa.intent.encryption, &sa.keys.encryption) {
-        let before = installed.and_then(|sa| sa.encryption.as_ref());
-        let same = before.is_some_and(|before| before.algorithm == one.algorithm);
-        let before = before.and_then(|before| before.key.as_ref());
-        let key = match state {
-            KeyState::None => None,
-            state => match recipient.key(name, Usage::Encryption, state, before, same, rng)? {
-                Some(key) => Some(key),
-                None => return Ok(None),
-            },
-        };
-        encryption = Some(NodeEncryption { algorithm: one.algorithm.to_owned(), key });
+    let before = installed.and_then(|sa| sa.encryption.as_ref());
+    let before = before.map(|before| (before.algorithm.as_str(), before.key.as_ref()));
+    let encryption = match (&sa.intent.encryption, &sa.keys.encryption) {
+        (Some(one), Some(state)) => recipient.key(name, Usage::Encryption, one, state, before, rng),
+        _ => Ok(Key::None),
+    };
+    let before = installed.and_then(|sa| sa.integrity.as_ref());
+    let before = before.map(|before| (before.algorithm.as_str(), Some(&before.key)));
+    let integrity = match (&sa.intent.integrity, &sa.keys.integrity) {
+        (Some(one), Some(state)) => recipient.key(name, Usage::Integrity, one, state, before, rng),
+        _ => Ok(Key::None),
+    };
+    // A missing key is missing for whatever node.
+    if matches!(encryption, Ok(Key::Missing)) || matches!(integrity, Ok(Key::Missing)) {
+        return Ok(None);
     }
-    let mut integrity = None;
-    if let (Some(one), Some(state)) = (&sa.intent.integrity, &sa.keys.integrity) {
-        let before = installed.and_then(|sa| sa.integrity.as_ref());
-        let same = before.is_some_and(|before| before.algorithm == one.algorithm);
-        let before = before.map(|before| &before.key);
-        let Some(key) = recipient.key(name, Usage::Integrity, state, before, same, rng)? else {
-            return Ok(None);
-        };
-        integrity = Some(NodeIntegrity { algorithm: one.algorithm.to_owned(), key });
-    }
+    let name = |one: &KeyUse| one.algorithm.to_owned();
+    let (encryption, integrity) = (encryption?.sealed(), integrity?.sealed());
+    let encryption =
+        sa.intent.encryption.as_ref().map(|one| NodeEncryption { algorithm: name(one), key: encryption });
+    let integrity = sa.intent.integrity.as_ref().zip(integrity);
+    let integrity = integrity.map(|(one, key)| NodeIntegrity { algorithm: name(one), key });
     Ok(Some(Sealing { encryption, integrity }))
+}
+
+/// A key of an SA for one node.
+enum Key {
+    /// The algorithm takes none.
+    None,
+    /// There is nothing to seal, and nothing from before.
+    Missing,
+    Sealed(SealedKey),
+}
+
+impl Key {
+    fn sealed(self) -> Option<SealedKey> {
+        match self {
+            Self::Sealed(key) => Some(key),
+            Self::None | Self::Missing => None,
+        }
+    }
 }
 
 struct Recipient<'a> {
@@ -60,38 +77,43 @@ struct Recipient<'a> {
 }
 
 impl Recipient<'_> {
-    /// `before` is what the node has been told, `same` whether it was for the same algorithm.
+    /// `before` is the algorithm that the node has been told, and its key.
     fn key(
         &self,
         sa: &str,
         usage: Usage,
+        one: &KeyUse,
         state: &KeyState<'_>,
-        before: Option<&SealedKey>,
-        same: bool,
+        before: Option<(&str, Option<&SealedKey>)>,
         rng: &mut dyn CryptoRng,
-    ) -> Result<Option<SealedKey>, Finding> {
-        let KeyState::Found(bytes, version) = state else {
+    ) -> Result<Key, Finding> {
+        let same = before.is_some_and(|(algorithm, _)| algorithm == one.algorithm);
+        let before = before.and_then(|(_, key)| key);
+        let goes_on = before.filter(|_| same);
+        let (bytes, version) = match state {
+            KeyState::None => return Ok(Key::None),
             // Traffic goes on with the key that the node has.
-            return Ok(before.filter(|_| same).cloned());
+            KeyState::Bad(_) => return Ok(goes_on.cloned().map_or(Key::Missing, Key::Sealed)),
+            KeyState::Found(bytes, version) => (bytes, version),
         };
-        let public = match (self.public_key(), before) {
+        let public = match (self.public_key(), goes_on) {
             (Ok(public), _) => public,
-            (Err(_), Some(before)) if same => return Ok(Some(before.clone())),
-            (Err(finding), _) => return Err(finding),
+            (Err(_), Some(before)) => return Ok(Key::Sealed(before.clone())),
+            (Err(finding), None) => return Err(finding),
         };
         let recipient = public.id();
         if let Some(before) = before
             && before.recipient == recipient
             && before.source == *version
         {
-            return Ok(Some(before.clone()));
+            return Ok(Key::Sealed(before.clone()));
         }
         let source =
             Source { uid: &version.uid, resource_version: &version.resource_version, key: &version.key };
         let context = Context { security_association: sa, usage, source };
         let sealed =
             esplanade_seal::seal(&public, &context, bytes, rng).map_err(|error| self.unusable(&error))?;
-        Ok(Some(SealedKey { recipient, sealed, source: version.clone() }))
+        Ok(Key::Sealed(SealedKey { recipient, sealed, source: version.clone() }))
     }
 
     fn public_key(&self) -> Result<PublicKey, Finding> {

@@ -1,1 +1,16 @@
-
+mod build;
+mod gateways;
+mod kept;
+mod node_states;
+mod policy_accept;
+mod policy_refs;
+mod policy_status;
+mod properties;
+mod sa_accept;
+mod sa_conflict;
+mod sa_refs;
+mod sa_status;
+mod sealed;
+mod secrecy;
+mod views;
+mod world;

@@ -120,3 +120,13 @@ pub(crate) enum Endpoints {
         cidrs: Vec<IpNet>,
     },
 }
+
+impl Endpoints {
+    /// The gateway's address, if they are behind one.
+    pub(crate) fn gateway(&self) -> Option<IpAddr> {
+        match self {
+            Self::Gateway { address, .. } => Some(*address),
+            Self::PodCidrs(_) | Self::Nodes(_) => None,
+        }
+    }
+}

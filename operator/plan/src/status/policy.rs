@@ -40,7 +40,10 @@ pub(crate) fn policy(name: &str, policy: &Policy<'_>, context: &Context<'_>) -> 
         State::Accepted { intent, participants, .. } => {
             accepted(name, intent, participants, conditions, context)
         }
-        State::Refused { finding, kept_at } => refused(name, finding, kept_at, conditions, context),
+        State::Refused { finding, kept_at } => {
+            let protects = policy.object.spec.action == Action::Protect;
+            refused(name, finding, kept_at, protects, conditions, context)
+        }
     }
 }
 
@@ -102,6 +105,7 @@ fn refused(
     name: &str,
     finding: &Finding,
     kept_at: &[String],
+    protects: bool,
     mut conditions: Conditions<'_>,
     context: &Context<'_>,
 ) -> IpsecPolicyStatus {
@@ -122,7 +126,9 @@ fn refused(
     conditions.set(conditions::ACCEPTED, false, finding.reason, &message);
     conditions.set(conditions::RESOLVED_REFS, Truth::Unknown, reason::NOT_READY, see);
     conditions.set(conditions::PROGRAMMED, false, reason::NOT_READY, see);
-    conditions.set(conditions::ENCRYPTED, Truth::Unknown, reason::NOT_READY, see);
+    if protects {
+        conditions.set(conditions::ENCRYPTED, Truth::Unknown, reason::NOT_READY, see);
+    }
     IpsecPolicyStatus {
         phase: Some("Rejected".to_owned()),
         nodes: Some(counts(kept_at.len(), reports.confirmed.len())),

@@ -34,8 +34,8 @@ pub(crate) fn sa(
     conditions.set(conditions::ACCEPTED, true, reason::ACCEPTED, "");
 
     let reports = reports(name, accepted, cluster, planned);
-    let kept = !reports.is_empty();
-    let suffix = if kept { "; until then the nodes keep the keys that they have" } else { "" };
+    let kept = reports.iter().any(|(node, _)| planned.sa(node, name).is_some());
+    let suffix = if kept { "; until then the nodes keep the keys they have" } else { "" };
     let unresolved = accepted.unresolved();
     conditions.set_by(conditions::RESOLVED_REFS, (reason::RESOLVED_REFS, ""), &unresolved, suffix);
 
@@ -43,7 +43,7 @@ pub(crate) fn sa(
     for (node, report) in reports {
         all.add(&node, report);
     }
-    if kept {
+    if kept || unresolved.is_empty() {
         let (reason, message) = all.in_words();
         conditions.set(conditions::PROGRAMMED, all.all_confirmed(), &reason, &message);
     } else {
@@ -60,7 +60,7 @@ pub(crate) fn sa(
     IpsecSAStatus { spi: Some(accepted.intent.spi), nodes: all.confirmed, conditions: conditions.finish() }
 }
 
-/// What its ends say; empty if it isn't to be installed.
+/// What its ends say.
 fn reports(
     name: &str,
     sa: &Accepted<'_>,
@@ -79,14 +79,22 @@ fn reports(
         |problem: &esplanade_crds::Problem| problem.kind == ProblemKind::IpsecSA && problem.name == name;
     nodes
         .into_iter()
-        .filter_map(|node| {
-            if let Some(pending) = planned.pending.get(&(name.to_owned(), node.clone())) {
-                let (reason, message) = (pending.reason.to_owned(), pending.message.clone());
-                return Some((node.clone(), Report::Trouble { reason, message }));
-            }
-            let wanted = planned.sa(node, name)?;
-            let told = cluster.installed_sa(node, name) == Some(wanted);
-            Some((node.clone(), report(node, cluster.state(node), told, concerns)))
+        .map(|node| {
+            let pending = planned.pending.get(&(name.to_owned(), node.clone()));
+            let report = match (pending, planned.sa(node, name)) {
+                (Some(pending), _) => {
+                    Report::Trouble { reason: pending.reason.to_owned(), message: pending.message.clone() }
+                }
+                (None, Some(wanted)) => {
+                    let told = cluster.installed_sa(node, name) == Some(wanted);
+                    report(node, cluster.state(node), told, concerns)
+                }
+                (None, None) => Report::Trouble {
+                    reason: reason::NOT_READY.to_owned(),
+                    message: format!("{node}: something it names is missing: see condition ResolvedRefs"),
+                },
+            };
+            (node.clone(), report)
         })
         .collect()
 }

@@ -1,0 +1,191 @@
+//! What an IpsecSA is refused for.
+
+use esplanade_crds::{
+    AntiReplay, Encapsulation, EncapsulationType, IpFamily, IpsecSASpec, Lifetime, Mark, Mode, Protocol,
+    SaSelector,
+};
+
+use super::build::{address_end, encryption, integrity, node_end};
+use super::world::World;
+
+/// The condition Accepted of a-to-b after the edit; whatever is wrong with it, b-to-a goes on.
+fn accepted(edit: impl FnOnce(&mut IpsecSASpec)) -> String {
+    let mut world = World::settled();
+    edit(&mut world.sa("a-to-b").spec);
+    let plan = world.plan();
+    assert_eq!(plan.sa("b-to-a", "Programmed"), "True Programmed: in the kernel of a, b");
+    let accepted = plan.sa("a-to-b", "Accepted");
+    if accepted.starts_with("False") {
+        assert_eq!(plan.installed_at("a"), ["b-to-a"]);
+        assert_eq!(plan.installed_at("b"), ["b-to-a"]);
+        assert_eq!(plan.sa("a-to-b", "Programmed"), "False NotReady: not accepted: see condition Accepted");
+        assert_eq!(
+            plan.sa("a-to-b", "ResolvedRefs"),
+            "Unknown NotReady: not accepted: see condition Accepted"
+        );
+        assert_eq!(plan.sa_status["a-to-b"].spi, None);
+        assert_eq!(
+            plan.policy("pods", "ResolvedRefs"),
+            "False SecurityAssociationNotReady: IpsecSA a-to-b isn't accepted: see its condition Accepted; no IpsecSA \
+             from a to b: that traffic is dropped"
+        );
+    }
+    accepted
+}
+
+#[test]
+fn a_good_one_is_accepted() {
+    assert_eq!(accepted(|_| {}), "True Accepted");
+}
+
+#[test]
+fn what_is_not_implemented_is_named_with_what_to_write() {
+    let prefix = "False NotImplemented: not implemented yet: ";
+    let check = |edit: fn(&mut IpsecSASpec), what: &str| {
+        assert_eq!(accepted(edit), format!("{prefix}{what}"));
+    };
+    check(|sa| sa.spi = None, "spi left out: write spi: 256 to 4294967295");
+    check(|sa| sa.protocol = Protocol::IPComp, "protocol: IPComp: write protocol: ESP or AH");
+    check(|sa| sa.mode = Mode::BEET, "mode: BEET: write mode: Tunnel or Transport");
+    check(|sa| sa.lifetime = Some(Lifetime::default()), "lifetime: leave it out");
+    check(
+        |sa| sa.encapsulation = Some(Encapsulation { type_: EncapsulationType::UDP, port: None }),
+        "encapsulation: {type: UDP}: leave it out",
+    );
+    check(|sa| sa.selector = Some(SaSelector::default()), "selector: leave it out");
+    check(|sa| sa.mark = Some(Mark { value: 1, mask: 1 }), "mark: leave it out");
+    check(|sa| sa.interface_id = 7, "interfaceId: leave it out");
+    check(|sa| sa.reqid = Some(1), "reqid: leave it out, the operator chooses one");
+}
+
+#[test]
+fn several_unimplemented_fields_are_all_named() {
+    let edit = |sa: &mut IpsecSASpec| {
+        sa.spi = None;
+        sa.reqid = Some(1);
+        sa.mark = Some(Mark { value: 1, mask: 1 });
+    };
+    assert_eq!(
+        accepted(edit),
+        "False NotImplemented: not implemented yet: spi left out: write spi: 256 to 4294967295; mark: leave it out; \
+         reqid: leave it out, the operator chooses one"
+    );
+}
+
+#[test]
+fn encapsulation_none_is_no_encapsulation() {
+    assert_eq!(accepted(|sa| sa.encapsulation = Some(Encapsulation::default())), "True Accepted");
+}
+
+#[test]
+fn algorithms_that_rfc_8221_forbids_are_refused() {
+    assert_eq!(
+        accepted(|sa| sa.encryption = encryption("3DES-CBC")),
+        "False InsecureAlgorithm: encryption.algorithm: RFC 8221 forbids or discourages 3DES-CBC (§5): write AES-CBC-128 or \
+         AES-CBC-256"
+    );
+    assert_eq!(
+        accepted(|sa| sa.integrity = integrity("HMAC-SHA1-96")),
+        "False InsecureAlgorithm: integrity.algorithm: RFC 8221 forbids or discourages HMAC-SHA1-96 (§6): write \
+         HMAC-SHA2-256-128 or HMAC-SHA2-512-256"
+    );
+    let aead = |sa: &mut IpsecSASpec| {
+        sa.encryption = encryption("AES-GCM-16-256");
+        sa.integrity = None;
+    };
+    assert_eq!(
+        accepted(aead),
+        "False InsecureAlgorithm: AES-GCM-16-256 must not be used with manual keys (RFC 8221 §3): write AES-CBC-256 with \
+         integrity, or set allowInsecureManualAead: true if you know why"
+    );
+}
+
+#[test]
+fn unknown_algorithms_are_refused_with_those_that_are_known() {
+    assert_eq!(
+        accepted(|sa| sa.encryption = encryption("ROT13")),
+        "False UnknownAlgorithm: unknown encryption algorithm \"ROT13\": write one of NULL, AES-CBC-128, AES-CBC-192, \
+         AES-CBC-256, or with allowInsecureManualAead one of AES-GCM-16-128, AES-GCM-16-192, AES-GCM-16-256, \
+         CHACHA20-POLY1305"
+    );
+    assert_eq!(
+        accepted(|sa| sa.integrity = integrity("CRC32")),
+        "False UnknownAlgorithm: unknown integrity algorithm \"CRC32\": write one of HMAC-SHA2-256-128, HMAC-SHA2-384-192, \
+         HMAC-SHA2-512-256"
+    );
+}
+
+#[test]
+fn stored_objects_older_than_the_api_servers_rules_are_checked_again() {
+    let check = |edit: fn(&mut IpsecSASpec), message: &str| {
+        assert_eq!(accepted(edit), format!("False Invalid: {message}"));
+    };
+    check(|sa| sa.spi = Some(255), "spi: 0 to 255 are reserved (RFC 4303 §2.1): write 256 to 4294967295");
+    check(
+        |sa| sa.destination = node_end("a"),
+        "source and destination are the same: an SA goes from one end to another",
+    );
+    check(
+        |sa| (sa.source, sa.destination) = (address_end("192.0.2.1"), address_end("192.0.2.2")),
+        "one end must be a node of the cluster: write source: {node: NAME} or destination: {node: NAME}",
+    );
+    check(
+        |sa| sa.source.address = Some("192.0.2.1".into()),
+        "source: write either node: NAME (a node of the cluster) or address: an IP address outside it",
+    );
+    check(
+        |sa| sa.destination = address_end("192.0.2.0/24"),
+        "destination.address must be the IPv4 or IPv6 address of the other end, without a prefix length",
+    );
+    check(
+        |sa| (sa.destination, sa.ip_family) = (address_end("192.0.2.1"), Some(IpFamily::IPv6)),
+        "ipFamily: IPv6 doesn't fit destination.address 192.0.2.1: leave ipFamily out",
+    );
+    check(
+        |sa| sa.anti_replay = Some(AntiReplay { window: 4097, extended_sequence_numbers: false }),
+        "antiReplay.window: at most 4096 packets",
+    );
+    check(
+        |sa| sa.anti_replay = Some(AntiReplay { window: 0, extended_sequence_numbers: true }),
+        "extendedSequenceNumbers needs an anti-replay window (RFC 4303 §3.3.3): write window: 64 or more",
+    );
+}
+
+#[test]
+fn algorithms_in_combinations_that_make_no_sense_are_refused() {
+    let check = |edit: fn(&mut IpsecSASpec), message: &str| {
+        assert_eq!(accepted(edit), format!("False Invalid: {message}"));
+    };
+    check(
+        |sa| sa.encryption = None,
+        "ESP needs encryption: write encryption: {algorithm: AES-CBC-256, keySecretRef: {name: …, key: …}}",
+    );
+    check(
+        |sa| sa.integrity = None,
+        "encryption without integrity is forbidden (RFC 8221 §4): write integrity: {algorithm: HMAC-SHA2-256-128, \
+         keySecretRef: {name: …, key: …}}",
+    );
+    check(|sa| sa.protocol = Protocol::AH, "AH doesn't encrypt: remove encryption, or write protocol: ESP");
+    check(
+        |sa| (sa.protocol, sa.encryption, sa.integrity) = (Protocol::AH, None, None),
+        "AH needs integrity: write integrity: {algorithm: HMAC-SHA2-256-128, keySecretRef: {name: …, key: …}}",
+    );
+    check(
+        |sa| {
+            sa.encryption = encryption("CHACHA20-POLY1305");
+            sa.allow_insecure_manual_aead = true;
+        },
+        "this encryption authenticates by itself (AEAD): remove integrity",
+    );
+    const KEY: &str = "encryption.keySecretRef: {name, key} names the Secret with the key; leave it out only with \
+                       algorithm: NULL";
+    check(|sa| sa.encryption = encryption("NULL"), KEY);
+    check(
+        |sa| {
+            if let Some(one) = &mut sa.encryption {
+                one.key_secret_ref = None;
+            }
+        },
+        KEY,
+    );
+}
