@@ -32,7 +32,7 @@ pub enum KernelError {
     #[error("the kernel's databases changed during each of {0} dumps")]
     Unstable(u32),
     /// The kernel refused the dump.
-    #[error("the kernel refused to show its {database}: {refusal}")]
+    #[error("the kernel refused to show its {database}: {refusal}{}", needs(.refusal.errno))]
     Dump {
         /// Which one.
         database: &'static str,
@@ -66,9 +66,16 @@ impl KernelError {
 fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EPROTONOSUPPORT) => {
-            " (the kernel has no xfrm_user: load the module or enable CONFIG_XFRM_USER)"
+            " (the kernel has no xfrm_user: load that module, or build it with CONFIG_XFRM_USER)"
         }
-        Some(libc::EPERM | libc::EACCES) => " (CAP_NET_ADMIN is needed)",
+        Some(errno) => needs(errno),
+        None => "",
+    }
+}
+
+fn needs(errno: i32) -> &'static str {
+    match errno {
+        libc::EPERM | libc::EACCES => " (CAP_NET_ADMIN is needed)",
         _ => "",
     }
 }

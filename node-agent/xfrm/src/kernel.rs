@@ -41,7 +41,8 @@ impl Noticed {
 
 /// Tells of changes. Its file descriptor is non-blocking, and readable when there is something to look at.
 pub trait Watch: AsFd + AsRawFd + Send {
-    /// Takes in all that is there to be read; never blocks.
+    /// Takes in what is there to be read; never blocks. After an endless stream of changes the descriptor may still be
+    /// readable.
     ///
     /// # Errors
     /// The socket is broken.

@@ -13,6 +13,8 @@ mod only;
 #[path = "real/subject.rs"]
 mod subject;
 mod suite;
+#[path = "real/traffic.rs"]
+mod traffic;
 
 tests_of_the_suite!(inside::run);
 tests_of! { only, inside::run:
@@ -24,4 +26,8 @@ tests_of! { only, inside::run:
     larval_sas_are_passed_over
     a_flush_is_noticed
     lost_events_are_noticed
+}
+tests_of! { traffic, inside::run:
+    packets_are_counted_on_after_a_replacement
+    a_tunnel_carries_both_families
 }

@@ -60,7 +60,7 @@ impl FakeKernel {
         self.lock().log.clone()
     }
 
-    /// Tells of changes that other handles make by [`FakeKernel::disturb`]'s callers, not by operations.
+    /// Tells of what somebody else does: the functions here that say so. Operations are the agent's own.
     ///
     /// # Errors
     /// No more file descriptors.

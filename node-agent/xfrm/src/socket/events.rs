@@ -12,6 +12,8 @@ use crate::{KernelError, Noticed, Watch};
 /// The groups that are safe to join. Not ACQUIRE: with a listener there the kernel makes larval SAs, and drops packets
 /// while they wait (`km_is_alive`).
 const GROUPS: [u32; 4] = [XFRMNLGRP_SA, XFRMNLGRP_POLICY, XFRMNLGRP_EXPIRE, XFRMNLGRP_MIGRATE];
+/// Events taken in by one look: somebody who changes things without end must not keep it from returning.
+const MAX_EVENTS: usize = 10_000;
 /// An event is at most one record.
 const BUFFER: usize = 64 * 1024;
 
@@ -39,7 +41,7 @@ impl Watch for Events {
         let mut noticed = Noticed::default();
         // SA events bring keys.
         let mut buffer = Zeroizing::new(vec![0; BUFFER]);
-        loop {
+        for _ in 0..MAX_EVENTS {
             match self.socket.receive(&mut buffer) {
                 Ok(length) => {
                     for message in Messages::of(&buffer[..length]) {
@@ -48,10 +50,11 @@ impl Watch for Events {
                 }
                 Err(KernelError::Overrun) => noticed.overrun = true,
                 // There is nothing more.
-                Err(KernelError::Timeout(_)) => return Ok(noticed),
+                Err(KernelError::Timeout(_)) => break,
                 Err(error) => return Err(error),
             }
         }
+        Ok(noticed)
     }
 }
 

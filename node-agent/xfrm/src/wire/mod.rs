@@ -2,7 +2,8 @@
 //!
 //! netlink-packet-xfrm knows the structures. Its message parsers panic on a body shorter than the fixed header, so
 //! headers and attributes are parsed one by one here, after a look at the length. Its structures print keys in Debug
-//! and don't wipe them: none of them leaves this module, and [`attributes`] and [`Request`] wipe what they held.
+//! and don't wipe them: none of them leaves this module, and what held
+//! them is wiped.
 
 mod address;
 mod attributes;
