@@ -53,3 +53,6 @@ pub fn all() -> Vec<(&'static str, CustomResourceDefinition)> {
     ];
     crds.into_iter().map(|(name, crd)| (name, finish::crd(crd))).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use crate::schema;
 /// What one node should have in its kernel (`spec`, written by the operator) and what its agent reports (`status`).
 /// Named after its Node and owned by it. Not for users to write.
 ///
-/// Together with every node's [`IpsecPeer`](crate::IpsecPeer) it determines the kernel's SAs and policies.
+/// Together with every node's `IpsecPeer` it determines the kernel's SAs and policies.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[kube(
     group = "esplanade.dev",

@@ -112,11 +112,13 @@ pub enum Action {
         .reason(Reason::FieldValueRequired)
         .message("networks outside the cluster are reached through a gateway: write gateway: {address: ADDRESS} \
                   beside cidrs"),
-    validation = Rule::new("!has(self.gateway) || has(self.cidrs) || has(self.podCIDRs) || has(self.nodes) || has(self.pods)")
+    validation = Rule::new(
+        "!has(self.gateway) || has(self.cidrs) || has(self.podCIDRs) || has(self.nodes) || has(self.pods)")
         .field_path(".cidrs")
         .reason(Reason::FieldValueRequired)
         .message("write the networks behind the gateway, e.g. cidrs: [192.0.2.0/24]"),
-    validation = Rule::new("!has(self.gateway) || has(self.cidrs) || !(has(self.podCIDRs) || has(self.nodes) || has(self.pods))")
+    validation = Rule::new(
+        "!has(self.gateway) || has(self.cidrs) || !(has(self.podCIDRs) || has(self.nodes) || has(self.pods))")
         .field_path(".gateway")
         .reason(Reason::FieldValueForbidden)
         .message("a gateway goes with cidrs, networks outside the cluster: remove gateway"),
@@ -183,7 +185,8 @@ pub struct Gateway {
     validation = Rule::new(
         "has(self.keying.manual) || !has(self.suite) || self.protocol != 'ESP' || !self.suite.startsWith('HMAC-')")
         .field_path(".suite")
-        .message("this suite doesn't encrypt: with ESP write one that does, e.g. AES-GCM-16-256, or write protocol: AH"),
+        .message("this suite doesn't encrypt: with ESP write one that does, e.g. AES-GCM-16-256, \
+                  or write protocol: AH"),
     validation = Rule::new(
         "has(self.keying.manual) || self.protocol != 'AH' || (has(self.suite) && self.suite.startsWith('HMAC-'))")
         .field_path(".suite")
@@ -193,7 +196,8 @@ pub struct Gateway {
         .field_path(".protocol")
         .message("IPComp alone protects nothing: write protocol: ESP and compression: Deflate"),
     validation = Rule::new(
-        "has(self.keying.manual) || self.protocol != 'AH' || !has(self.encapsulation) || self.encapsulation.type != 'UDP'")
+        "has(self.keying.manual) || self.protocol != 'AH' || !has(self.encapsulation) || \
+         self.encapsulation.type != 'UDP'")
         .field_path(".encapsulation")
         .reason(Reason::FieldValueForbidden)
         .message("only ESP goes in UDP (RFC 3948): write protocol: ESP, or remove encapsulation"),

@@ -251,7 +251,8 @@ pub struct Integrity {
          (!has(self.soft.packets) || !has(self.hard.packets) || self.soft.packets < self.hard.packets) && \
          (!has(self.soft.bytes) || !has(self.hard.bytes) || self.soft.bytes < self.hard.bytes) && \
          (!has(self.soft.time) || !has(self.hard.time) || \
-          ![self.soft.time, self.hard.time].all(t, t.matches('^([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,7}s)?$') && t != '') || \
+          ![self.soft.time, self.hard.time].all(t, \
+          t.matches('^([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,7}s)?$') && t != '') || \
           duration(self.soft.time) < duration(self.hard.time)))")
         .field_path(".soft")
         .message("a soft limit warns before the hard one ends the SA: write lower limits in soft than in hard"),

@@ -17,7 +17,8 @@ pub(crate) fn object_name(_: &mut SchemaGenerator) -> Schema {
         "maxLength": 253,
         "x-kubernetes-validations": [{
             "rule": "!format.dns1123Subdomain().validate(self).hasValue()",
-            "message": "write the object's name: lower-case letters, digits, '-' and '.', a letter or digit first and last",
+            "message": "write the object's name: lower-case letters, digits, '-' and '.', a letter or digit first and \
+                        last",
         }],
     })
 }
@@ -87,7 +88,8 @@ pub(crate) fn network(_: &mut SchemaGenerator) -> Schema {
         "maxLength": 49,
         "x-kubernetes-validations": [{
             "rule": "isCIDR(self) && cidr(self) == cidr(self).masked()",
-            "message": "write a network with its prefix length and without host bits, e.g. 192.0.2.0/24 or 2001:db8::/64",
+            "message": "write a network with its prefix length and without host bits, e.g. 192.0.2.0/24 or \
+                        2001:db8::/64",
         }],
     })
 }
@@ -219,9 +221,10 @@ pub(crate) fn label_selector(_: &mut SchemaGenerator) -> Schema {
                     },
                     "x-kubernetes-validations": [
                         {
-                            "rule": "!(self.operator in ['In', 'NotIn']) || (has(self.values) && self.values.size() > 0)",
-                            "message": "operators In and NotIn need values: write values: [VALUE, …], or operator: Exists \
-                                        or DoesNotExist",
+                            "rule": "!(self.operator in ['In', 'NotIn']) || \
+                                     (has(self.values) && self.values.size() > 0)",
+                            "message": "operators In and NotIn need values: write values: [VALUE, …], or operator: \
+                                        Exists or DoesNotExist",
                         },
                         {
                             "rule": "self.operator in ['In', 'NotIn'] || !has(self.values) || self.values.size() == 0",

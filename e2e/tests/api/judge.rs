@@ -7,7 +7,7 @@ use crate::table::{Case, Expected};
 
 /// # Errors
 /// What was expected and what came instead.
-pub fn judge(case: &Case, answer: &Answer) -> Result<(), String> {
+pub(crate) fn judge(case: &Case, answer: &Answer) -> Result<(), String> {
     let written = case.status.as_ref().or(case.spec.as_ref()).unwrap_or(&Value::Null);
     let matches = match (&case.expected, answer) {
         (Expected::Kept, Answer::Accepted(stored)) => contains(stored, written),
@@ -65,6 +65,7 @@ fn fill(value: &mut Value, defaults: &Value) {
     }
 }
 
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 

@@ -21,7 +21,7 @@ const SAS: &str = r#"
 apiVersion: esplanade.dev/v1alpha1
 kind: IpsecSA
 metadata: {name: asked}
-spec: &spec
+spec:
   source: {node: a}
   destination: {address: 192.0.2.1}
   spi: 4294967295
@@ -52,7 +52,7 @@ spec: {addresses: [192.0.2.1, "2001:db8::1"]}
 "#;
 
 /// `kubectl get` of each kind, before and after there is a status.
-pub async fn columns(plane: &ControlPlane) -> Result<()> {
+pub(crate) async fn columns(plane: &ControlPlane) -> Result<()> {
     for manifest in [POLICIES, SAS, NODES] {
         plane.kubectl_with(plane.admin_token(), &["apply", "--filename", "-"], manifest).await?.ok()?;
     }
@@ -94,7 +94,8 @@ pub async fn columns(plane: &ControlPlane) -> Result<()> {
         (
             "ipp/pods",
             format!(
-                r#"{{"phase":"Ready","nodes":{{"desired":5,"ready":5,"summary":"5/5"}},"conditions":[{programmed}]}}"#
+                r#"{{"phase":"Ready","nodes":{{"desired":5,"ready":5,"summary":"5/5"}},
+                 "conditions":[{programmed}]}}"#
             ),
         ),
         ("ipsa/asked", format!(r#"{{"spi":4294967295,"conditions":[{programmed}]}}"#)),
@@ -109,7 +110,8 @@ pub async fn columns(plane: &ControlPlane) -> Result<()> {
             "ipns/a",
             format!(
                 r#"{{"conditions":[{},{}],"kernel":{{"release":"6.1.0"}},
-                 "counts":{{"securityAssociations":2,"policies":3,"foreignSecurityAssociations":0,"foreignPolicies":0}}}}"#,
+                 "counts":{{"securityAssociations":2,"policies":3,
+                            "foreignSecurityAssociations":0,"foreignPolicies":0}}}}"#,
                 condition("Ready", "False", "Degraded"),
                 condition("Degraded", "True", "KernelError"),
             ),
@@ -157,12 +159,9 @@ async fn table(plane: &ControlPlane, kind: &str) -> Result<String> {
     let text = plane.kubectl(&["get", kind]).await?.ok()?;
     let header = text.lines().next().unwrap_or_default();
     // Cells start where the header's words do: an empty cell leaves only spaces.
-    let starts: Vec<usize> = std::iter::once(0)
-        .chain(header.match_indices("  ").filter_map(|(at, _)| {
-            let at = at + 2;
-            header[at..].starts_with(|c: char| c != ' ').then_some(at)
-        }))
-        .collect();
+    let bytes = header.as_bytes();
+    let starts: Vec<usize> =
+        (0..bytes.len()).filter(|&at| bytes[at] != b' ' && (at == 0 || bytes[at - 1] == b' ')).collect();
     let lines = text.lines().enumerate().map(|(number, line)| {
         let cells = starts.iter().enumerate().map(|(i, &start)| {
             let end = starts.get(i + 1).copied().unwrap_or(line.len()).min(line.len());
@@ -175,7 +174,7 @@ async fn table(plane: &ControlPlane, kind: &str) -> Result<String> {
 }
 
 /// `kubectl explain`: each field with its own words.
-pub async fn explanations(plane: &ControlPlane) -> Result<()> {
+pub(crate) async fn explanations(plane: &ControlPlane) -> Result<()> {
     let protection = explain(plane, "ipsecpolicy.spec.protection").await?;
     for words in [
         "mode <string> enum: Tunnel, Transport, BEET `Tunnel`, `Transport` or `BEET`. Default: `Tunnel`.",

@@ -13,7 +13,7 @@ use crate::table::{Case, Kind};
 
 /// What became of an object.
 #[derive(Debug, PartialEq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// As stored: the status where the case has one, else the spec.
     Accepted(Value),
     /// The messages, without the name of the object.
@@ -21,7 +21,8 @@ pub enum Answer {
 }
 
 /// Runs `body` on a control plane of its own with our CRDs.
-pub fn with_crds(body: impl AsyncFnOnce(&mut ControlPlane) -> Result<()> + Send) -> Result<()> {
+#[allow(clippy::print_stderr)] // a build that takes minutes says so
+pub(crate) fn with_crds(body: impl AsyncFnOnce(&mut ControlPlane) -> Result<()> + Send) -> Result<()> {
     let binaries = binaries::locate(&|line| eprintln!("{line}"))?;
     let dir = kernel::temp_dir()?;
     isolation::run(async || {
@@ -45,17 +46,17 @@ async fn install(plane: &ControlPlane) -> Result<()> {
 }
 
 /// The API server.
-pub struct Server {
+pub(crate) struct Server {
     client: Client,
 }
 
 impl Server {
-    pub fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         Self { client }
     }
 
     /// Asks what would become of a case's object; what it needs before is made, and removed again.
-    pub async fn answer(&self, kind: Kind, case: &Case) -> Result<Answer> {
+    pub(crate) async fn answer(&self, kind: Kind, case: &Case) -> Result<Answer> {
         let mut object = json!({
             "apiVersion": "esplanade.dev/v1alpha1", "kind": format!("{kind:?}"), "metadata": {"name": "case"},
         });
@@ -72,10 +73,12 @@ impl Server {
             return self.ask("POST", &format!("{collection}?{ASK}"), &object, "spec").await;
         }
         set(&mut object, "spec", if case.before.is_some() { &case.before } else { &case.spec });
-        let stored = self.send("POST", &format!("{collection}?fieldValidation=Strict"), &object).await?;
-        object["metadata"]["resourceVersion"] =
-            stored.map_err(|status| anyhow::anyhow!("making it: {}", status.message))?["metadata"]["resourceVersion"]
-                .clone();
+        match self.send("POST", &format!("{collection}?fieldValidation=Strict"), &object).await? {
+            Ok(stored) => {
+                object["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"].clone()
+            }
+            Err(status) => bail!("making it: {}", status.message),
+        }
         set(&mut object, "spec", &case.spec);
         set(&mut object, "status", &case.status);
         let answer = if case.status.is_some() {

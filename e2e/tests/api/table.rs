@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// A kind of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-pub enum Kind {
+pub(crate) enum Kind {
     IpsecPolicy,
     IpsecSA,
     IpsecNodeState,
@@ -18,7 +18,7 @@ pub enum Kind {
 
 impl Kind {
     /// Its name in paths.
-    pub fn plural(self) -> &'static str {
+    pub(crate) fn plural(self) -> &'static str {
         match self {
             Self::IpsecPolicy => "ipsecpolicies",
             Self::IpsecSA => "ipsecsas",
@@ -30,10 +30,10 @@ impl Kind {
 
 /// A file of the table.
 #[derive(Debug)]
-pub struct File {
-    pub name: String,
-    pub kind: Kind,
-    pub cases: Vec<Case>,
+pub(crate) struct File {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) cases: Vec<Case>,
 }
 
 /// What is in a file.
@@ -70,19 +70,19 @@ enum Errors {
 
 /// An object and what should become of it.
 #[derive(Debug)]
-pub struct Case {
-    pub name: String,
+pub(crate) struct Case {
+    pub(crate) name: String,
     /// The spec of the object that is there, when the case is a change.
-    pub before: Option<Value>,
-    pub spec: Option<Value>,
+    pub(crate) before: Option<Value>,
+    pub(crate) spec: Option<Value>,
     /// When the case is a change of the status.
-    pub status: Option<Value>,
-    pub expected: Expected,
+    pub(crate) status: Option<Value>,
+    pub(crate) expected: Expected,
 }
 
 /// What should become of an object. What is compared is the status where the case has one, else the spec.
 #[derive(Debug)]
-pub enum Expected {
+pub(crate) enum Expected {
     /// Everything written is kept; defaults may be added.
     Kept,
     /// Everything written is kept, and exactly these defaults are added.
@@ -94,7 +94,7 @@ pub enum Expected {
 }
 
 /// Reads all files.
-pub fn read() -> Result<Vec<File>> {
+pub(crate) fn read() -> Result<Vec<File>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/api/cases");
     let entries = std::fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
     let mut files = Vec::new();
@@ -111,7 +111,7 @@ pub fn read() -> Result<Vec<File>> {
 }
 
 /// Reads a file's text.
-pub fn parse(name: &str, text: &str) -> Result<File> {
+pub(crate) fn parse(name: &str, text: &str) -> Result<File> {
     let mut yaml: serde_yaml::Value = serde_yaml::from_str(text)?;
     yaml.apply_merge().context("merging")?;
     let contents: Contents = serde_yaml::from_value(yaml)?;
