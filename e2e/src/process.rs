@@ -21,8 +21,18 @@ pub struct Supervised {
 impl Supervised {
     /// Starts the command. It gets SIGTERM when the calling thread ends, so call it from a thread that lives as
     /// long as the process should. The error names the Debian package when the program isn't there.
-    pub fn spawn(name: &str, mut command: Command) -> Result<Self> {
-        crate::sys::die_with_parent(&mut command, Signal::SIGTERM);
+    pub fn spawn(name: &str, command: Command) -> Result<Self> {
+        Self::spawn_with(name, command, Signal::SIGTERM)
+    }
+
+    /// Like [`Supervised::spawn`] for a process that has nothing to put in order: it gets SIGKILL when the thread
+    /// ends.
+    pub fn spawn_expendable(name: &str, command: Command) -> Result<Self> {
+        Self::spawn_with(name, command, Signal::SIGKILL)
+    }
+
+    fn spawn_with(name: &str, mut command: Command, at_the_end: Signal) -> Result<Self> {
+        crate::sys::die_with_parent(&mut command, at_the_end);
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.spawn().with_context(|| match crate::packages::package_of(&program) {
             Some(package) => format!("can't start {program}: is Debian's package {package} installed?"),

@@ -65,6 +65,21 @@ fn the_kernel_of_a_node_has_esp_and_tells_what_changed() -> Result<()> {
 }
 
 #[test]
+fn a_reboot_empties_the_kernel_and_brings_the_network_back() -> Result<()> {
+    lab::run(Config::default(), async |lab| {
+        let (a, b) = (lab.node("node-a"), lab.node("node-b"));
+        let add = "ip xfrm policy add src 10.9.0.0/16 dst 10.8.0.0/16 dir out action block";
+        a.run(add.split(' ')).await?.ok()?;
+        let sleeper = a.spawn("sleeper", ["sleep", "infinity"]).await?;
+        lab.reboot("node-a").await?;
+        assert_eq!(sleeper.wait().await?, 128 + 9);
+        assert_eq!(a.xfrm().await?.policies, Vec::<String>::new());
+        b.pod(0).run(["ping", "-c1", "-W5", &a.pod(0).addresses.v6.to_string()]).await?.ok()?;
+        Ok(())
+    })
+}
+
+#[test]
 fn manifests_are_applied_and_deleted() -> Result<()> {
     const MANIFESTS: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: one}\n---\napiVersion: v1\n\
                              kind: ConfigMap\nmetadata: {name: two, namespace: one}\ndata: {a: b}\n";

@@ -106,7 +106,7 @@ fn daemon(dir: &Path, name: &str, mut command: Command) -> Result<Supervised> {
     let (stdout, stderr) = crate::logs::create(&dir.join(format!("{name}.log")))?;
     command.current_dir(dir).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     without_proxy(&mut command);
-    Supervised::spawn(name, command)
+    Supervised::spawn_expendable(name, command)
 }
 
 fn flag(name: &str, path: &Path) -> OsString {

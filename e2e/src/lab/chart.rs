@@ -4,6 +4,7 @@
 //! each with the arguments, environment, capabilities and bound token that its Pod has. The operator runs beside the
 //! control plane, an agent in its node.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -44,7 +45,7 @@ enum Start {
 
 #[derive(Debug)]
 enum Handle {
-    Here { _ended_on_drop: Supervised },
+    Here(Supervised),
     OnNode(Process),
 }
 
@@ -135,6 +136,29 @@ impl Lab {
         self.mark_running(pod, node).await
     }
 
+    /// The programs that have ended, in words.
+    pub(super) async fn ended(&self) -> String {
+        let mut words = String::new();
+        let mut agents = Vec::new();
+        for running in self.programs.borrow_mut().iter_mut() {
+            match &mut running.process {
+                Some(Handle::Here(process)) => {
+                    if let Ok(Some(status)) = process.try_wait() {
+                        let _ = writeln!(words, "the {} has ended: {status}", running.container);
+                    }
+                }
+                Some(Handle::OnNode(process)) => agents.push((running.node.clone(), process.clone())),
+                None => {}
+            }
+        }
+        for (node, process) in agents {
+            if let Ok(Some(code)) = process.status().await {
+                let _ = writeln!(words, "the agent of {node} has ended with {code}");
+            }
+        }
+        words
+    }
+
     /// SIGTERM for the node's agent; its exit code.
     pub async fn stop_agent(&self, node: &str) -> Result<i32> {
         let process = self.agent(node)?;
@@ -219,7 +243,7 @@ impl Running {
         command.stdin(Stdio::null()).stdout(file).stderr(second).current_dir("/");
         // The one before ends first.
         self.process = None;
-        self.process = Some(Handle::Here { _ended_on_drop: Supervised::spawn(&self.container, command)? });
+        self.process = Some(Handle::Here(Supervised::spawn(&self.container, command)?));
         Ok(())
     }
 }

@@ -34,7 +34,7 @@ impl Lab {
                 Err(_) => {}
             }
             if Instant::now() >= end {
-                let told = self.diagnosis();
+                let told = [self.ended().await, self.diagnosis()].concat();
                 return Err(anyhow!("waited {deadline:?} for {what}: {last:#}\n{told}"));
             }
             tokio::time::sleep(POLL).await;

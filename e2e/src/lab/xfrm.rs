@@ -39,7 +39,7 @@ impl Place {
 /// The entries: each starts at the margin, what belongs to it is indented.
 fn blocks(text: &str) -> Vec<String> {
     let mut blocks: Vec<String> = Vec::new();
-    for line in text.lines().filter(|line| !line.trim_start().starts_with("anti-replay")) {
+    for line in text.lines().filter(|line| !is_replay_position(line)) {
         match blocks.last_mut() {
             Some(block) if line.starts_with(char::is_whitespace) => {
                 block.push('\n');
@@ -52,9 +52,27 @@ fn blocks(text: &str) -> Vec<String> {
     blocks
 }
 
+/// Where the replay window is and what it has seen: one line without extended sequence numbers, with them three.
+fn is_replay_position(line: &str) -> bool {
+    let text = line.trim();
+    let bitmap = |text: &str| text.chars().all(|c| c.is_ascii_hexdigit() || c == ' ');
+    text.starts_with("anti-replay context:")
+        || text.starts_with("seq-hi ")
+        || line.starts_with("\t ") && bitmap(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::blocks;
+
+    #[test]
+    fn a_window_with_extended_sequence_numbers_keeps_its_size_only() {
+        let text = "src a dst b\n\tproto esp\n\tanti-replay esn context:\n\t seq-hi 0x0, seq 0x7, oseq 0x0\n\t \
+                    replay_window 64, bitmap-length 2\n\t 0000007f 00000000 \n\tsel src c dst d \n";
+        let kept = "src a dst b\n\tproto esp\n\tanti-replay esn context:\n\t replay_window 64, \
+                    bitmap-length 2\n\tsel src c dst d ";
+        assert_eq!(blocks(text), [kept]);
+    }
 
     #[test]
     fn entries_are_sorted_and_have_no_replay_positions() {
