@@ -10,6 +10,8 @@ mod inside;
 mod iproute;
 #[path = "real/only.rs"]
 mod only;
+#[path = "real/peer.rs"]
+mod peer;
 #[path = "real/subject.rs"]
 mod subject;
 mod suite;
@@ -30,4 +32,5 @@ tests_of! { only, inside::run:
 tests_of! { traffic, inside::run:
     packets_are_counted_on_after_a_replacement
     a_tunnel_carries_both_families
+    no_packet_passes_twice_after_a_replacement
 }

@@ -2,12 +2,17 @@
 
 use std::net::{IpAddr, UdpSocket};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use esplanade_model::{Authentication, Cipher, Direction, Mode, Op, Policy, ReplayState, Sa, Selector};
+use esplanade_model::{
+    Authentication, Cipher, Direction, Mode, Op, Policy, ReplayProtection, ReplayState, Sa, Selector,
+};
+use netlink_packet_xfrm::UserSaInfo;
 
+use crate::peer::Peer;
 use crate::suite::objects::{
-    add, encrypt_then_authenticate, extended, outbound, outbound_at, policy, replay, sa, transport, tunnel,
-    v4, v6,
+    add, encrypt_then_authenticate, extended, inbound, inbound_at, outbound, outbound_at, policy, replay, sa,
+    transport, tunnel, v4, v6,
 };
 use crate::suite::{Subject, must};
 
@@ -74,5 +79,75 @@ pub(crate) fn a_tunnel_carries_both_families(kernel: &mut dyn Subject) {
     for (selector, count) in [(v4, 2), (v6, 4)] {
         send(selector.source().addr(), selector.destination().addr(), 2);
         assert_eq!(sent(kernel, &sa(1)).sent, count);
+    }
+}
+
+/// How many packets an SA let pass and how many it refused as replays. With extended sequence numbers, one too old is
+/// taken for one far ahead, whose integrity check fails (RFC 4303 §A2.2).
+fn passed_and_refused(kernel: &mut dyn Subject) -> (u64, u32) {
+    let records = kernel.raw();
+    let info = UserSaInfo::parse(&records[0]).unwrap();
+    let stats = info.stats;
+    (info.lifetime_cur.packets, stats.replay + stats.replay_window + stats.integrity_failed)
+}
+
+/// Sends one packet with this sequence number, as nobody but an attacker does; tells whether it passed.
+fn passes(kernel: &mut dyn Subject, peer: &Peer, replay: ReplayProtection, number: u64) -> bool {
+    let before = peer.there(passed_and_refused);
+    let sa = Sa { mode: Mode::Transport, replay, ..sa(1) };
+    let state = ReplayState { sent: number - 1, ..ReplayState::default() };
+    must(kernel, &[Op::DeleteSa(sa.id()), outbound_at(sa, state)]);
+    send(v4(1), v4(2), 1);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let after = peer.there(passed_and_refused);
+        if after != before {
+            return after.0 > before.0;
+        }
+        assert!(Instant::now() < deadline, "packet {number} never arrived");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+pub(crate) fn no_packet_passes_twice_after_a_replacement(kernel: &mut dyn Subject) {
+    let peer = Peer::make();
+    let selector = between(v4(1), v4(2));
+    must(kernel, &[add(Policy { selector, templates: vec![transport(1)], ..policy(Direction::Out, 1) }, 1)]);
+    let inbound_sa = |replay| Sa { mode: Mode::Transport, replay, ..sa(1) };
+    let windows =
+        [replay(16), replay(32), replay(33), replay(64), extended(20), extended(64), extended(1000)];
+    for window in windows {
+        let id = sa(1).id();
+        peer.there(move |there| must(there, &[Op::DeleteSa(id), inbound(inbound_sa(window))]));
+        let mut check = |replay: ReplayProtection, number, expected| {
+            assert_eq!(
+                passes(kernel, &peer, replay, number),
+                expected,
+                "{number} with {replay:?} after {window:?}"
+            );
+        };
+        // Around the ring more than once, where there is one.
+        for number in [1, 2000, 2001, 2003, 2010] {
+            check(window, number, true);
+        }
+        let state = peer.there(|there| there.dump().unwrap().sas.remove(0).state);
+        // 2010, 2003, 2001 and 2000.
+        assert_eq!((state.received, state.bitmap[0] & 0xffff), (2010, 1 | 1 << 7 | 1 << 9 | 1 << 10));
+        for (replay, unseen) in [
+            (window, 2002),
+            (ReplayProtection { window: 12, ..window }, 2004),
+            (ReplayProtection { window: 200, ..window }, 2005),
+        ] {
+            // As the agent does it: with the state as it was read.
+            peer.there(move |there| {
+                let state = there.dump().unwrap().sas.remove(0).state;
+                must(there, &[Op::DeleteSa(id), inbound_at(inbound_sa(replay), state)]);
+            });
+            for seen in [2010, 2003, 2001, 2000, 1] {
+                check(replay, seen, false);
+            }
+            check(replay, unseen, true);
+            check(replay, unseen, false);
+        }
     }
 }
