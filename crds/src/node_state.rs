@@ -292,8 +292,8 @@ pub struct Problem {
     /// A stable word for the step that failed: a condition's reason.
     #[schemars(length(max = 64))]
     pub category: String,
-    /// What happened; the kernel's own words where it said some. At most 4096 characters.
-    #[schemars(length(max = 4096))]
+    /// What happened; the kernel's own words where it said some. At most 32768 bytes.
+    #[schemars(length(max = 32768))]
     pub message: String,
 }
 
