@@ -1,1 +1,18 @@
 //! The node agent: keeps the kernel's XFRM databases at the node's desired state.
+//!
+//! What decides is in `esplanade-expand` and `esplanade-diff`. This crate moves data: watches at the API server
+//! ([`watch`]) fill [`desired`]; [`schedule`] says when a [`pass`] over the kernel is due; one thread ([`worker`]) makes
+//! it; what it came to becomes the [`status`], which [`report`] writes. [`agent`] ties them together.
+
+pub mod agent;
+pub mod desired;
+pub mod host;
+pub mod logging;
+pub mod notices;
+pub mod pass;
+pub mod report;
+pub mod schedule;
+pub mod sealing_key;
+pub mod status;
+pub mod watch;
+pub mod worker;

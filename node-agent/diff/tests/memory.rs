@@ -1,5 +1,5 @@
 //! Sequence numbers survive a flush.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! What is done about a policy, by what differs; and the order of everything.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! What is done about an SA, by what differs.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 

@@ -1,0 +1,253 @@
+//! The loop: what the API server and the kernel tell wakes passes, and what passes come to is reported.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use esplanade_crds::Problem;
+use esplanade_seal::KeyPair;
+use esplanade_xfrm::{KernelError, Noticed};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use kube::Client;
+use tokio::sync::watch as latest;
+use tokio::task::JoinSet;
+
+use crate::desired::{DELETION_GRACE, Desired, NotYet};
+use crate::notices::Notices;
+use crate::report::{Latest, Reporter};
+use crate::schedule::{DEBOUNCE, KERNEL_DEBOUNCE, Schedule};
+use crate::status::{Identity, PassResult};
+use crate::watch::{Change, watch};
+use crate::worker::{Done, News, Open, Worker, WorkerGone};
+
+/// How long a pass that runs may take when the agent is to end: a part of it could be missing else until the next
+/// start.
+const LAST_PASS: Duration = Duration::from_secs(5);
+
+/// Why the loop ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// A defect: it logged why.
+    #[error(transparent)]
+    Worker(#[from] WorkerGone),
+    /// A defect.
+    #[error("the watches ended")]
+    Watches,
+    /// The process can't go on.
+    #[error("waiting for the kernel's events: {0}")]
+    Notices(#[source] std::io::Error),
+}
+
+/// A node's agent.
+pub struct Agent {
+    desired: Desired,
+    changes: BoxStream<'static, Change>,
+    worker: Worker,
+    notices: Option<Notices>,
+    schedule: Schedule,
+    latest: latest::Sender<Latest>,
+    /// Ends the reporter when dropped.
+    _reporter: JoinSet<()>,
+    told: Told,
+}
+
+/// What has been logged, so that it isn't again.
+#[derive(Default)]
+struct Told {
+    waiting: Option<NotYet>,
+    problems: BTreeSet<(String, String)>,
+    failure: Option<String>,
+}
+
+impl Agent {
+    /// Starts the watches and the thread that writes to the kernel.
+    ///
+    /// # Errors
+    /// No more threads.
+    pub fn start(
+        client: Client,
+        identity: Identity,
+        keys: KeyPair,
+        open: Open,
+        resync: Duration,
+    ) -> std::io::Result<Self> {
+        let node = identity.node.clone();
+        let worker = Worker::start(&node, keys, open)?;
+        let changes = watch(&client, &node);
+        let (latest, to_report) = latest::channel(Latest::default());
+        let mut reporter = JoinSet::new();
+        reporter.spawn(Reporter::new(client, identity).run(to_report));
+        Ok(Self {
+            desired: Desired::new(&node),
+            changes,
+            worker,
+            notices: None,
+            schedule: Schedule::new(resync, Instant::now()),
+            latest,
+            _reporter: reporter,
+            told: Told::default(),
+        })
+    }
+
+    /// Works until it can't go on. Nothing is lost when this is dropped.
+    pub async fn run(&mut self) -> Ended {
+        loop {
+            if let Err(ended) = self.step().await {
+                return ended;
+            }
+        }
+    }
+
+    /// Lets the pass that runs come to its end. What the kernel holds stays there.
+    pub async fn finish(mut self) {
+        let last = async {
+            while self.schedule.due().is_none() {
+                match self.worker.news().await {
+                    Ok(News::Done(_)) | Err(WorkerGone) => return,
+                    Ok(News::Opened(_)) => {}
+                }
+            }
+        };
+        if tokio::time::timeout(LAST_PASS, last).await.is_err() {
+            tracing::warn!("the pass over the kernel takes long: ending in the middle of it");
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), Ended> {
+        let due = self.schedule.due();
+        tokio::select! {
+            change = self.changes.next() => self.change(change.ok_or(Ended::Watches)?),
+            noticed = changed(&mut self.notices) => self.noticed(noticed)?,
+            news = self.worker.news() => self.news(news?)?,
+            () = at(due) => self.begin()?,
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, change: Change) {
+        let now = Instant::now();
+        let something_new = match change {
+            Change::NodeState(event) => self.desired.node_state(event, now),
+            Change::Peer(event) => self.desired.peer(event),
+        };
+        if something_new {
+            self.schedule.wake(now + DEBOUNCE);
+        }
+        let target = self.desired.target();
+        self.latest.send_if_modified(|latest| {
+            let new = latest.target.as_ref() != target;
+            if new {
+                latest.target = target.cloned();
+            }
+            new
+        });
+    }
+
+    fn noticed(&mut self, noticed: Result<Noticed, KernelError>) -> Result<(), Ended> {
+        match noticed {
+            Ok(noticed) => tracing::debug!(?noticed, "somebody else changed the kernel's databases"),
+            Err(error) => {
+                tracing::warn!(%error, "the kernel's events are lost: opening it afresh");
+                self.notices = None;
+                self.worker.reopen()?;
+            }
+        }
+        self.schedule.wake(Instant::now() + KERNEL_DEBOUNCE);
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<(), Ended> {
+        let now = Instant::now();
+        match self.desired.input(now) {
+            Ok(input) => {
+                self.told.waiting = None;
+                self.schedule.begin(now, rand::random());
+                self.worker.pass(input)?;
+            }
+            Err(reason) => {
+                self.schedule.pass_over(now, rand::random());
+                if let NotYet::Deleted(until) = reason {
+                    self.schedule.wake(until);
+                }
+                self.tell_waiting(reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn news(&mut self, news: News) -> Result<(), Ended> {
+        match news {
+            News::Opened(watch) => self.notices = Some(Notices::new(watch).map_err(Ended::Notices)?),
+            News::Done(done) => {
+                if done.in_sync() {
+                    self.schedule.succeeded();
+                } else {
+                    self.schedule.failed(Instant::now(), rand::random());
+                }
+                self.tell(&done);
+                self.latest.send_modify(|latest| latest.report = Some(done.report));
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_waiting(&mut self, reason: NotYet) {
+        if self.told.waiting.replace(reason) == Some(reason) {
+            return;
+        }
+        match reason {
+            NotYet::Lists => tracing::debug!("waiting for the API server's lists"),
+            NotYet::NoNodeState => {
+                tracing::info!("no IpsecNodeState of this node: leaving the kernel as it is")
+            }
+            NotYet::Deleted(_) => tracing::warn!(
+                "the IpsecNodeState was deleted: clearing the kernel in {} s unless it comes back",
+                DELETION_GRACE.as_secs()
+            ),
+        }
+    }
+
+    /// Logs what is new.
+    fn tell(&mut self, done: &Done) {
+        match &done.report.result {
+            PassResult::Failed { category, message } => {
+                if self.told.failure.as_ref() != Some(message) {
+                    tracing::error!(category, "{message}");
+                    self.told.failure = Some(message.clone());
+                }
+            }
+            PassResult::Done { counts, problems, .. } => {
+                self.told.failure = None;
+                if done.operations > 0 {
+                    let (operations, sas, policies) =
+                        (done.operations, counts.security_associations, counts.policies);
+                    tracing::info!(operations, sas, policies, "kernel changed");
+                }
+                let now = problems.iter().map(key).collect();
+                let before = std::mem::replace(&mut self.told.problems, now);
+                for problem in problems.iter().filter(|problem| !before.contains(&key(problem))) {
+                    let Problem { kind, name, category, message } = problem;
+                    tracing::warn!(?kind, name, category, "{message}");
+                }
+            }
+        }
+    }
+}
+
+fn key(problem: &Problem) -> (String, String) {
+    (format!("{:?} {}", problem.kind, problem.name), problem.message.clone())
+}
+
+async fn changed(notices: &mut Option<Notices>) -> Result<Noticed, KernelError> {
+    match notices {
+        Some(notices) => notices.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

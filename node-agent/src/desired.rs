@@ -1,0 +1,146 @@
+//! What the API server has told: the node's own IpsecNodeState and everyone's IpsecPeer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use esplanade_crds::{
+    IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, IpsecPeer, IpsecPeerSpec, Problem,
+};
+use kube::core::{DeserializeGuard, ObjectMeta};
+use kube::runtime::watcher::Event;
+
+mod own;
+mod peers;
+
+use own::Own;
+use peers::Peers;
+
+/// After its IpsecNodeState was deleted the kernel stays as it is for so long: somebody may have deleted the object
+/// alone, and the operator makes it anew.
+pub const DELETION_GRACE: Duration = Duration::from_secs(10);
+
+/// A watch event of an object that may be unreadable.
+pub type Watched<K> = Event<DeserializeGuard<K>>;
+
+/// What the kernel is to be made of.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// Changes whenever one of the others does.
+    pub version: u64,
+    /// `metadata.generation` of the IpsecNodeState; none if the node is to be left empty.
+    pub generation: Option<i64>,
+    /// Its spec.
+    pub spec: Arc<IpsecNodeStateSpec>,
+    /// The specs of all IpsecPeers, by name.
+    pub peers: Arc<BTreeMap<String, IpsecPeerSpec>>,
+    /// The highest resourceVersion of an IpsecPeer such that every event up to it is in `peers`.
+    pub peers_through: Option<u64>,
+    /// Objects that can't be read.
+    pub problems: Vec<Problem>,
+}
+
+/// The IpsecNodeState as it is at the API server: where the status goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub version: Option<u64>,
+    /// Its status.
+    pub status: Option<IpsecNodeStateStatus>,
+}
+
+impl Target {
+    /// Of this object.
+    pub fn of(object: &IpsecNodeState) -> Self {
+        Self::new(&object.metadata, object.status.clone())
+    }
+
+    fn new(meta: &ObjectMeta, status: Option<IpsecNodeStateStatus>) -> Self {
+        Self { uid: meta.uid.clone().unwrap_or_default(), version: resource_version(meta), status }
+    }
+}
+
+/// Why there is nothing to do yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotYet {
+    /// The lists aren't complete.
+    Lists,
+    /// The node's IpsecNodeState doesn't exist (yet).
+    NoNodeState,
+    /// It was deleted; the kernel is cleared then.
+    Deleted(Instant),
+}
+
+/// What the API server has told so far.
+#[derive(Debug)]
+pub struct Desired {
+    node: String,
+    own: Own,
+    peers: Peers,
+    version: u64,
+}
+
+impl Desired {
+    /// Nothing yet, for this node.
+    pub fn new(node: &str) -> Self {
+        Self { node: node.to_owned(), own: Own::default(), peers: Peers::default(), version: 0 }
+    }
+
+    /// Takes in an event about the node's IpsecNodeState, received at `now`. Whether there is something new to do.
+    pub fn node_state(&mut self, event: Watched<IpsecNodeState>, now: Instant) -> bool {
+        let changed = self.own.apply(&self.node, event, now);
+        self.version += u64::from(changed);
+        changed
+    }
+
+    /// Takes in an event about an IpsecPeer. Whether there is something new to do.
+    pub fn peer(&mut self, event: Watched<IpsecPeer>) -> bool {
+        let changed = self.peers.apply(event);
+        self.version += u64::from(changed);
+        changed
+    }
+
+    /// What the kernel is to be made of at `now`.
+    ///
+    /// # Errors
+    /// Nothing is to be done with the kernel.
+    pub fn input(&self, now: Instant) -> Result<Input, NotYet> {
+        if !self.peers.complete() {
+            return Err(NotYet::Lists);
+        }
+        let (generation, spec, mut problems) = self.own.spec(&self.node, now)?;
+        problems.extend(self.peers.problems(&self.node));
+        Ok(Input {
+            version: self.version,
+            generation,
+            spec,
+            peers: self.peers.specs(),
+            peers_through: self.peers.through(),
+            problems,
+        })
+    }
+
+    /// Where the status goes, if the object is there.
+    pub fn target(&self) -> Option<&Target> {
+        self.own.target()
+    }
+}
+
+/// `metadata.resourceVersion` as the number that it is (Kubernetes says so from 1.35 on; etcd always has).
+fn resource_version(meta: &ObjectMeta) -> Option<u64> {
+    meta.resource_version.as_deref()?.parse().ok()
+}
+
+fn unreadable(node: &str, what: &str, error: &str) -> Problem {
+    Problem {
+        kind: esplanade_crds::ProblemKind::Node,
+        name: node.to_owned(),
+        category: esplanade_crds::conditions::reason::INVALID.to_owned(),
+        message: format!("{what} can't be read, so what it said before counts: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

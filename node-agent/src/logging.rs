@@ -1,0 +1,36 @@
+//! Logs: one line an event on standard error.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Crates that log requests and answers, tokens among them, when they are asked to log much.
+const QUIET: [&str; 5] = ["kube_client", "hyper", "hyper_util", "h2", "rustls"];
+
+/// Starts logging, filtered by `RUST_LOG` (default: info).
+///
+/// # Errors
+/// `RUST_LOG` can't be read.
+pub fn init(format: Format) -> anyhow::Result<()> {
+    let mut filter = match std::env::var("RUST_LOG") {
+        Ok(text) => EnvFilter::try_new(text)?,
+        Err(_) => EnvFilter::new("info"),
+    };
+    for name in QUIET {
+        filter = filter.add_directive(format!("{name}=warn").parse::<Directive>()?);
+    }
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        Format::Text => lines.init(),
+        Format::Json => lines.json().init(),
+    }
+    Ok(())
+}

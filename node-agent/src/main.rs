@@ -1,0 +1,116 @@
+//! `esplanade-node-agent`: keeps the kernel's XFRM databases at the node's desired state.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+use esplanade_crds::SealingKey;
+use esplanade_node_agent::agent::Agent;
+use esplanade_node_agent::status::Identity;
+use esplanade_node_agent::worker::Open;
+use esplanade_node_agent::{host, logging, sealing_key};
+use esplanade_xfrm::Netlink;
+use kube::Client;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Keeps the kernel's IPsec at what the API server says this node should have. Needs CAP_NET_ADMIN, and nothing else.
+///
+/// Finds the API server like kubectl: by $KUBECONFIG or ~/.kube/config, in a Pod by its ServiceAccount.
+#[derive(Debug, Parser)]
+#[command(name = "esplanade-node-agent", version)]
+struct Args {
+    /// Name of the Node that this is.
+    #[arg(long, env = "NODE_NAME")]
+    node_name: String,
+    /// Directory for the key that manual keys are sealed to. Made if need be; best on a tmpfs.
+    #[arg(long, default_value = "/run/esplanade")]
+    state_dir: PathBuf,
+    /// How often the kernel is compared with what it should hold if nothing happens, e.g. 60s or 5m; at least 1s.
+    #[arg(long, default_value = "60s", value_parser = period)]
+    resync_period: Duration,
+    /// How log lines look. What is logged is up to $RUST_LOG.
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: logging::Format,
+    /// Whose databases are kept.
+    #[arg(long, value_enum, default_value = "netlink")]
+    kernel: KernelChoice,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum KernelChoice {
+    /// The kernel's, in this process's network namespace.
+    Netlink,
+    /// Some in memory: nothing gets protected.
+    #[cfg(feature = "fake-kernel")]
+    Fake,
+}
+
+fn period(text: &str) -> Result<Duration> {
+    let span: jiff::SignedDuration = text.parse().context("write a number and a unit, e.g. 60s or 5m")?;
+    let period = Duration::try_from(span).context("write a positive duration, e.g. 60s")?;
+    anyhow::ensure!(period >= Duration::from_secs(1), "write 1s or more");
+    Ok(period)
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let run = || -> Result<()> {
+        logging::init(args.log_format).context("RUST_LOG")?;
+        host::keep_memory_private().context("keeping memory from core dumps")?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.context("starting the runtime")?.block_on(run(&args))
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let keys = sealing_key::load_or_make(&args.state_dir).context("the sealing key")?;
+    let identity = Identity {
+        node: args.node_name.clone(),
+        sealing_key: SealingKey { id: keys.public().id(), public_key: keys.public().to_base64() },
+        boot_id: host::boot_id()?,
+        kernel: host::kernel()?,
+    };
+    tracing::info!(
+        node = identity.node,
+        sealing_key = identity.sealing_key.id,
+        kernel = identity.kernel.release,
+        "starting"
+    );
+    let client = Client::try_default().await.context("finding the API server")?;
+    let open = open(args.kernel);
+    let mut agent = Agent::start(client, identity, keys, open, args.resync_period)
+        .context("starting the kernel's thread")?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: ending, the kernel stays as it is"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: ending, the kernel stays as it is"),
+        ended = agent.run() => return Err(ended.into()),
+    }
+    agent.finish().await;
+    Ok(())
+}
+
+fn open(kernel: KernelChoice) -> Open {
+    match kernel {
+        KernelChoice::Netlink => Box::new(|| {
+            let kernel = Netlink::open()?;
+            let watch = kernel.watch()?;
+            Ok((Box::new(kernel), Box::new(watch)))
+        }),
+        #[cfg(feature = "fake-kernel")]
+        KernelChoice::Fake => {
+            let kernel = esplanade_xfrm::fake::FakeKernel::new();
+            Box::new(move || Ok((Box::new(kernel.clone()), Box::new(kernel.watch()?))))
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The watches at the API server.
+
+use esplanade_crds::{IpsecNodeState, IpsecPeer};
+use futures::stream::{self, BoxStream, StreamExt};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watcher};
+use kube::{Api, Client};
+
+use crate::desired::Watched;
+
+/// What a watch tells.
+#[derive(Debug)]
+pub enum Change {
+    /// Of the node's IpsecNodeState.
+    NodeState(Watched<IpsecNodeState>),
+    /// Of an IpsecPeer.
+    Peer(Watched<IpsecPeer>),
+}
+
+/// Watches the node's own IpsecNodeState and all IpsecPeers, for ever: interruptions are logged, and tried again ever
+/// later, up to 30 s.
+pub fn watch(client: &Client, node: &str) -> BoxStream<'static, Change> {
+    let own = watcher::Config::default().fields(&format!("metadata.name={node}"));
+    let node_states = watcher(Api::all(client.clone()), own).default_backoff();
+    let peers = watcher(Api::all(client.clone()), watcher::Config::default()).default_backoff();
+    let node_states =
+        node_states.filter_map(async |event| told("IpsecNodeState", event).map(Change::NodeState));
+    let peers = peers.filter_map(async |event| told("IpsecPeer", event).map(Change::Peer));
+    stream::select(node_states.boxed(), peers.boxed()).boxed()
+}
+
+fn told<K>(kind: &'static str, event: watcher::Result<watcher::Event<K>>) -> Option<watcher::Event<K>> {
+    event.inspect_err(|error| tracing::warn!(kind, %error, "watch interrupted")).ok()
+}

@@ -1,0 +1,134 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use esplanade_crds::{
+    Action, IpsecNodeStateSpec, IpsecPeerSpec, Mode, NodePolicy, PeerSelectors, Phase, Protocol,
+};
+use esplanade_seal::KeyPair;
+use esplanade_xfrm::KernelError;
+use esplanade_xfrm::fake::FakeKernel;
+
+use super::{Done, News, Worker};
+use crate::desired::Input;
+use crate::notices::Notices;
+use crate::status::PassResult;
+
+/// A discard of everything from the node's pods to b's.
+fn input(version: u64) -> Input {
+    let policy = NodePolicy {
+        name: "drop".into(),
+        uid: String::new(),
+        revision: String::new(),
+        phase: Phase::Enforce,
+        priority: 500,
+        action: Action::Discard,
+        mode: Mode::Tunnel,
+        protocol: Protocol::ESP,
+        traffic: vec![],
+        gateways: vec![],
+    };
+    let peer = |address: &str, network: &str| IpsecPeerSpec {
+        addresses: vec![address.to_owned()],
+        selectors: vec![PeerSelectors {
+            policy: "drop".into(),
+            from: vec![network.to_owned()],
+            to: vec![network.to_owned()],
+        }],
+    };
+    let peers = [
+        ("a".to_owned(), peer("192.0.2.1", "10.1.0.0/24")),
+        ("b".to_owned(), peer("192.0.2.2", "10.2.0.0/24")),
+    ];
+    Input {
+        version,
+        generation: Some(1),
+        spec: Arc::new(IpsecNodeStateSpec { policies: vec![policy], ..IpsecNodeStateSpec::default() }),
+        peers: Arc::new(peers.into()),
+        peers_through: Some(9),
+        problems: vec![],
+    }
+}
+
+/// A worker on the kernel, and how often it opened it.
+fn start(kernel: &FakeKernel) -> (Worker, Arc<AtomicUsize>) {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let (kernel, count) = (kernel.clone(), Arc::clone(&opened));
+    let open = Box::new(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        Ok((Box::new(kernel.clone()) as _, Box::new(kernel.watch()?) as _))
+    });
+    (Worker::start("a", KeyPair::from_bytes(&[7; 32]), open).unwrap(), opened)
+}
+
+async fn done(worker: &mut Worker) -> Done {
+    loop {
+        if let News::Done(done) = worker.news().await.unwrap() {
+            return done;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pass_reports_what_it_was_made_for() {
+    let kernel = FakeKernel::new();
+    let (mut worker, _) = start(&kernel);
+    worker.pass(input(1)).unwrap();
+    let first = done(&mut worker).await;
+    assert_eq!((first.report.generation, first.report.peers_through), (Some(1), Some(9)));
+    assert_eq!((first.operations, first.in_sync()), (3, true));
+    worker.pass(input(1)).unwrap();
+    assert_eq!(done(&mut worker).await.operations, 0);
+}
+
+#[tokio::test]
+async fn a_kernel_that_failed_is_opened_afresh() {
+    let kernel = FakeKernel::new();
+    let (mut worker, opened) = start(&kernel);
+    worker.pass(input(1)).unwrap();
+    done(&mut worker).await;
+    kernel.fail_next(KernelError::Overrun);
+    worker.pass(input(1)).unwrap();
+    let failed = done(&mut worker).await;
+    assert!(!failed.in_sync());
+    assert!(matches!(failed.report.result, PassResult::Failed { category: "AnswersLost", .. }));
+    worker.pass(input(1)).unwrap();
+    assert!(done(&mut worker).await.in_sync());
+    assert_eq!(opened.load(Ordering::SeqCst), 2);
+    worker.reopen().unwrap();
+    worker.pass(input(1)).unwrap();
+    done(&mut worker).await;
+    assert_eq!(opened.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_kernel_that_can_not_be_opened_is_reported() {
+    let open = Box::new(|| {
+        let source = std::io::Error::from_raw_os_error(1);
+        Err(KernelError::Open { step: "socket", source })
+    });
+    let mut worker = Worker::start("a", KeyPair::from_bytes(&[7; 32]), open).unwrap();
+    worker.pass(input(1)).unwrap();
+    let PassResult::Failed { category, message } = done(&mut worker).await.report.result else {
+        panic!("it fails")
+    };
+    assert_eq!(category, "SocketUnavailable");
+    assert!(message.contains("CAP_NET_ADMIN is needed"), "{message}");
+}
+
+#[tokio::test]
+async fn changes_of_others_are_noticed_and_own_ones_are_not() {
+    let kernel = FakeKernel::new();
+    let (mut worker, _) = start(&kernel);
+    worker.pass(input(1)).unwrap();
+    let News::Opened(watch) = worker.news().await.unwrap() else { panic!("opened first") };
+    let mut notices = Notices::new(watch).unwrap();
+    assert!(done(&mut worker).await.in_sync());
+    // Only the flush is news.
+    kernel.flush();
+    let noticed = notices.changed().await.unwrap();
+    assert!(noticed.changed && !noticed.overrun);
+    kernel.overrun();
+    assert!(notices.changed().await.unwrap().overrun);
+    worker.pass(input(1)).unwrap();
+    assert_eq!(done(&mut worker).await.operations, 3);
+}
