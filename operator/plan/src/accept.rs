@@ -1,7 +1,7 @@
 //! Validation of one object by itself: what it asks for, in types, or why it can't be had.
 //!
-//! The API server enforces most of these rules. They are checked again because stored objects may be older than the
-//! rules.
+//! The API server enforces most of these rules. They are checked again because stored objects may be older
+//! than the rules.
 
 mod algorithm;
 mod endpoints;

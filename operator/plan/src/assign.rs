@@ -176,10 +176,11 @@ fn misfit(sa: &Accepted<'_>, protect: &Protect, participants: &Participants) -> 
     }
 }
 
-type Carried = BTreeMap<(End, End), Families>;
+/// The address families of what goes from one end to another.
+type Carried = BTreeMap<End, BTreeMap<End, Families>>;
 
-/// Assigns what fits. A tunnel's addresses stand in the policy's template, so that all of one direction must be of one
-/// address family; the oldest decides.
+/// Assigns what fits. A tunnel's addresses stand in the policy's template, so that all of one direction must
+/// be of one address family; the oldest decides.
 fn carry(
     mut fitting: Vec<(&str, Fit)>,
     mode: Mode,
@@ -197,11 +198,14 @@ fn carry(
         if mode == Mode::Tunnel && theirs != own {
             findings.push(mismatch(
                 name,
-                format!("is {own}, and IpsecSA {first} of the same direction is {theirs}: write ipFamily: {theirs}"),
+                format!(
+                    "is {own}, and IpsecSA {first} of the same direction is {theirs}: write ipFamily: \
+                     {theirs}"
+                ),
             ));
             continue;
         }
-        let families = carried.entry(way).or_default();
+        let families = carried.entry(way.0).or_default().entry(way.1).or_default();
         *families = families.or(own);
         assignment.policies.insert(name.to_owned(), policy.to_owned());
     }
@@ -210,30 +214,21 @@ fn carry(
 
 /// Directions in which the policy covers traffic that no IpsecSA carries.
 fn missing(participants: &Participants, mode: Mode, carried: &Carried) -> Option<Finding> {
-    let ends: Vec<&End> = participants.ends().collect();
     let (mut pairs, mut count) = (Vec::new(), 0_usize);
-    for source in &ends {
-        for destination in &ends {
-            let outside = matches!((source, destination), (End::Address(_), End::Address(_)));
-            if source == destination || outside {
-                continue;
-            }
-            let covered = participants.between(source, destination);
-            let way = ((*source).clone(), (*destination).clone());
-            let there = carried.get(&way).copied().unwrap_or_default();
-            let lacking = match mode {
-                Mode::Transport => covered.without(there),
-                _ if there.is_empty() => covered,
-                _ => Families::default(),
-            };
-            if lacking.is_empty() {
-                continue;
-            }
-            count += 1;
-            if pairs.len() < PAIRS_IN_WORDS {
-                let only = if lacking == covered { String::new() } else { format!(" ({lacking})") };
-                pairs.push(format!("from {source} to {destination}{only}"));
-            }
+    for (source, destination, covered) in participants.directions() {
+        let there = carried.get(source).and_then(|to| to.get(destination)).copied().unwrap_or_default();
+        let lacking = match mode {
+            Mode::Transport => covered.without(there),
+            _ if there.is_empty() => covered,
+            _ => Families::default(),
+        };
+        if lacking.is_empty() {
+            continue;
+        }
+        count += 1;
+        if pairs.len() < PAIRS_IN_WORDS {
+            let only = if lacking == covered { String::new() } else { format!(" ({lacking})") };
+            pairs.push(format!("from {source} to {destination}{only}"));
         }
     }
     let message = match (count, count - pairs.len()) {

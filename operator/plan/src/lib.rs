@@ -1,7 +1,7 @@
 //! Pure planner: one snapshot of the cluster in, desired node states and conditions out.
 //!
-//! [`plan`] looks at everything at once and remembers nothing: what it needs of the past is in the objects themselves. A
-//! bad object costs a condition on that object; the others go on.
+//! [`plan`] looks at everything at once and remembers nothing: what it needs of the past is in the objects
+//! themselves. A bad object costs a condition on that object; the others go on.
 
 mod accept;
 mod assign;
@@ -58,8 +58,8 @@ pub fn secrets_wanted(sas: &[IpsecSA]) -> BTreeSet<String> {
 
 /// What the cluster should look like, and what is said of each object.
 ///
-/// The same snapshot gives the same plan, but for keys sealed anew. `now` is the time of conditions that change their
-/// status. A snapshot with the plan carried out gives the plan again, sealed keys included.
+/// The same snapshot gives the same plan, but for keys sealed anew. `now` is the time of conditions that
+/// change their status. A snapshot with the plan carried out gives the plan again, sealed keys included.
 pub fn plan(snapshot: &Snapshot, now: &Time, mut rng: &mut (impl CryptoRng + ?Sized)) -> Plan {
     let cluster = Cluster::new(snapshot);
     let sas = Sas::judge(snapshot, &cluster);
@@ -80,10 +80,7 @@ pub fn plan(snapshot: &Snapshot, now: &Time, mut rng: &mut (impl CryptoRng + ?Si
         .iter()
         .map(|(name, policy)| (name.to_owned(), status::policy(name, policy, &context)))
         .collect();
-    let sa_status = sas
-        .iter()
-        .map(|(name, sa)| (name.to_owned(), status::sa(name, sa, &cluster, &states, now)))
-        .collect();
+    let sa_status = sas.iter().map(|(name, sa)| (name.to_owned(), status::sa(name, sa, &context))).collect();
     let uid = |node: &str| cluster.node(node).map(|node| node.uid.clone()).unwrap_or_default();
     let node_states = states.specs.iter().map(|(node, spec)| (node.clone(), (spec.clone(), uid(node))));
     Plan { node_states: node_states.collect(), peers, policy_status, sa_status }

@@ -116,8 +116,8 @@ fn node_policy(
     }
 }
 
-/// What is said of an IpsecSA to the node at one of its ends; nothing while something that it names is missing, and
-/// the node hasn't been told before.
+/// What is said of an IpsecSA to the node at one of its ends; nothing while something that it names is
+/// missing, and the node hasn't been told before.
 fn association(
     name: &str,
     sa: &Accepted<'_>,

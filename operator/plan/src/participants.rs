@@ -62,7 +62,10 @@ impl Participants {
                 if let Some(node) = cluster.node_with(address) {
                     findings.push(Finding::new(
                         reason::INVALID,
-                        format!("{side}: gateway.address {address} is Node {node}'s: a gateway is outside the cluster"),
+                        format!(
+                            "{side}: gateway.address {address} is Node {node}'s: a gateway is outside \
+                         the cluster"
+                        ),
                     ));
                 }
             }
@@ -82,11 +85,6 @@ impl Participants {
             findings.push(Finding::new(reason::NO_MATCH, message));
         }
         (all, findings)
-    }
-
-    /// Everyone, in order: nodes, then gateways.
-    pub(crate) fn ends(&self) -> impl Iterator<Item = &End> {
-        self.ends.keys()
     }
 
     /// The nodes with their networks, by name.
@@ -118,12 +116,44 @@ impl Participants {
 
     /// The address families in which there is traffic under the policy between the two.
     pub(crate) fn between(&self, one: &End, other: &End) -> Families {
-        let (Some(one), Some(other)) = (self.ends.get(one), self.ends.get(other)) else {
-            return Families::default();
-        };
-        let forth = Families::of(&one.from).and(Families::of(&other.to));
-        let back = Families::of(&other.from).and(Families::of(&one.to));
-        forth.or(back).and(self.traffic)
+        match (self.ends.get(one), self.ends.get(other)) {
+            (Some(one), Some(other)) => Sides::of(one).common(Sides::of(other)).and(self.traffic),
+            _ => Families::default(),
+        }
+    }
+
+    /// Every direction in which there is traffic under the policy that a node of the cluster sends or receives.
+    pub(crate) fn directions(&self) -> impl Iterator<Item = (&End, &End, Families)> {
+        let ends: Vec<(&End, Sides)> =
+            self.ends.iter().map(|(end, networks)| (end, Sides::of(networks))).collect();
+        let sources = ends.clone();
+        sources.into_iter().flat_map(move |(source, here)| {
+            let directions = ends.iter().filter_map(|(destination, there)| {
+                let outside = matches!((source, *destination), (End::Address(_), End::Address(_)));
+                let common = here.common(*there).and(self.traffic);
+                let counts = source != *destination && !outside && !common.is_empty();
+                counts.then_some((source, *destination, common))
+            });
+            directions.collect::<Vec<_>>()
+        })
+    }
+}
+
+/// The address families of a participant's networks.
+#[derive(Clone, Copy)]
+struct Sides {
+    from: Families,
+    to: Families,
+}
+
+impl Sides {
+    fn of(networks: &Networks) -> Self {
+        Self { from: Families::of(&networks.from), to: Families::of(&networks.to) }
+    }
+
+    /// In which there is traffic between the two.
+    fn common(self, other: Self) -> Families {
+        self.from.and(other.to).or(other.from.and(self.to))
     }
 }
 

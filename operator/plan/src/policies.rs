@@ -29,8 +29,8 @@ pub(crate) enum State {
     /// It isn't.
     Refused {
         finding: Finding,
-        /// The nodes that have been told of it as it was before: they keep it, for an edit must not open its traffic
-        /// to clear text.
+        /// The nodes that have been told of it as it was before: they keep it, for an edit must not open its
+        /// traffic to clear text.
         kept_at: Vec<String>,
     },
 }

@@ -16,9 +16,9 @@ pub(crate) struct Sealing {
     pub(crate) integrity: Option<NodeIntegrity>,
 }
 
-/// Seals the keys of an IpsecSA to a node. What is sealed already stays while neither the node's key nor the Secret
-/// changed, and where there is nothing newer to seal. `None` if a key is missing; an error if the node can't be
-/// sealed to.
+/// Seals the keys of an IpsecSA to a node. What is sealed already stays while neither the node's key nor the
+/// Secret changed, and where there is nothing newer to seal. `None` if a key is missing; an error if the
+/// node can't be sealed to.
 pub(crate) fn seal(
     name: &str,
     sa: &Accepted<'_>,

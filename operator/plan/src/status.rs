@@ -6,5 +6,25 @@ mod policy;
 mod resource_version;
 mod sa;
 
-pub(crate) use policy::{Context, policy};
+pub(crate) use policy::policy;
 pub(crate) use sa::sa;
+
+use std::collections::BTreeMap;
+
+use esplanade_crds::IpsecPeerSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::assign::Assignment;
+use crate::cluster::Cluster;
+use crate::node_state::NodeStates;
+use crate::resolve::Sas;
+
+/// What statuses are made from.
+pub(crate) struct Context<'a> {
+    pub(crate) cluster: &'a Cluster<'a>,
+    pub(crate) sas: &'a Sas<'a>,
+    pub(crate) assignment: &'a Assignment,
+    pub(crate) states: &'a NodeStates,
+    pub(crate) peers: &'a BTreeMap<String, IpsecPeerSpec>,
+    pub(crate) now: &'a Time,
+}

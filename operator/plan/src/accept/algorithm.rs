@@ -41,7 +41,8 @@ pub(super) fn encryption(encryption: &Encryption) -> Result<Encrypting, Finding>
             return Err(Finding::new(
                 reason::UNKNOWN_ALGORITHM,
                 format!(
-                    "unknown encryption algorithm {name:?}: write one of {}, or with allowInsecureManualAead one of {}",
+                    "unknown encryption algorithm {name:?}: write one of {}, or with \
+                     allowInsecureManualAead one of {}",
                     known.join(", "),
                     insecure.join(", "),
                 ),

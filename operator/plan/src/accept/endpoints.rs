@@ -13,8 +13,8 @@ use crate::finding::Finding;
 pub(super) fn parse(side: &str, entry: &esplanade_crds::Endpoints) -> Result<Endpoints, Finding> {
     let crowded = || {
         invalid(format!(
-            "{side}: each entry has exactly one of podCIDRs, nodes, pods and cidrs; write further ones as entries \
-             of their own"
+            "{side}: each entry has exactly one of podCIDRs, nodes, pods and cidrs; write further ones as \
+             entries of their own"
         ))
     };
     let gateway = entry.gateway.as_ref();
@@ -35,8 +35,8 @@ pub(super) fn parse(side: &str, entry: &esplanade_crds::Endpoints) -> Result<End
             Ok(Endpoints::Gateway { address, cidrs })
         }
         (None, None, Some(_)) => Err(invalid(format!(
-            "{side}: cidrs are networks outside the cluster, reached through a gateway: write cidrs and gateway: \
-             {{address: …}} together"
+            "{side}: cidrs are networks outside the cluster, reached through a gateway: write cidrs and \
+             gateway: {{address: …}} together"
         ))),
         (None, None, None) if gateway.is_some() => Err(invalid(format!(
             "{side}: a gateway is for cidrs behind it: write cidrs and gateway: {{address: …}} together"
@@ -52,8 +52,8 @@ fn network(side: &str, text: &str) -> Result<IpNet, Finding> {
     match text.parse::<IpNet>() {
         Ok(network) if network.trunc() == network => Ok(network),
         _ => Err(invalid(format!(
-            "{side}: each entry of cidrs must be a network with its prefix length and without host bits, e.g. \
-             192.0.2.0/24; {text:?} isn't"
+            "{side}: each entry of cidrs must be a network with its prefix length and without host bits, \
+             e.g. 192.0.2.0/24; {text:?} isn't"
         ))),
     }
 }

@@ -58,8 +58,8 @@ fn unimplemented(spec: &IpsecPolicySpec) -> Vec<String> {
     let asked = [
         (
             protection.keying.manual.is_none(),
-            "automatic keying: write protection: {keying: {manual: {securityAssociations: [NAME, …]}}}, with one \
-             IpsecSA for each direction between each pair of nodes",
+            "automatic keying: write protection: {keying: {manual: {securityAssociations: [NAME, …]}}}, \
+             with one IpsecSA for each direction between each pair of nodes",
         ),
         (protection.mode == Mode::BEET, "mode: BEET: write mode: Tunnel or Transport"),
         (protection.compression != Compression::None, "compression: leave it out"),
@@ -80,8 +80,8 @@ fn protect(spec: &IpsecPolicySpec, protection: &Protection) -> Result<Protect, F
     let mut sides = spec.from.iter().chain(&spec.to);
     rule(
         protection.mode != Mode::Transport || sides.all(|entry| entry.nodes.is_some()),
-        "mode: Transport protects traffic between the nodes' own addresses: write from: [{nodes: {}}], or mode: \
-         Tunnel",
+        "mode: Transport protects traffic between the nodes' own addresses: write from: [{nodes: {}}], or \
+         mode: Tunnel",
     )?;
     let keying = &protection.keying;
     rule(

@@ -94,7 +94,8 @@ fn algorithms(spec: &IpsecSASpec) -> Result<Algorithms, Finding> {
     let Some(encryption) = spec.encryption.as_ref().map(algorithm::encryption).transpose()? else {
         rule(
             spec.protocol != Protocol::ESP,
-            "ESP needs encryption: write encryption: {algorithm: AES-CBC-256, keySecretRef: {name: …, key: …}}",
+            "ESP needs encryption: write encryption: {algorithm: AES-CBC-256, keySecretRef: {name: …, key: \
+             …}}",
         )?;
         rule(integrity.is_some(), &format!("AH needs integrity: write {INTEGRITY}"))?;
         return Ok((None, integrity, None));
@@ -113,8 +114,8 @@ fn algorithms(spec: &IpsecSASpec) -> Result<Algorithms, Finding> {
                 return Err(Finding::new(
                     reason::INSECURE_ALGORITHM,
                     format!(
-                        "{name} must not be used with manual keys (RFC 8221 §3): write AES-CBC-256 with integrity, \
-                         or set allowInsecureManualAead: true if you know why"
+                        "{name} must not be used with manual keys (RFC 8221 §3): write AES-CBC-256 with \
+                         integrity, or set allowInsecureManualAead: true if you know why"
                     ),
                 ));
             }

@@ -94,8 +94,8 @@ fn no_family(side: &str, name: &str, node: Option<&NodeView>, ipv4: bool) -> Fin
     Finding::new(
         reason::NO_ADDRESS,
         format!(
-            "{side}.node: Node {name} has no {wanted} address of type InternalIP, only {}: if both ends have an \
-             {other} address, write ipFamily: {other}",
+            "{side}.node: Node {name} has no {wanted} address of type InternalIP, only {}: if both ends \
+             have an {other} address, write ipFamily: {other}",
             has.join(", ")
         ),
     )

@@ -92,8 +92,8 @@ fn no_secret(namespace: &str, name: &str, uses: &[&KeyUse]) -> Finding {
     Finding::new(
         reason::SECRET_NOT_FOUND,
         format!(
-            "there is no Secret {name} in namespace {namespace}: write kubectl -n {namespace} create secret generic \
-             {name}{files} ({})",
+            "there is no Secret {name} in namespace {namespace}: write kubectl -n {namespace} create secret \
+             generic {name}{files} ({})",
             lengths.join(", ")
         ),
     )
@@ -112,8 +112,8 @@ fn found<'a>(
         return Err(Finding::new(
             reason::SECRET_NOT_FOUND,
             format!(
-                "Secret {name} in namespace {namespace} has no key {key} ({} bytes wanted), it has {has}: add it, or \
-                 correct keySecretRef.key",
+                "Secret {name} in namespace {namespace} has no key {key} ({} bytes wanted), it has {has}: \
+                 add it, or correct keySecretRef.key",
                 one.key_len
             ),
         ));

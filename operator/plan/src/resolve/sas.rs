@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{IpsecSA, Protocol};
 
-use super::{Ends, Keys, ends, keys};
+use super::{Ends, KeyState, Keys, ends, keys};
 use crate::accept::{self, Age, SaIntent};
 use crate::cluster::Cluster;
 use crate::finding::Finding;
@@ -58,6 +58,18 @@ impl<'a> Sas<'a> {
         self.0.get(name)
     }
 
+    /// Another IpsecSA with an AEAD that has the same key as this one.
+    pub(crate) fn with_key_of(&self, name: &str) -> Option<&'a str> {
+        let key = |sa: &Sa<'a>| match &sa.state {
+            Ok(Accepted {
+                intent, keys: Keys { encryption: Some(KeyState::Found(bytes, _)), .. }, ..
+            }) => intent.insecure.and(Some(*bytes)),
+            _ => None,
+        };
+        let own = key(self.get(name)?)?;
+        self.iter().find(|(other, sa)| *other != name && key(sa) == Some(own)).map(|(other, _)| other)
+    }
+
     /// By name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'a str, &Sa<'a>)> {
         self.0.iter().map(|(name, sa)| (*name, sa))
@@ -81,8 +93,8 @@ fn refuse_conflicting(sas: &mut BTreeMap<&str, Sa<'_>>) {
             Some(first) => {
                 let (to, protocol, spi) = id;
                 let message = format!(
-                    "IpsecSA {first} has spi {spi} for {protocol:?} to {to} already: write another spi, unique among \
-                     the SAs to one destination"
+                    "IpsecSA {first} has spi {spi} for {protocol:?} to {to} already: write another spi, \
+                     unique among the SAs to one destination"
                 );
                 sa.state = Err(Finding::new(reason::CONFLICTED, message));
             }

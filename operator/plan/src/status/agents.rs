@@ -19,8 +19,8 @@ pub(super) enum Report {
     },
 }
 
-/// What the agent of `node` says of an object. `told` is whether the node state as it is now has the object as it should
-/// be; `concerns` picks the problems that are the object's.
+/// What the agent of `node` says of an object. `told` is whether the node state as it is now has the object
+/// as it should be; `concerns` picks the problems that are the object's.
 pub(super) fn report(
     node: &str,
     state: Option<&IpsecNodeState>,

@@ -1,35 +1,19 @@
 //! Status of IpsecPolicies.
 
-use std::collections::BTreeMap;
-
 use esplanade_crds::conditions::{self, reason};
-use esplanade_crds::{Action, IpsecPeerSpec, IpsecPolicyStatus, NodeCounts, Problem, ProblemKind};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use esplanade_crds::{Action, IpsecPolicyStatus, NodeCounts, Problem, ProblemKind};
 
+use super::Context;
 use super::agents::{Report, Reports, report};
 use super::conditions::{Conditions, Truth};
-use super::resource_version::covers;
+use super::resource_version::{covers, newest};
 use crate::accept::{End, PolicyIntent};
-use crate::assign::Assignment;
-use crate::cluster::Cluster;
 use crate::finding::Finding;
-use crate::node_state::NodeStates;
 use crate::participants::Participants;
 use crate::policies::{Policy, State};
-use crate::resolve::Sas;
 
 /// How many problems the status has in words.
 const PROBLEMS: usize = 8;
-
-/// What the status of policies is made from.
-pub(crate) struct Context<'a> {
-    pub(crate) cluster: &'a Cluster<'a>,
-    pub(crate) sas: &'a Sas<'a>,
-    pub(crate) assignment: &'a Assignment,
-    pub(crate) states: &'a NodeStates,
-    pub(crate) peers: &'a BTreeMap<String, IpsecPeerSpec>,
-    pub(crate) now: &'a Time,
-}
 
 /// What became of an IpsecPolicy.
 pub(crate) fn policy(name: &str, policy: &Policy<'_>, context: &Context<'_>) -> IpsecPolicyStatus {
@@ -56,8 +40,9 @@ fn accepted(
 ) -> IpsecPolicyStatus {
     let findings = context.assignment.findings(name);
     let mut reports = Reports::default();
+    let peers = published(name, participants, context);
     for (node, _) in participants.nodes() {
-        reports.add(node, node_report(name, node, participants, context));
+        reports.add(node, node_report(name, node, peers, context));
     }
     let programmed = reports.all_confirmed();
     let desired = participants.nodes().count();
@@ -137,8 +122,8 @@ fn refused(
     }
 }
 
-/// What a node says of a policy and of the SAs that carry its traffic.
-fn node_report(name: &str, node: &str, participants: &Participants, context: &Context<'_>) -> Report {
+/// What a node says of a policy and of the SAs that carry its traffic. `peers` is how far it has to know the others.
+fn node_report(name: &str, node: &str, peers: Option<&str>, context: &Context<'_>) -> Report {
     let Context { cluster, assignment, states, .. } = context;
     let mut told =
         states.policy(node, name).is_some_and(|wanted| cluster.installed_policy(node, name) == Some(wanted));
@@ -151,7 +136,7 @@ fn node_report(name: &str, node: &str, participants: &Participants, context: &Co
     }
     let applied =
         cluster.state(node).and_then(|state| state.status.as_ref()?.peers_applied_through.as_deref());
-    told &= participants.nodes().all(|(peer, _)| knows(peer, name, applied, context));
+    told &= applied.zip(peers).is_some_and(|(applied, peers)| covers(applied, peers));
     report(node, cluster.state(node), told, |problem| concerns_policy(problem, name, &sas))
 }
 
@@ -162,16 +147,19 @@ fn ends_at(sa: &str, node: &str, context: &Context<'_>) -> bool {
         .any(|end| matches!(end, End::Node(name) if name == node))
 }
 
-/// What is to be known of `peer` under the policy is published, and applied by whom has come that far.
-fn knows(peer: &str, policy: &str, applied: Option<&str>, context: &Context<'_>) -> bool {
-    let (Some(now), Some(wanted)) = (context.cluster.peer(peer), context.peers.get(peer)) else {
-        return false;
-    };
-    let selectors = wanted.selectors.iter().find(|one| one.policy == policy);
-    let published =
-        now.spec.addresses == wanted.addresses && context.cluster.published(peer, policy) == selectors;
-    let version = now.metadata.resource_version.as_deref().unwrap_or_default();
-    published && applied.is_some_and(|applied| covers(applied, version))
+/// The newest resource version of the participants' IpsecPeers, if all say what they should of the policy.
+fn published<'a>(policy: &str, participants: &Participants, context: &Context<'a>) -> Option<&'a str> {
+    let versions: Option<Vec<&str>> = participants
+        .nodes()
+        .map(|(node, _)| {
+            let (now, wanted) = (context.cluster.peer(node)?, context.peers.get(node)?);
+            let selectors = wanted.selectors.iter().find(|one| one.policy == policy);
+            let same = now.spec.addresses == wanted.addresses
+                && context.cluster.published(node, policy) == selectors;
+            now.metadata.resource_version.as_deref().filter(|_| same)
+        })
+        .collect();
+    newest(versions?)
 }
 
 fn concerns_policy(problem: &Problem, policy: &str, sas: &[&str]) -> bool {

@@ -2,10 +2,19 @@
 
 use std::cmp::Ordering;
 
-/// Everything up to `version` is covered by `through`. Versions are decimal numbers of any length (Kubernetes'
-/// `resourceversion.CompareResourceVersion`); whatever else is written isn't covered and covers nothing.
+/// Everything up to `version` is covered by `through`. Versions are decimal numbers of any length
+/// (Kubernetes' `resourceversion.CompareResourceVersion`); whatever else is written isn't covered and covers
+/// nothing.
 pub(super) fn covers(through: &str, version: &str) -> bool {
     well_formed(through) && well_formed(version) && compare(through, version) != Ordering::Less
+}
+
+/// The newest of them; none if there are none, or if one of them is no version.
+pub(super) fn newest<'a>(versions: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    versions.into_iter().try_fold(None, |newest, version| {
+        let newer = newest.is_none_or(|newest| compare(version, newest) == Ordering::Greater);
+        well_formed(version).then_some(if newer { Some(version) } else { newest })
+    })?
 }
 
 fn well_formed(version: &str) -> bool {
@@ -18,7 +27,7 @@ fn compare(one: &str, other: &str) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use super::covers;
+    use super::{covers, newest};
 
     #[test]
     fn numbers_are_compared_as_numbers() {
@@ -34,5 +43,13 @@ mod tests {
             assert!(!covers(bad, "1"), "{bad:?}");
             assert!(!covers("9", bad), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn one_that_is_no_version_has_no_newest() {
+        assert_eq!(newest(["9", "10", "2"]), Some("10"));
+        assert_eq!(newest([]), None);
+        assert_eq!(newest(["9", "x", "2"]), None);
+        assert_eq!(newest(["x"]), None);
     }
 }

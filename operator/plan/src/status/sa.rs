@@ -2,8 +2,8 @@
 
 use esplanade_crds::conditions::{self, reason};
 use esplanade_crds::{IpsecSAStatus, ProblemKind};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::Context;
 use super::agents::{Report, Reports, report};
 use super::conditions::{Conditions, Truth};
 use crate::accept::End;
@@ -12,13 +12,8 @@ use crate::node_state::NodeStates;
 use crate::resolve::{Accepted, Sa};
 
 /// What became of an IpsecSA.
-pub(crate) fn sa(
-    name: &str,
-    sa: &Sa<'_>,
-    cluster: &Cluster<'_>,
-    planned: &NodeStates,
-    now: &Time,
-) -> IpsecSAStatus {
+pub(crate) fn sa(name: &str, sa: &Sa<'_>, context: &Context<'_>) -> IpsecSAStatus {
+    let Context { cluster, states: planned, now, .. } = *context;
     let previous = sa.object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let mut conditions = Conditions::new(previous, sa.object.metadata.generation, now);
     let accepted = match &sa.state {
@@ -51,10 +46,14 @@ pub(crate) fn sa(
         conditions.set(conditions::PROGRAMMED, false, reason::NOT_READY, see);
     }
     if let Some(algorithm) = accepted.intent.insecure {
-        let message = format!(
-            "{algorithm} with a manual key: should a sender start again from sequence number 0 with the same key, \
-             confidentiality and integrity are lost (RFC 8221 §3)"
+        let mut message = format!(
+            "{algorithm} with a manual key: should a sender start again from sequence number 0 with the \
+             same key, confidentiality and integrity are lost (RFC 8221 §3)"
         );
+        if let Some(other) = context.sas.with_key_of(name) {
+            message
+                .push_str(&format!("; they are now: IpsecSA {other} has the same key, write one for each"));
+        }
         conditions.set(conditions::INSECURE_KEYING, true, reason::INSECURE_ALGORITHM, &message);
     }
     IpsecSAStatus { spi: Some(accepted.intent.spi), nodes: all.confirmed, conditions: conditions.finish() }

@@ -59,8 +59,8 @@ fn a_node_without_ipsec_sas_to_the_gateway_is_named() {
     let mut world = world();
     assert_eq!(
         world.plan().policy("site", "ResolvedRefs"),
-        "False SecurityAssociationMissing: no IpsecSA from b to 198.51.100.7, from 198.51.100.7 to b: that traffic is \
-         dropped"
+        "False SecurityAssociationMissing: no IpsecSA from b to 198.51.100.7, from 198.51.100.7 to b: that \
+         traffic is dropped"
     );
     world.policy("site").spec.from[0].pod_cidrs = Some(super::build::node("a"));
     assert_eq!(world.plan().policy("site", "ResolvedRefs"), "True ResolvedRefs");
@@ -73,8 +73,8 @@ fn an_ipsec_sa_to_another_gateway_does_not_fit() {
     world.sa("out").spec.destination = address_end("198.51.100.8");
     assert_eq!(
         world.plan().policy("site", "ResolvedRefs"),
-        "False SecurityAssociationMismatch: IpsecSA out has end 198.51.100.8, which takes no part in the policy; no IpsecSA \
-         from a to 198.51.100.7: that traffic is dropped"
+        "False SecurityAssociationMismatch: IpsecSA out has end 198.51.100.8, which takes no part in the \
+         policy; no IpsecSA from a to 198.51.100.7: that traffic is dropped"
     );
 }
 

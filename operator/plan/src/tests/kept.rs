@@ -29,8 +29,8 @@ fn the_status_says_so() {
     assert_eq!(
         plan.policy("pods", "Accepted"),
         "False NotImplemented: not implemented yet: automatic keying: write protection: {keying: {manual: \
-         {securityAssociations: [NAME, …]}}}, with one IpsecSA for each direction between each pair of nodes; until then \
-         the nodes keep the policy as it was before"
+         {securityAssociations: [NAME, …]}}}, with one IpsecSA for each direction between each pair of \
+         nodes; until then the nodes keep the policy as it was before"
     );
     assert_eq!(
         plan.policy("pods", "Programmed"),

@@ -48,8 +48,8 @@ fn what_is_not_implemented_is_named_with_what_to_write() {
     let check = |edit: fn(&mut IpsecPolicySpec), what: &str| {
         assert_eq!(accepted(edit), format!("False NotImplemented: not implemented yet: {what}"));
     };
-    const AUTOMATIC: &str = "automatic keying: write protection: {keying: {manual: {securityAssociations: [NAME, …]}}}, with one \
-                             IpsecSA for each direction between each pair of nodes";
+    const AUTOMATIC: &str = "automatic keying: write protection: {keying: {manual: {securityAssociations: \
+     [NAME, …]}}}, with one IpsecSA for each direction between each pair of nodes";
     check(|policy| policy.protection = None, AUTOMATIC);
     check(|policy| policy.protection = Some(Protection::default()), AUTOMATIC);
     check(|policy| protection(policy).mode = Mode::BEET, "mode: BEET: write mode: Tunnel or Transport");
@@ -82,7 +82,8 @@ fn what_is_not_implemented_is_named_with_what_to_write() {
             protection(policy).per_cpu = true;
             protection(policy).offload = Offload::Packet;
         },
-        "pods in to: write podCIDRs, nodes, or cidrs and gateway; perCPU: leave it out; offload: leave it out",
+        "pods in to: write podCIDRs, nodes, or cidrs and gateway; perCPU: leave it out; offload: leave it \
+         out",
     );
 }
 
@@ -107,7 +108,8 @@ fn stored_objects_older_than_the_api_servers_rules_are_checked_again() {
     );
     check(
         |policy| protection(policy).mode = Mode::Transport,
-        "mode: Transport protects traffic between the nodes' own addresses: write from: [{nodes: {}}], or mode: Tunnel",
+        "mode: Transport protects traffic between the nodes' own addresses: write from: [{nodes: {}}], or \
+         mode: Tunnel",
     );
     check(
         |policy| protection(policy).protocol = Protocol::IPComp,
@@ -133,13 +135,14 @@ fn endpoints_are_one_of_a_kind() {
         let accepted = accepted(|policy| policy.to = vec![entry]);
         assert_eq!(accepted, format!("False Invalid: {message}"));
     };
-    const ONE: &str = "to: each entry has exactly one of podCIDRs, nodes, pods and cidrs; write further ones as entries of \
-                       their own";
+    const ONE: &str = "to: each entry has exactly one of podCIDRs, nodes, pods and cidrs; write further \
+     ones as entries of their own";
     check(Endpoints::default(), ONE);
     check(Endpoints { nodes: nodes().nodes, ..pod_cidrs() }, ONE);
     let gateway = |address: &str| Some(Gateway { address: address.into() });
     let cidrs = |cidr: &str| Some(vec![cidr.to_owned()]);
-    const TOGETHER: &str = "to: cidrs are networks outside the cluster, reached through a gateway: write cidrs and gateway: {address: …} together";
+    const TOGETHER: &str = "to: cidrs are networks outside the cluster, reached through a gateway: write \
+     cidrs and gateway: {address: …} together";
     check(Endpoints { cidrs: cidrs("192.0.2.0/24"), ..Default::default() }, TOGETHER);
     check(
         Endpoints { gateway: gateway("198.51.100.7"), ..Default::default() },
@@ -157,8 +160,8 @@ fn endpoints_are_one_of_a_kind() {
         check(
             Endpoints { gateway: gateway("198.51.100.7"), cidrs: cidrs(text), ..Default::default() },
             &format!(
-                "to: each entry of cidrs must be a network with its prefix length and without host bits, e.g. \
-                 192.0.2.0/24; {text:?} isn't"
+                "to: each entry of cidrs must be a network with its prefix length and without host bits, \
+                 e.g. 192.0.2.0/24; {text:?} isn't"
             ),
         );
     }

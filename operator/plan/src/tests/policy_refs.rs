@@ -1,4 +1,5 @@
-//! What an IpsecPolicy names and isn't there, or doesn't fit. The policy stays with the nodes: the kernel drops.
+//! What an IpsecPolicy names and isn't there, or doesn't fit. The policy stays with the nodes: the kernel
+//! drops.
 
 use esplanade_crds::{IpFamily, Mode, Protocol};
 
@@ -39,7 +40,8 @@ fn an_ipsec_sa_that_is_not_there() {
         resolved(|world| {
             world.snapshot.sas.remove(1);
         }),
-        "False SecurityAssociationNotFound: there is no IpsecSA b-to-a; no IpsecSA from b to a: that traffic is dropped"
+        "False SecurityAssociationNotFound: there is no IpsecSA b-to-a; no IpsecSA from b to a: that \
+         traffic is dropped"
     );
 }
 
@@ -47,7 +49,8 @@ fn an_ipsec_sa_that_is_not_there() {
 fn an_ipsec_sa_whose_own_references_are_broken() {
     assert_eq!(
         resolved(|world| world.snapshot.secrets.clear()),
-        "False SecurityAssociationNotReady: IpsecSA a-to-b isn't complete (SecretNotFound): see its condition ResolvedRefs; \
+        "False SecurityAssociationNotReady: IpsecSA a-to-b isn't complete (SecretNotFound): see its \
+         condition ResolvedRefs; \
          IpsecSA b-to-a isn't complete (SecretNotFound): see its condition ResolvedRefs"
     );
 }
@@ -110,9 +113,10 @@ fn an_ipsec_sa_between_two_of_the_same_side() {
     });
     assert_eq!(
         resolved,
-        "False SecurityAssociationMismatch: IpsecSA a-to-b is from a to b, between which the policy covers no traffic; \
-         IpsecSA b-to-a is from b to a, between which the policy covers no traffic; no IpsecSA from a to c, from b to c, \
-         from c to a and 1 more (4 in all): that traffic is dropped"
+        "False SecurityAssociationMismatch: IpsecSA a-to-b is from a to b, between which the policy covers \
+         no traffic; \
+         IpsecSA b-to-a is from b to a, between which the policy covers no traffic; no IpsecSA from a to c, \
+         from b to c, from c to a and 1 more (4 in all): that traffic is dropped"
     );
 }
 
@@ -126,8 +130,8 @@ fn an_ipsec_sa_belongs_to_the_older_policy() {
     assert_eq!(plan.policy("pods", "ResolvedRefs"), "True ResolvedRefs");
     assert_eq!(
         plan.policy("a-newer", "ResolvedRefs"),
-        "False SecurityAssociationMismatch: IpsecSA a-to-b is IpsecPolicy pods's already; IpsecSA b-to-a is IpsecPolicy \
-         pods's already; no IpsecSA from a to b, from b to a: that traffic is dropped"
+        "False SecurityAssociationMismatch: IpsecSA a-to-b is IpsecPolicy pods's already; IpsecSA b-to-a is \
+         IpsecPolicy pods's already; no IpsecSA from a to b, from b to a: that traffic is dropped"
     );
     assert_eq!(plan.policies_at("a"), ["a-newer", "pods"]);
 
@@ -145,8 +149,8 @@ fn two_tunnels_of_one_direction_are_of_one_address_family() {
             world.snapshot.sas.push(other);
             world.policy("pods").spec = mk_policy("pods", &["a-to-b-6", "a-to-b", "b-to-a"]).spec;
         }),
-        "False SecurityAssociationMismatch: IpsecSA a-to-b-6 is IPv6, and IpsecSA a-to-b of the same direction is IPv4: \
-         write ipFamily: IPv4"
+        "False SecurityAssociationMismatch: IpsecSA a-to-b-6 is IPv6, and IpsecSA a-to-b of the same \
+         direction is IPv4: write ipFamily: IPv4"
     );
 }
 
@@ -167,8 +171,8 @@ fn a_pair_without_ipsec_sas() {
         resolved(|world| {
             world.snapshot.nodes.push(mk_node("c", &["10.0.0.3"], &["10.244.3.0/24"]));
         }),
-        "False SecurityAssociationMissing: no IpsecSA from a to c, from b to c, from c to a and 1 more (4 in all): that \
-         traffic is dropped"
+        "False SecurityAssociationMissing: no IpsecSA from a to c, from b to c, from c to a and 1 more (4 \
+         in all): that traffic is dropped"
     );
 }
 
@@ -208,7 +212,8 @@ fn transport_mode_needs_ipsec_sas_of_every_family_that_nodes_have() {
     );
     assert_eq!(
         resolved(&["a-to-b", "b-to-a"]),
-        "False SecurityAssociationMissing: no IpsecSA from a to b (IPv6), from b to a (IPv6): that traffic is dropped"
+        "False SecurityAssociationMissing: no IpsecSA from a to b (IPv6), from b to a (IPv6): that traffic \
+         is dropped"
     );
 }
 
@@ -222,7 +227,8 @@ fn transport_mode_needs_ipsec_sas_of_the_family_of_its_traffic() {
     }];
     assert_eq!(
         world.plan().policy("pods", "ResolvedRefs"),
-        "False SecurityAssociationMismatch: IpsecSA a-to-b-6 is IPv6, the policy covers IPv4 only between a and b"
+        "False SecurityAssociationMismatch: IpsecSA a-to-b-6 is IPv6, the policy covers IPv4 only between a \
+         and b"
     );
 }
 
@@ -233,7 +239,8 @@ fn selectors_that_match_nothing() {
     let plan = world.plan();
     assert_eq!(
         plan.policy("pods", "ResolvedRefs"),
-        "False SecurityAssociationMismatch: IpsecSA a-to-b has end a, which takes no part in the policy; IpsecSA b-to-a \
+        "False SecurityAssociationMismatch: IpsecSA a-to-b has end a, which takes no part in the policy; \
+         IpsecSA b-to-a \
          has end b, which takes no part in the policy; from matches no Node: correct its label selectors"
     );
     assert_eq!(

@@ -8,6 +8,8 @@ use esplanade_crds::{
     Action, AntiReplay, IpFamily, IpsecPolicy, IpsecSA, Lifetime, Mode, ProblemKind, Protocol,
 };
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 use super::build::{
     address_end, at, encryption, integrity, key, mk_node, mk_policy, mk_sa, mk_secret, node, node_end, nodes,
     pod_cidrs,
@@ -190,7 +192,8 @@ proptest! {
             "good".into(),
             mk_secret(&[("enc", [3; 32].as_slice()), ("auth", [4; 32].as_slice())]),
         );
-        let mut alone = World::of(Snapshot { policies: Vec::new(), sas: Vec::new(), ..world.snapshot.clone() });
+        let nothing = Snapshot { policies: Vec::new(), sas: Vec::new(), ..world.snapshot.clone() };
+        let mut alone = World::of(nothing);
         for world in [&mut world, &mut alone] {
             for (name, ends, spi) in [("good-1", ("a", "b"), 0x9001), ("good-2", ("b", "a"), 0x9002)] {
                 let mut sa = mk_sa(name, ends.0, ends.1, spi);
@@ -218,7 +221,8 @@ proptest! {
         let told = |plan: &Plan| {
             let mut conditions = plan.policy_status["good"].conditions.clone();
             conditions.extend(plan.sa_status["good-1"].conditions.clone());
-            conditions.into_iter().map(|one| (one.type_, one.status, one.reason, one.message)).collect::<Vec<_>>()
+            let words = |one: Condition| (one.type_, one.status, one.reason, one.message);
+            conditions.into_iter().map(words).collect::<Vec<_>>()
         };
         prop_assert_eq!(told(&plan), told(&alone));
     }

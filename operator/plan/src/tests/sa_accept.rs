@@ -26,8 +26,8 @@ fn accepted(edit: impl FnOnce(&mut IpsecSASpec)) -> String {
         assert_eq!(plan.sa_status["a-to-b"].spi, None);
         assert_eq!(
             plan.policy("pods", "ResolvedRefs"),
-            "False SecurityAssociationNotReady: IpsecSA a-to-b isn't accepted: see its condition Accepted; no IpsecSA \
-             from a to b: that traffic is dropped"
+            "False SecurityAssociationNotReady: IpsecSA a-to-b isn't accepted: see its condition Accepted; \
+             no IpsecSA from a to b: that traffic is dropped"
         );
     }
     accepted
@@ -67,8 +67,8 @@ fn several_unimplemented_fields_are_all_named() {
     };
     assert_eq!(
         accepted(edit),
-        "False NotImplemented: not implemented yet: spi left out: write spi: 256 to 4294967295; mark: leave it out; \
-         reqid: leave it out, the operator chooses one"
+        "False NotImplemented: not implemented yet: spi left out: write spi: 256 to 4294967295; mark: leave \
+         it out; reqid: leave it out, the operator chooses one"
     );
 }
 
@@ -81,13 +81,13 @@ fn encapsulation_none_is_no_encapsulation() {
 fn algorithms_that_rfc_8221_forbids_are_refused() {
     assert_eq!(
         accepted(|sa| sa.encryption = encryption("3DES-CBC")),
-        "False InsecureAlgorithm: encryption.algorithm: RFC 8221 forbids or discourages 3DES-CBC (§5): write AES-CBC-128 or \
-         AES-CBC-256"
+        "False InsecureAlgorithm: encryption.algorithm: RFC 8221 forbids or discourages 3DES-CBC (§5): \
+         write AES-CBC-128 or AES-CBC-256"
     );
     assert_eq!(
         accepted(|sa| sa.integrity = integrity("HMAC-SHA1-96")),
-        "False InsecureAlgorithm: integrity.algorithm: RFC 8221 forbids or discourages HMAC-SHA1-96 (§6): write \
-         HMAC-SHA2-256-128 or HMAC-SHA2-512-256"
+        "False InsecureAlgorithm: integrity.algorithm: RFC 8221 forbids or discourages HMAC-SHA1-96 (§6): \
+         write HMAC-SHA2-256-128 or HMAC-SHA2-512-256"
     );
     let aead = |sa: &mut IpsecSASpec| {
         sa.encryption = encryption("AES-GCM-16-256");
@@ -95,8 +95,8 @@ fn algorithms_that_rfc_8221_forbids_are_refused() {
     };
     assert_eq!(
         accepted(aead),
-        "False InsecureAlgorithm: AES-GCM-16-256 must not be used with manual keys (RFC 8221 §3): write AES-CBC-256 with \
-         integrity, or set allowInsecureManualAead: true if you know why"
+        "False InsecureAlgorithm: AES-GCM-16-256 must not be used with manual keys (RFC 8221 §3): write \
+         AES-CBC-256 with integrity, or set allowInsecureManualAead: true if you know why"
     );
 }
 
@@ -104,14 +104,15 @@ fn algorithms_that_rfc_8221_forbids_are_refused() {
 fn unknown_algorithms_are_refused_with_those_that_are_known() {
     assert_eq!(
         accepted(|sa| sa.encryption = encryption("ROT13")),
-        "False UnknownAlgorithm: unknown encryption algorithm \"ROT13\": write one of NULL, AES-CBC-128, AES-CBC-192, \
+        "False UnknownAlgorithm: unknown encryption algorithm \"ROT13\": write one of NULL, AES-CBC-128, \
+         AES-CBC-192, \
          AES-CBC-256, or with allowInsecureManualAead one of AES-GCM-16-128, AES-GCM-16-192, AES-GCM-16-256, \
          CHACHA20-POLY1305"
     );
     assert_eq!(
         accepted(|sa| sa.integrity = integrity("CRC32")),
-        "False UnknownAlgorithm: unknown integrity algorithm \"CRC32\": write one of HMAC-SHA2-256-128, HMAC-SHA2-384-192, \
-         HMAC-SHA2-512-256"
+        "False UnknownAlgorithm: unknown integrity algorithm \"CRC32\": write one of HMAC-SHA2-256-128, \
+         HMAC-SHA2-384-192, HMAC-SHA2-512-256"
     );
 }
 
@@ -162,13 +163,14 @@ fn algorithms_in_combinations_that_make_no_sense_are_refused() {
     );
     check(
         |sa| sa.integrity = None,
-        "encryption without integrity is forbidden (RFC 8221 §4): write integrity: {algorithm: HMAC-SHA2-256-128, \
-         keySecretRef: {name: …, key: …}}",
+        "encryption without integrity is forbidden (RFC 8221 §4): write integrity: {algorithm: \
+         HMAC-SHA2-256-128, keySecretRef: {name: …, key: …}}",
     );
     check(|sa| sa.protocol = Protocol::AH, "AH doesn't encrypt: remove encryption, or write protocol: ESP");
     check(
         |sa| (sa.protocol, sa.encryption, sa.integrity) = (Protocol::AH, None, None),
-        "AH needs integrity: write integrity: {algorithm: HMAC-SHA2-256-128, keySecretRef: {name: …, key: …}}",
+        "AH needs integrity: write integrity: {algorithm: HMAC-SHA2-256-128, keySecretRef: {name: …, key: \
+         …}}",
     );
     check(
         |sa| {
@@ -177,8 +179,8 @@ fn algorithms_in_combinations_that_make_no_sense_are_refused() {
         },
         "this encryption authenticates by itself (AEAD): remove integrity",
     );
-    const KEY: &str = "encryption.keySecretRef: {name, key} names the Secret with the key; leave it out only with \
-                       algorithm: NULL";
+    const KEY: &str = "encryption.keySecretRef: {name, key} names the Secret with the key; leave it out \
+     only with algorithm: NULL";
     check(|sa| sa.encryption = encryption("NULL"), KEY);
     check(
         |sa| {

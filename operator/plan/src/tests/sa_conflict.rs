@@ -17,8 +17,8 @@ fn the_older_one_counts() {
     let plan = world.plan();
     assert_eq!(
         plan.sa("0-newer", "Accepted"),
-        "False Conflicted: IpsecSA a-to-b has spi 4097 for ESP to 10.0.0.2 already: write another spi, unique among the \
-         SAs to one destination"
+        "False Conflicted: IpsecSA a-to-b has spi 4097 for ESP to 10.0.0.2 already: write another spi, \
+         unique among the SAs to one destination"
     );
     assert_eq!(plan.sa("a-to-b", "Programmed"), "True Programmed: in the kernel of a, b");
     assert_eq!(plan.installed_at("b"), ["a-to-b", "b-to-a"]);

@@ -41,8 +41,8 @@ fn everything_that_is_missing_is_named() {
     };
     assert_eq!(
         resolved(edit),
-        "False NodeNotFound: source.node: there is no Node d; destination.node: there is no Node c; Secret keys in \
-         namespace esplanade, key enc: AES-CBC-128 takes a key of 16 bytes, this one has 32"
+        "False NodeNotFound: source.node: there is no Node d; destination.node: there is no Node c; Secret \
+         keys in namespace esplanade, key enc: AES-CBC-128 takes a key of 16 bytes, this one has 32"
     );
 }
 
@@ -64,8 +64,8 @@ fn a_node_without_an_address_of_the_family() {
             world.snapshot.nodes.push(mk_node("c", &["fd00::3"], &[]));
             world.sa("new").spec.destination.node = Some("c".into());
         }),
-        "False NoAddress: destination.node: Node c has no IPv4 address of type InternalIP, only fd00::3: if both ends have \
-         an IPv6 address, write ipFamily: IPv6"
+        "False NoAddress: destination.node: Node c has no IPv4 address of type InternalIP, only fd00::3: if \
+         both ends have an IPv6 address, write ipFamily: IPv6"
     );
 }
 
@@ -109,7 +109,8 @@ fn a_secret_that_is_not_there_with_the_command_that_makes_it() {
             spec.encryption.as_mut().unwrap().key_secret_ref = Some(key("mine", "enc"));
             spec.integrity.as_mut().unwrap().key_secret_ref = key("mine", "auth");
         }),
-        "False SecretNotFound: there is no Secret mine in namespace esplanade: write kubectl -n esplanade create secret \
+        "False SecretNotFound: there is no Secret mine in namespace esplanade: write kubectl -n esplanade \
+         create secret \
          generic mine --from-file=enc=FILE --from-file=auth=FILE (enc: 32 bytes, auth: 32 bytes)"
     );
 }
@@ -118,16 +119,16 @@ fn a_secret_that_is_not_there_with_the_command_that_makes_it() {
 fn a_key_that_is_not_in_the_secret() {
     assert_eq!(
         resolved(|world| world.sa("new").spec.integrity.as_mut().unwrap().key_secret_ref = key("keys", "mac")),
-        "False SecretNotFound: Secret keys in namespace esplanade has no key mac (32 bytes wanted), it has auth, enc: add \
-         it, or correct keySecretRef.key"
+        "False SecretNotFound: Secret keys in namespace esplanade has no key mac (32 bytes wanted), it has \
+         auth, enc: add it, or correct keySecretRef.key"
     );
     assert_eq!(
         resolved(|world| {
             world.snapshot.secrets.insert("empty".into(), mk_secret(&[]));
             world.sa("new").spec.integrity.as_mut().unwrap().key_secret_ref = key("empty", "mac");
         }),
-        "False SecretNotFound: Secret empty in namespace esplanade has no key mac (32 bytes wanted), it has nothing: add \
-         it, or correct keySecretRef.key"
+        "False SecretNotFound: Secret empty in namespace esplanade has no key mac (32 bytes wanted), it has \
+         nothing: add it, or correct keySecretRef.key"
     );
 }
 
@@ -149,19 +150,21 @@ fn with_key(algorithm: &str, bytes: &[u8]) -> String {
 fn a_key_of_the_wrong_length_with_both_lengths() {
     assert_eq!(
         with_key("AES-CBC-256", b"short"),
-        "False InvalidKey: Secret mine in namespace esplanade, key enc: AES-CBC-256 takes a key of 32 bytes, this one has 5"
+        "False InvalidKey: Secret mine in namespace esplanade, key enc: AES-CBC-256 takes a key of 32 \
+         bytes, this one has 5"
     );
     assert_eq!(
         with_key("AES-GCM-16-256", ENCRYPTION_KEY),
-        "False InvalidKey: Secret mine in namespace esplanade, key enc: AES-GCM-16-256 takes a key of 36 bytes (4 of them \
-         salt), this one has 32"
+        "False InvalidKey: Secret mine in namespace esplanade, key enc: AES-GCM-16-256 takes a key of 36 \
+         bytes (4 of them salt), this one has 32"
     );
     assert_eq!(with_key("AES-CBC-256", INTEGRITY_KEY), "True ResolvedRefs");
 }
 
 #[test]
 fn a_key_that_would_fit_without_its_newline() {
-    let prefix = "False InvalidKey: Secret mine in namespace esplanade, key enc: AES-CBC-256 takes a key of 32 bytes, this one has";
+    let prefix = "False InvalidKey: Secret mine in namespace esplanade, key enc: AES-CBC-256 takes a key of \
+     32 bytes, this one has";
     let newline = "it ends in a newline, write the file without one";
     for (end, length) in [("\n", 33), ("\r\n", 34)] {
         let bytes = [ENCRYPTION_KEY.as_slice(), end.as_bytes()].concat();
@@ -172,7 +175,8 @@ fn a_key_that_would_fit_without_its_newline() {
 
 #[test]
 fn a_key_that_is_written_as_text() {
-    let prefix = "False InvalidKey: Secret mine in namespace esplanade, key enc: AES-CBC-128 takes a key of 16 bytes, this one has";
+    let prefix = "False InvalidKey: Secret mine in namespace esplanade, key enc: AES-CBC-128 takes a key of \
+     16 bytes, this one has";
     assert_eq!(
         with_key("AES-CBC-128", b"000102030405060708090a0b0c0d0e0f\n"),
         format!("{prefix} 33: it looks like the key in hex, write its raw bytes")

@@ -2,7 +2,7 @@
 
 use esplanade_crds::ProblemKind;
 
-use super::build::{at, encryption};
+use super::build::{at, encryption, key, mk_secret};
 use super::world::World;
 
 #[test]
@@ -11,8 +11,8 @@ fn programmed_when_both_ends_confirm() {
     let first = world.plan();
     assert_eq!(
         first.sa("a-to-b", "Programmed"),
-        "False Pending: node a has no sealing key yet: is its agent running?; node b has no sealing key yet: is its agent \
-         running?"
+        "False Pending: node a has no sealing key yet: is its agent running?; node b has no sealing key \
+         yet: is its agent running?"
     );
     assert_eq!(first.sa_status["a-to-b"].spi, Some(0x1001));
     assert!(first.sa_status["a-to-b"].nodes.is_empty());
@@ -87,8 +87,29 @@ fn insecure_keying_is_told_only_while_true() {
     spec.integrity = None;
     assert_eq!(
         world.plan().sa("a-to-b", "InsecureKeying"),
-        "True InsecureAlgorithm: AES-GCM-16-256 with a manual key: should a sender start again from sequence number 0 with \
-         the same key, confidentiality and integrity are lost (RFC 8221 §3)"
+        "True InsecureAlgorithm: AES-GCM-16-256 with a manual key: should a sender start again from \
+         sequence number 0 with the same key, confidentiality and integrity are lost (RFC 8221 §3)"
+    );
+}
+
+#[test]
+fn two_aeads_with_one_key_are_told() {
+    let mut world = World::settled();
+    world.snapshot.secrets.insert("gcm".into(), mk_secret(&[("one", &[5; 36]), ("two", &[6; 36])]));
+    for (sa, secret) in [("a-to-b", "one"), ("b-to-a", "two")] {
+        let spec = &mut world.sa(sa).spec;
+        (spec.integrity, spec.allow_insecure_manual_aead) = (None, true);
+        spec.encryption = encryption("AES-GCM-16-256");
+        spec.encryption.as_mut().unwrap().key_secret_ref = Some(key("gcm", secret));
+    }
+    assert!(world.plan().sa("a-to-b", "InsecureKeying").ends_with("are lost (RFC 8221 §3)"));
+    let same = mk_secret(&[("one", &[5; 36]), ("two", &[5; 36])]);
+    world.snapshot.secrets.insert("gcm".into(), same);
+    assert!(
+        world
+            .plan()
+            .sa("a-to-b", "InsecureKeying")
+            .ends_with("; they are now: IpsecSA b-to-a has the same key, write one for each")
     );
 }
 

@@ -105,9 +105,10 @@ fn a_secret_that_vanishes_stops_nothing() {
     assert_eq!(plan.node_states, before.node_states);
     assert_eq!(
         plan.sa("a-to-b", "ResolvedRefs"),
-        "False SecretNotFound: there is no Secret keys in namespace esplanade: write kubectl -n esplanade create secret \
-         generic keys --from-file=enc=FILE --from-file=auth=FILE (enc: 32 bytes, auth: 32 bytes); until then the nodes keep \
-         the keys they have"
+        "False SecretNotFound: there is no Secret keys in namespace esplanade: write kubectl -n esplanade \
+         create secret \
+         generic keys --from-file=enc=FILE --from-file=auth=FILE (enc: 32 bytes, auth: 32 bytes); until \
+         then the nodes keep the keys they have"
     );
     assert_eq!(plan.sa("a-to-b", "Programmed"), "True Programmed: in the kernel of a, b");
     assert_eq!(plan.policies_at("a"), ["pods"]);
