@@ -23,6 +23,8 @@ tests_of! { only, inside::run:
     iproute2_sees_what_we_wrote
     sas_unlike_ours_keep_their_name
     a_marked_sa_is_not_ours
+    a_flag_of_the_kernels_own_changes_nothing
+    addresses_in_transport_mode_change_nothing
     policies_unlike_ours_keep_their_name
     a_policy_with_a_longer_name_is_not_ours
     larval_sas_are_passed_over

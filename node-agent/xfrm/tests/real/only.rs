@@ -1,13 +1,13 @@
 //! What the fake kernel doesn't have: other authors' SAs and policies in every shape.
 
-use esplanade_model::{Cookie, Direction, Op, PolicyIndex, SaId};
+use esplanade_model::{Cookie, Direction, Op, Policy, PolicyIndex, SaId};
 use esplanade_xfrm::Noticed;
 
 use crate::iproute::{ALGORITHMS, ip};
 use crate::suite::objects::{
-    add, add_all, extended, id, inbound, outbound, policy, replay, reqid, sa, spi, v4,
+    add, add_all, extended, id, inbound, outbound, policy, replay, reqid, sa, spi, transport, v4,
 };
-use crate::suite::{Subject, must, policies};
+use crate::suite::{Subject, must, policies, sas};
 
 pub(crate) fn iproute2_sees_what_we_wrote(kernel: &mut dyn Subject) {
     let wide = esplanade_model::Sa { replay: extended(64), ..sa(2) };
@@ -85,6 +85,23 @@ pub(crate) fn sas_unlike_ours_keep_their_name(kernel: &mut dyn Subject) {
     }
     must(kernel, &ids.into_iter().chain([like]).map(Op::DeleteSa).collect::<Vec<_>>());
     assert_eq!(kernel.raw(), Vec::<Vec<u8>>::new());
+}
+
+pub(crate) fn a_flag_of_the_kernels_own_changes_nothing(kernel: &mut dyn Subject) {
+    std::fs::write("/proc/sys/net/ipv4/ip_no_pmtu_disc", "1").unwrap();
+    must(kernel, &[inbound(sa(1))]);
+    assert!(ip("state list").contains("flag nopmtudisc af-unspec"));
+    assert_eq!(sas(kernel)[&sa(1).id()], sa(1));
+}
+
+pub(crate) fn addresses_in_transport_mode_change_nothing(kernel: &mut dyn Subject) {
+    let (index, reqid) = (PolicyIndex::new(1, Direction::Out).get(), reqid(1).get());
+    ip(&format!(
+        "policy add src 10.0.1.0/24 dst 10.1.1.0/24 dir out index {index} priority 1001 \
+         tmpl src 192.0.2.1 dst 192.0.2.2 proto esp reqid {reqid} mode transport"
+    ));
+    let wanted = Policy { templates: vec![transport(1)], ..policy(Direction::Out, 1) };
+    assert_eq!(policies(kernel)[&wanted.key()].policy, Some(wanted));
 }
 
 pub(crate) fn a_marked_sa_is_not_ours(kernel: &mut dyn Subject) {
