@@ -127,7 +127,7 @@ impl Agent {
     fn change(&mut self, change: Change) {
         let now = Instant::now();
         let something_new = match change {
-            Change::NodeState(event) => self.desired.node_state(event, now),
+            Change::NodeState(event) => self.desired.node_state(*event, now),
             Change::Peer(event) => self.desired.peer(event),
         };
         if something_new {

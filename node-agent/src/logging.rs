@@ -1,5 +1,7 @@
 //! Logs: one line an event on standard error.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
 
@@ -27,7 +29,9 @@ pub fn init(format: Format) -> anyhow::Result<()> {
     for name in QUIET {
         filter = filter.add_directive(format!("{name}=warn").parse::<Directive>()?);
     }
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match format {
         Format::Text => lines.init(),
         Format::Json => lines.json().init(),

@@ -12,7 +12,7 @@ use crate::desired::Watched;
 #[derive(Debug)]
 pub enum Change {
     /// Of the node's IpsecNodeState.
-    NodeState(Watched<IpsecNodeState>),
+    NodeState(Box<Watched<IpsecNodeState>>),
     /// Of an IpsecPeer.
     Peer(Watched<IpsecPeer>),
 }
@@ -23,8 +23,9 @@ pub fn watch(client: &Client, node: &str) -> BoxStream<'static, Change> {
     let own = watcher::Config::default().fields(&format!("metadata.name={node}"));
     let node_states = watcher(Api::all(client.clone()), own).default_backoff();
     let peers = watcher(Api::all(client.clone()), watcher::Config::default()).default_backoff();
-    let node_states =
-        node_states.filter_map(async |event| told("IpsecNodeState", event).map(Change::NodeState));
+    let node_states = node_states.filter_map(async |event| {
+        told("IpsecNodeState", event).map(|event| Change::NodeState(Box::new(event)))
+    });
     let peers = peers.filter_map(async |event| told("IpsecPeer", event).map(Change::Peer));
     stream::select(node_states.boxed(), peers.boxed()).boxed()
 }

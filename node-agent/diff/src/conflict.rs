@@ -19,14 +19,14 @@ pub(crate) fn sa(object: &Object, id: SaId) -> Problem {
 
 pub(crate) fn policy(object: &Object, key: &PolicyKey) -> Problem {
     let direction = match key.direction {
-        Direction::In => "inbound",
-        Direction::Out => "outbound",
-        Direction::Forward => "forward",
+        Direction::In => "an inbound",
+        Direction::Out => "an outbound",
+        Direction::Forward => "a forward",
     };
     problem(
         object,
         format!(
-            "the kernel has an {direction} policy for {} that another program made; it is left alone. Remove it there",
+            "the kernel has {direction} policy for {} that another program made; it is left alone. Remove it there",
             packets(key)
         ),
     )
