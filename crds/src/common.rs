@@ -68,7 +68,7 @@ pub struct SecretKeyRef {
                   or extendedSequenceNumbers: false"),
 )]
 pub struct AntiReplay {
-    /// By how many packets one may come late; 0 accepts replays. At most 4096. Default: 0.
+    /// How late a packet may come, in packets; 0 accepts replays. At most 4096. Default: 0.
     #[serde(default)]
     #[schemars(range(min = 0, max = 4096))]
     pub window: u32,

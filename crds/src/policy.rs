@@ -161,7 +161,7 @@ pub struct PodSelectors {
 /// An IPsec gateway outside the cluster.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub struct Gateway {
-    /// Its address.
+    /// Its IPv4 or IPv6 address.
     #[schemars(schema_with = "schema::host_address")]
     pub address: String,
 }
@@ -203,10 +203,11 @@ pub struct Gateway {
         .message("only ESP goes in UDP (RFC 3948): write protocol: ESP, or remove encapsulation"),
 )]
 pub struct Protection {
-    /// `Tunnel`, `Transport` or `BEET`. Default: `Tunnel`.
+    /// `Tunnel`: the whole packet inside a new one. `Transport`: the payload only, for traffic between the nodes' own
+    /// addresses. `BEET`: a tunnel whose inner addresses are fixed and not sent. Default: `Tunnel`.
     #[serde(default)]
     pub mode: Mode,
-    /// `ESP` or `AH`. Default: `ESP`.
+    /// `ESP` encrypts and authenticates (RFC 4303). `AH` authenticates only (RFC 4302). Default: `ESP`.
     #[serde(default)]
     pub protocol: Protocol,
     /// `None` or `Deflate` (IPComp, RFC 3173). Default: `None`.
@@ -220,7 +221,7 @@ pub struct Protection {
     /// protected either way. Default: `Strict`.
     #[serde(default)]
     pub enforcement: Enforcement,
-    /// Where keys come from. Default: automatic.
+    /// Where keys come from: `automatic` or `manual`. Default: automatic.
     #[serde(default)]
     pub keying: Keying,
     /// Protection against replays, with automatic keys. Default: a window of 1024 packets and extended sequence
@@ -234,7 +235,8 @@ pub struct Protection {
     /// An SA for each CPU (RFC 9611), where kernels can. Default: false.
     #[serde(default, rename = "perCPU")]
     pub per_cpu: bool,
-    /// Work left to the network card: `None`, `Crypto` or `Packet`. Default: `None`.
+    /// Work left to the network card. `None`. `Crypto`: encryption and decryption. `Packet`: everything, policies too.
+    /// Default: `None`.
     #[serde(default)]
     pub offload: Offload,
     /// XFRM interface id (`if_id`) of policies and SAs, 0 to 4294967295; 0 is none. Default: 0.
@@ -342,15 +344,15 @@ pub struct Keying {
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct AutomaticKeying {
-    /// Age at which a key is renewed, ± 10 %, e.g. `24h`. Default: `24h`.
+    /// Age at which a key is renewed, ± 10 %, in hours, minutes and seconds, e.g. `12h30m`. Default: `24h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub rotate_every: Option<Duration>,
-    /// Packets on one SA after which its key is renewed. Default: what the suite is safe for.
+    /// Packets on one SA after which its key is renewed, at least 1. Default: what the suite is safe for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::limit")]
     pub max_packets: Option<i64>,
-    /// Bytes on one SA after which its key is renewed. Default: what the suite is safe for.
+    /// Bytes on one SA after which its key is renewed, at least 1. Default: what the suite is safe for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::limit")]
     pub max_bytes: Option<i64>,

@@ -80,10 +80,9 @@ use crate::schema;
         .field_path(".antiReplay")
         .reason(Reason::FieldValueForbidden)
         .message("IPComp has no sequence numbers: remove antiReplay"),
-    validation = Rule::new("self.protocol != 'IPComp' || !has(self.spi) || self.spi <= 61439")
+    validation = Rule::new("self.protocol != 'IPComp' || !has(self.spi) || self.spi <= 65535")
         .field_path(".spi")
-        .message("IPComp's index has 16 bits, and 61440 to 65535 are for private use (RFC 3173 §3.3): \
-                  write 256 to 61439"),
+        .message("IPComp's index has 16 bits (RFC 3173 §3.3): write 256 to 65535"),
     validation = Rule::new(
         "self.protocol != 'ESP' || !has(self.encryption) || has(self.integrity) || \
          !(self.encryption.algorithm in ['AES-CBC-128', 'AES-CBC-192', 'AES-CBC-256', 'NULL'])")
@@ -122,10 +121,12 @@ pub struct IpsecSASpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::spi")]
     pub spi: Option<u32>,
-    /// `ESP`, `AH` or `IPComp`. Default: `ESP`.
+    /// `ESP` encrypts and authenticates (RFC 4303). `AH` authenticates only (RFC 4302). `IPComp` compresses (RFC 3173).
+    /// Default: `ESP`.
     #[serde(default)]
     pub protocol: Protocol,
-    /// `Tunnel`, `Transport` or `BEET`. Default: `Tunnel`.
+    /// `Tunnel`: the whole packet inside a new one. `Transport`: the payload only, for traffic between the nodes' own
+    /// addresses. `BEET`: a tunnel whose inner addresses are fixed and not sent. Default: `Tunnel`.
     #[serde(default)]
     pub mode: Mode,
     /// Encryption, with ESP.
@@ -159,7 +160,7 @@ pub struct IpsecSASpec {
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(schema_with = "schema::word")]
     pub interface_id: u32,
-    /// Ties the SA to policies in the kernel. Left out: chosen by the operator; no need to set it.
+    /// Ties the SA to policies in the kernel, 1 to 4294967295. Left out: chosen by the operator; no need to set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::nonzero_word")]
     pub reqid: Option<u32>,
@@ -181,7 +182,7 @@ pub struct SaEndpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::object_name")]
     pub node: Option<String>,
-    /// An address outside the cluster.
+    /// An IPv4 or IPv6 address outside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::host_address")]
     pub address: Option<String>,
