@@ -71,7 +71,7 @@ pub struct Lab {
 }
 
 /// Starts a lab, runs `body` in it and ends it, also when `body` fails or panics. Several may run at a time.
-/// When `body` fails, the ends of the logs go to stderr.
+/// When `body` fails, the ends of the logs of operator and agents go to stderr.
 ///
 /// # Errors
 /// The lab can't be started, or `body` fails.

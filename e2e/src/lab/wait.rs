@@ -17,7 +17,7 @@ impl Lab {
     /// Tries until `attempt` succeeds; returns what it returned.
     ///
     /// # Errors
-    /// It didn't in time: the message has its last error, and what operator and agents said.
+    /// It didn't in time: the message has its last error, and the programs that have ended.
     pub async fn wait<T>(
         &self,
         what: &str,
@@ -34,8 +34,8 @@ impl Lab {
                 Err(_) => {}
             }
             if Instant::now() >= end {
-                let told = [self.ended().await, self.diagnosis()].concat();
-                return Err(anyhow!("waited {deadline:?} for {what}: {last:#}\n{told}"));
+                let ended = self.ended().await;
+                return Err(anyhow!("{ended}waited {deadline:?} for {what}: {last:#}"));
             }
             tokio::time::sleep(POLL).await;
         }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
 
 use super::node::Place;
 
 /// The states and policies of a namespace, without counters and replay positions: equal when nothing was
-/// configured in between.
+/// configured in between. Keys are shown as digests, so that messages don't tell them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Xfrm {
     /// The states, as `ip -d xfrm state` prints them, sorted.
@@ -43,13 +44,25 @@ fn blocks(text: &str) -> Vec<String> {
         match blocks.last_mut() {
             Some(block) if line.starts_with(char::is_whitespace) => {
                 block.push('\n');
-                block.push_str(line);
+                block.push_str(&without_key(line));
             }
             _ => blocks.push(line.to_owned()),
         }
     }
     blocks.sort();
     blocks
+}
+
+/// The line with its key, if it has one, as a digest.
+fn without_key(line: &str) -> String {
+    let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    if ["auth", "auth-trunc", "enc", "aead"].contains(&words[0].trim())
+        && let Some(key) = words.iter_mut().find(|word| word.starts_with("0x"))
+    {
+        let digest = Sha256::digest(key.as_bytes());
+        *key = format!("key#{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]);
+    }
+    words.join(" ")
 }
 
 /// Where the replay window is and what it has seen: one line without extended sequence numbers, with them three.
@@ -72,6 +85,15 @@ mod tests {
         let kept = "src a dst b\n\tproto esp\n\tanti-replay esn context:\n\t replay_window 64, \
                     bitmap-length 2\n\tsel src c dst d ";
         assert_eq!(blocks(text), [kept]);
+    }
+
+    #[test]
+    fn keys_are_told_apart_but_not_told() {
+        let line = |key| blocks(&format!("src a dst b\n\taead rfc4106(gcm(aes)) {key} 128")).concat();
+        assert!(!line("0x0102").contains("0102"), "{}", line("0x0102"));
+        assert_ne!(line("0x0102"), line("0x0103"));
+        let spi = "src a dst b\n\tproto esp spi 0x1";
+        assert_eq!(blocks(spi), [spi]);
     }
 
     #[test]
