@@ -1,7 +1,5 @@
 //! Traffic selectors (`struct xfrm_selector`).
 
-use std::net::IpAddr;
-
 use esplanade_model::{Port, Selector};
 use ipnet::IpNet;
 use netlink_packet_xfrm::Selector as Wire;
@@ -26,23 +24,15 @@ pub(super) fn encode(selector: &Selector) -> Wire {
     }
 }
 
-/// None for one that isn't in normal form: to the kernel it is another selector than any of ours.
+/// None for one that isn't in normal form (host bits, bytes behind an IPv4 address, a device, a user): to the kernel it
+/// is another selector than any of ours.
 pub(super) fn decode(wire: &Wire) -> Option<Selector> {
-    let network = |bytes, prefix| {
-        let address: IpAddr = address::decode(bytes, wire.family)?;
-        let network = IpNet::new(address, prefix).ok()?;
-        (network == network.trunc()).then_some(network)
-    };
-    let port = |value, mask| {
-        let port = Port::masked(value, mask);
-        (port.value() == value).then_some(port)
-    };
-    let mut selector =
-        Selector::new(network(&wire.saddr, wire.prefixlen_s)?, network(&wire.daddr, wire.prefixlen_d)?)
-            .ok()?;
+    let network = |bytes, prefix| IpNet::new(address::decode(bytes, wire.family)?, prefix).ok();
+    let (source, destination) =
+        (network(&wire.saddr, wire.prefixlen_s)?, network(&wire.daddr, wire.prefixlen_d)?);
+    let mut selector = Selector::new(source, destination).ok()?;
     selector.protocol = wire.proto;
-    selector.source_port = port(wire.sport, wire.sport_mask)?;
-    selector.destination_port = port(wire.dport, wire.dport_mask)?;
-    // Padding that isn't zero, and bytes behind an IPv4 address, make another selector too.
+    selector.source_port = Port::masked(wire.sport, wire.sport_mask);
+    selector.destination_port = Port::masked(wire.dport, wire.dport_mask);
     (encode(&selector) == *wire).then_some(selector)
 }
