@@ -1,5 +1,7 @@
 //! Logs: one line an event on standard error.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
 
@@ -13,7 +15,7 @@ pub enum Format {
 }
 
 /// Crates that log requests and answers when they are asked to log much: those may hold keys.
-const QUIET: [&str; 5] = ["kube_client", "hyper", "hyper_util", "h2", "rustls"];
+const QUIET: [&str; 6] = ["kube_client", "hyper", "hyper_util", "h2", "rustls", "tower"];
 
 /// Starts logging, filtered by `RUST_LOG` (default: info).
 ///
@@ -29,7 +31,7 @@ pub fn init(format: Format) -> anyhow::Result<()> {
     }
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        Format::Text => lines.init(),
+        Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
         Format::Json => lines.json().init(),
     }
     Ok(())

@@ -8,7 +8,9 @@ use clap::Parser;
 use esplanade_operator::controller::Controller;
 use esplanade_operator::lease::{Config, Elector};
 use esplanade_operator::logging::{self, Format};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Turns IpsecPolicies and IpsecSAs into one desired state per node.
@@ -63,11 +65,11 @@ async fn run(args: &Args) -> Result<()> {
             duration: Duration::from_secs(args.lease_duration),
         },
     );
-    let mut controller = Controller::new(client, &args.namespace, elector.leadership());
+    let mut controller = Controller::new(client.clone(), &args.namespace, elector.leadership());
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: ending"),
         _ = interrupt.recv() => tracing::info!("SIGINT: ending"),
-        result = work(&mut elector, &mut controller) => return result,
+        result = work(&mut elector, &mut controller, announce(&client, args)) => return result,
     }
     // No write of ours comes after this.
     drop(controller);
@@ -76,13 +78,45 @@ async fn run(args: &Args) -> Result<()> {
 }
 
 /// Stands by, then leads. Returns only when it can't go on: a new process starts from what is true.
-async fn work(elector: &mut Elector, controller: &mut Controller) -> Result<()> {
+async fn work(
+    elector: &mut Elector,
+    controller: &mut Controller,
+    announcement: impl Future<Output = ()>,
+) -> Result<()> {
     tokio::select! {
         () = elector.acquire() => {}
         ended = controller.stand_by() => return Err(ended.into()),
     }
+    let announced = async {
+        announcement.await;
+        std::future::pending().await
+    };
     tokio::select! {
         lost = elector.keep() => Err(lost.into()),
         ended = controller.lead() => Err(ended.into()),
+        never = announced => never,
+    }
+}
+
+/// An event at the Lease, as other leader-elected controllers make it.
+async fn announce(client: &Client, args: &Args) {
+    let reporter =
+        Reporter { controller: "esplanade-operator".to_owned(), instance: Some(args.pod_name.clone()) };
+    let event = Event {
+        type_: EventType::Normal,
+        reason: "LeaderElection".to_owned(),
+        note: Some(format!("{} became leader", args.pod_name)),
+        action: "Lead".to_owned(),
+        secondary: None,
+    };
+    let lease = ObjectReference {
+        api_version: Some("coordination.k8s.io/v1".to_owned()),
+        kind: Some("Lease".to_owned()),
+        name: Some(args.lease_name.clone()),
+        namespace: Some(args.namespace.clone()),
+        ..ObjectReference::default()
+    };
+    if let Err(error) = Recorder::new(client.clone(), reporter).publish(&event, &lease).await {
+        tracing::warn!(%error, "can't announce the leader");
     }
 }

@@ -13,6 +13,8 @@ pub enum Category {
     Forbidden,
     /// The request itself is wrong.
     Invalid,
+    /// The object was stored otherwise than it was written.
+    Altered,
     /// The object isn't there.
     Gone,
     /// No answer, or one that asks to come back later.

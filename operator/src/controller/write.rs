@@ -31,6 +31,20 @@ pub(super) struct Writer {
     client: Client,
 }
 
+/// Why a write didn't come to what was wanted.
+enum Failure {
+    /// The API server's refusal, or no answer.
+    Refused(kube::Error),
+    /// It answered, and keeps something else: where.
+    Altered(Vec<String>),
+}
+
+impl From<kube::Error> for Failure {
+    fn from(error: kube::Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
 /// The half of an object that a write concerns.
 #[derive(Clone, Copy)]
 enum Part {
@@ -64,65 +78,76 @@ impl Writer {
         let name = change.name.as_str();
         let (verb, result) = match &change.what {
             What::Peer { owner, spec } => {
-                let exact = |peer: &IpsecPeer| peer.spec == *spec;
-                let body = owned(name, owner, spec);
-                ("apply", self.apply(name, body, Part::Spec, exact).await.map(Input::Peer))
+                let get = |o: &IpsecPeer| Some(o.spec.clone());
+                ("apply", self.apply(owned(name, owner), Part::Spec, spec, get).await.map(Input::Peer))
             }
             What::NodeState { owner, spec } => {
-                let exact = |state: &IpsecNodeState| state.spec == *spec;
-                let body = owned(name, owner, spec);
-                ("apply", self.apply(name, body, Part::Spec, exact).await.map(Input::NodeState))
+                let get = |o: &IpsecNodeState| Some(o.spec.clone());
+                ("apply", self.apply(owned(name, owner), Part::Spec, spec, get).await.map(Input::NodeState))
             }
             What::SaStatus { uid, status } => {
-                let exact = |sa: &IpsecSA| sa.status.as_ref() == Some(status);
-                let body = json!({"metadata": {"name": name, "uid": uid}, "status": status});
-                ("apply the status of", self.apply(name, body, Part::Status, exact).await.map(Input::Sa))
+                let get = |o: &IpsecSA| o.status.clone();
+                let written = self.apply(one(name, uid), Part::Status, status, get).await;
+                ("apply the status of", written.map(Input::Sa))
             }
             What::PolicyStatus { uid, status } => {
-                let exact = |policy: &IpsecPolicy| policy.status.as_ref() == Some(status);
-                let body = json!({"metadata": {"name": name, "uid": uid}, "status": status});
-                ("apply the status of", self.apply(name, body, Part::Status, exact).await.map(Input::Policy))
+                let get = |o: &IpsecPolicy| o.status.clone();
+                let written = self.apply(one(name, uid), Part::Status, status, get).await;
+                ("apply the status of", written.map(Input::Policy))
             }
             What::Unreadable(kind, error) => ("apply the status of", self.tell(*kind, name, error).await),
             What::Remove(kind, uid) => ("remove", self.remove(*kind, name, uid).await),
         };
-        result.map_err(|error| WriteError {
-            verb,
-            kind: change.kind(),
-            name: name.to_owned(),
-            category: Category::of(&error),
-            message: words(&error),
+        result.map_err(|failure| {
+            let (category, message) = match failure {
+                Failure::Refused(error) => (Category::of(&error), words(&error)),
+                Failure::Altered(where_) => (Category::Altered, altered(&where_)),
+            };
+            WriteError { verb, kind: change.kind(), name: name.to_owned(), category, message }
         })
     }
 
-    /// Server-side apply. What somebody else has added beside it stays with that, so where the object isn't `exact`
-    /// afterwards, the whole part is replaced.
-    async fn apply<K>(
+    /// Server-side apply of one part. What somebody else has added beside it stays with that, so where the part isn't
+    /// as wanted afterwards, it is replaced as a whole.
+    async fn apply<K, T>(
         &self,
-        name: &str,
-        mut body: Value,
+        metadata: Value,
         part: Part,
-        exact: impl Fn(&K) -> bool,
-    ) -> Result<Event<K>, kube::Error>
+        wanted: &T,
+        get: impl Fn(&K) -> Option<T>,
+    ) -> Result<Event<K>, Failure>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+        T: PartialEq + serde::Serialize,
     {
-        body["apiVersion"] = K::api_version(&()).into();
-        body["kind"] = K::kind(&()).into();
+        let name = metadata["name"].as_str().unwrap_or_default().to_owned();
+        let wanted_json = serde_json::to_value(wanted).map_err(kube::Error::SerdeError)?;
+        let body = body::<K>(metadata, part, &wanted_json);
+        let other = |written: &DeserializeGuard<K>| match &written.0 {
+            Ok(object) => get(object).filter(|found| found != wanted),
+            Err(_) => None,
+        };
         let params = PatchParams::apply(part.manager()).force();
-        let mut written: DeserializeGuard<K> = self.patch(name, part, &params, &Patch::Apply(&body)).await?;
-        if written.0.as_ref().is_ok_and(|object| !exact(object)) {
+        let mut written = self.patch(&name, part, &params, &Patch::Apply(&body)).await?;
+        if other(&written).is_some() {
             let params =
                 PatchParams { field_manager: Some(part.manager().to_owned()), ..PatchParams::default() };
             let replace = json!([
                 {"op": "test", "path": "/metadata/uid", "value": written.meta().uid},
-                {"op": "add", "path": format!("/{}", part.path()), "value": body[part.path()]},
+                {"op": "add", "path": format!("/{}", part.path()), "value": wanted_json},
             ]);
             let replace: json_patch::Patch =
                 serde_json::from_value(replace).map_err(kube::Error::SerdeError)?;
-            written = self.patch(name, part, &params, &Patch::Json::<()>(replace)).await?;
+            written = self.patch(&name, part, &params, &Patch::Json::<()>(replace)).await?;
         }
-        Ok(Event::Changed(object(written)))
+        match other(&written) {
+            None => Ok(Event::Changed(object(written))),
+            Some(found) => {
+                let found = serde_json::to_value(found).map_err(kube::Error::SerdeError)?;
+                let differences = json_patch::diff(&wanted_json, &found);
+                Err(Failure::Altered(differences.iter().map(|d| d.path().to_string()).collect()))
+            }
+        }
     }
 
     async fn patch<K, P>(
@@ -147,22 +172,23 @@ impl Writer {
     }
 
     /// Says on a user's object that it can't be read.
-    async fn tell(&self, kind: Kind, name: &str, error: &Unreadable) -> Result<Input, kube::Error> {
-        let body = json!({"metadata": {"name": name, "uid": error.uid}, "status": {"conditions": [{
+    async fn tell(&self, kind: Kind, name: &str, error: &Unreadable) -> Result<Input, Failure> {
+        let status = json!({"conditions": [{
             "type": ACCEPTED, "status": "False", "reason": reason::INVALID,
             "message": format!("the operator can't read this object: {}", error.error),
             "observedGeneration": error.generation.unwrap_or_default(),
             "lastTransitionTime": jiff::Timestamp::now().strftime("%FT%TZ").to_string(),
-        }]}});
-        match kind {
+        }]});
+        let metadata = one(name, &error.uid);
+        Ok(match kind {
             Kind::IpsecPolicy => {
-                self.apply(name, body, Part::Status, |_: &IpsecPolicy| true).await.map(Input::Policy)
+                Input::Policy(self.apply(metadata, Part::Status, &status, |_: &IpsecPolicy| None).await?)
             }
-            _ => self.apply(name, body, Part::Status, |_: &IpsecSA| true).await.map(Input::Sa),
-        }
+            _ => Input::Sa(self.apply(metadata, Part::Status, &status, |_: &IpsecSA| None).await?),
+        })
     }
 
-    async fn remove(&self, kind: Kind, name: &str, uid: &str) -> Result<Input, kube::Error> {
+    async fn remove(&self, kind: Kind, name: &str, uid: &str) -> Result<Input, Failure> {
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams::default().preconditions(preconditions);
         let name = name.to_owned();
@@ -184,10 +210,30 @@ impl Writer {
     }
 }
 
-/// An object that a Node owns: it goes when the Node goes.
-fn owned(name: &str, owner: &str, spec: &impl serde::Serialize) -> Value {
+/// The metadata of one object and no other of its name.
+fn one(name: &str, uid: &str) -> Value {
+    json!({"name": name, "uid": uid})
+}
+
+/// The metadata of an object that a Node owns: it goes when the Node goes.
+fn owned(name: &str, owner: &str) -> Value {
     let owner = json!({"apiVersion": "v1", "kind": "Node", "name": name, "uid": owner});
-    json!({"metadata": {"name": name, "ownerReferences": [owner]}, "spec": spec})
+    json!({"name": name, "ownerReferences": [owner]})
+}
+
+fn body<K: Resource<DynamicType = ()>>(metadata: Value, part: Part, content: &Value) -> Value {
+    json!({
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata, part.path(): content,
+    })
+}
+
+/// What the API server made of what it was told. No values: sealed keys may be among them.
+fn altered(paths: &[String]) -> String {
+    let first = paths.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
+    format!(
+        "the API server stores it otherwise than it was written, at {first}: are the CRDs those of this version? Helm \
+         doesn't upgrade them: kubectl apply --server-side -f crds/"
+    )
 }
 
 async fn within<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
