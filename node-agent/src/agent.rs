@@ -128,7 +128,7 @@ impl Agent {
         let now = Instant::now();
         let something_new = match change {
             Change::NodeState(event) => self.desired.node_state(*event, now),
-            Change::Peer(event) => self.desired.peer(event),
+            Change::Peer(event) => self.desired.peer(*event),
         };
         if something_new {
             self.schedule.wake(now + DEBOUNCE);

@@ -14,7 +14,7 @@ pub enum Change {
     /// Of the node's IpsecNodeState.
     NodeState(Box<Watched<IpsecNodeState>>),
     /// Of an IpsecPeer.
-    Peer(Watched<IpsecPeer>),
+    Peer(Box<Watched<IpsecPeer>>),
 }
 
 /// Watches the node's own IpsecNodeState and all IpsecPeers, for ever: interruptions are logged, and tried again ever
@@ -26,7 +26,8 @@ pub fn watch(client: &Client, node: &str) -> BoxStream<'static, Change> {
     let node_states = node_states.filter_map(async |event| {
         told("IpsecNodeState", event).map(|event| Change::NodeState(Box::new(event)))
     });
-    let peers = peers.filter_map(async |event| told("IpsecPeer", event).map(Change::Peer));
+    let peers =
+        peers.filter_map(async |event| told("IpsecPeer", event).map(|event| Change::Peer(Box::new(event))));
     stream::select(node_states.boxed(), peers.boxed()).boxed()
 }
 
