@@ -41,8 +41,8 @@ impl Noticed {
 
 /// Tells of changes. Its file descriptor is non-blocking, and readable when there is something to look at.
 pub trait Watch: AsFd + AsRawFd + Send {
-    /// Takes in what is there to be read; never blocks. After an endless stream of changes the descriptor may still be
-    /// readable.
+    /// Takes in all that is there to be read; never blocks. If that has no end, it is an overrun: what is left unread is
+    /// older than any dump made from then on, so waiting for what comes next misses nothing.
     ///
     /// # Errors
     /// The socket is broken.

@@ -50,11 +50,12 @@ impl Watch for Events {
                 }
                 Err(KernelError::Overrun) => noticed.overrun = true,
                 // There is nothing more.
-                Err(KernelError::Timeout(_)) => break,
+                Err(KernelError::Timeout(_)) => return Ok(noticed),
                 Err(error) => return Err(error),
             }
         }
-        Ok(noticed)
+        // The rest is older than any dump made after this.
+        Ok(Noticed { overrun: true, ..noticed })
     }
 }
 
