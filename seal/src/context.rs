@@ -32,8 +32,8 @@ pub struct Source<'a> {
 }
 
 impl Context<'_> {
-    /// As HPKE's additional data: each part after its length (8 bytes, big endian), so that no two contexts read the
-    /// same.
+    /// As HPKE's additional data: each part after its length (8 bytes, big endian), so that no two contexts
+    /// read the same.
     pub(crate) fn additional_data(&self) -> Vec<u8> {
         let usage = match self.usage {
             Usage::Encryption => "encryption",

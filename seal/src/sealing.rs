@@ -38,8 +38,8 @@ pub enum OpenError {
     Refused,
 }
 
-/// Seals a key to `recipient`: HPKE's encapsulated key, then the ciphertext, base64. Fails for a public key of low
-/// order only (RFC 9180 §7.1.4).
+/// Seals a key to `recipient`: HPKE's encapsulated key, then the ciphertext, base64. Fails for a public key
+/// of low order only (RFC 9180 §7.1.4).
 pub fn seal(
     recipient: &PublicKey,
     context: &Context<'_>,
