@@ -1,0 +1,125 @@
+//! Passes over a real kernel: whatever `expand` makes of its cases, one pass puts it there, a second one finds nothing to
+//! do, and a last one leaves the kernel as it was before.
+//!
+//! Where the running kernel has no ESP, `in-kernel` of the lab runs this in User-Mode Linux.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+use esplanade_diff::Memory;
+use esplanade_model::{Op, Reqid, Wanted, WantedSa};
+use esplanade_node_agent::pass::{Outcome, pass};
+use esplanade_xfrm::{Kernel, Netlink};
+use nix::sched::{CloneFlags, unshare};
+
+#[path = "../expand/tests/fixture/mod.rs"]
+mod fixture;
+
+/// Set where the kernel has ESP.
+const INSIDE: &str = "ESPLANADE_KERNEL_WITH_ESP";
+
+#[test]
+fn every_case() {
+    if std::env::var_os(INSIDE).is_none() {
+        return inside("every_case");
+    }
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("expand/tests/fixtures");
+    for folder in fixture::folders(&fixtures) {
+        let (node, expansion) = fixture::expansion(&folder);
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        println!("case {name}");
+        in_a_namespace(move || case(&node, &expansion.wanted));
+    }
+}
+
+/// Runs a test of this binary on a kernel with ESP.
+fn inside(test: &str) {
+    let this = std::env::current_exe().unwrap();
+    // Binaries lie beside the folder of the tests.
+    let in_kernel = this.parent().and_then(Path::parent).unwrap().join("in-kernel");
+    let arguments = ["--".into(), this.into_os_string(), "--exact".into(), test.into(), "--nocapture".into()];
+    let output = Command::new(&in_kernel).args::<_, OsString>(arguments).env(INSIDE, "1").output();
+    let output = output.unwrap_or_else(|error| {
+        let path = in_kernel.display();
+        panic!("{path}: {error}: build it first: cargo build -p esplanade-e2e --bin in-kernel")
+    });
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success() && out.contains("1 passed"), "on the kernel with ESP:\n{out}{err}");
+}
+
+/// A thread of its own takes the namespace with it when it ends.
+fn in_a_namespace(work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of its own");
+        work();
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn case(node: &str, wanted: &Wanted) {
+    let mut agent = Agent { kernel: Netlink::open().unwrap(), node, memory: Memory::default() };
+    let entries = wanted.sas.len() + wanted.policies.len();
+    assert_eq!(agent.pass(wanted).operations, entries, "all of it is new");
+    assert_eq!(agent.pass(wanted).operations, 0, "nothing is left to do");
+    let mut another = Agent { kernel: Netlink::open().unwrap(), node, memory: Memory::default() };
+    assert_eq!(another.pass(wanted).operations, 0, "another agent adopts it");
+
+    let changed = changed(wanted);
+    let operations = 2 * wanted.sas.len() + wanted.policies.len();
+    assert_eq!(agent.pass(&changed).operations, operations, "SAs are replaced, policies changed");
+    assert_eq!(agent.pass(&changed).operations, 0, "and that is all");
+
+    flush(&mut agent.kernel);
+    assert_eq!(agent.pass(&changed).operations, entries, "all of it is back");
+    assert_eq!(agent.pass(&changed).operations, 0);
+    assert_eq!(agent.pass(&Wanted::default()).operations, entries);
+    let left = agent.kernel.dump().unwrap();
+    assert_eq!((left.sas.len(), left.policies.len(), left.foreign_policy_count), (0, 0, 0));
+}
+
+struct Agent<'a> {
+    kernel: Netlink,
+    node: &'a str,
+    memory: Memory,
+}
+
+impl Agent<'_> {
+    /// A pass that must leave no difference.
+    #[track_caller]
+    fn pass(&mut self, wanted: &Wanted) -> Outcome {
+        let outcome = pass(&mut self.kernel, self.node, wanted, &mut self.memory).unwrap();
+        assert!(outcome.in_sync && outcome.problems.is_empty(), "{outcome:?}");
+        outcome
+    }
+}
+
+/// The same with other reqids and priorities: what no SA can be changed in, and every policy can.
+fn changed(wanted: &Wanted) -> Wanted {
+    let mut changed = wanted.clone();
+    let other = |reqid: Reqid| Reqid::from_hash(reqid.get() + 1);
+    for (_, sa) in &mut changed.sas {
+        let (WantedSa::Inbound(esplanade_model::InboundSa(sa))
+        | WantedSa::Outbound(esplanade_model::OutboundSa(sa))) = sa;
+        sa.reqid = other(sa.reqid);
+    }
+    for (_, policy) in &mut changed.policies {
+        policy.priority += 1;
+        policy.templates.iter_mut().for_each(|template| template.reqid = other(template.reqid));
+    }
+    changed
+}
+
+/// Somebody else deletes everything.
+fn flush(kernel: &mut Netlink) {
+    let observed = kernel.dump().unwrap();
+    let sas = observed.sas.iter().map(|sa| Op::DeleteSa(sa.id));
+    let policies = observed.policies.iter();
+    let policies = policies.map(|one| Op::DeletePolicy { direction: one.key.direction, index: one.index });
+    let results = kernel.apply(&sas.chain(policies).collect::<Vec<_>>()).unwrap();
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+}
