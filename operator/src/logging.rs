@@ -29,6 +29,8 @@ pub fn init(format: Format) -> anyhow::Result<()> {
     for name in QUIET {
         filter = filter.add_directive(format!("{name}=warn").parse::<Directive>()?);
     }
+    // Says of each failed request that it failed, which whoever made the request says better.
+    filter = filter.add_directive("kube_client::client::builder=off".parse::<Directive>()?);
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),

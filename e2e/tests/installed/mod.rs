@@ -27,6 +27,7 @@ pub(crate) struct Installed {
 }
 
 /// Runs `body` with the chart installed by helm and the Nodes node-a and node-b.
+#[allow(clippy::print_stderr)] // what takes minutes is told
 pub(crate) fn run(body: impl AsyncFnOnce(&Installed) -> Result<()> + Send) -> Result<()> {
     let binaries = binaries::locate(&|line| eprintln!("{line}"))?;
     let dir = kernel::temp_dir()?;

@@ -13,6 +13,7 @@ mod agent;
 #[path = "../installed/mod.rs"]
 mod installed;
 mod keys;
+mod schema;
 
 use agent::Agent;
 use installed::{API, Installed, NAMESPACE, eventually};

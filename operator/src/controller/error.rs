@@ -13,8 +13,8 @@ pub enum Category {
     Forbidden,
     /// The request itself is wrong.
     Invalid,
-    /// The object was stored otherwise than it was written.
-    Altered,
+    /// The API server has another idea of the kind than the operator: it doesn't know a field, or stores something else.
+    Schema,
     /// The object isn't there.
     Gone,
     /// No answer, or one that asks to come back later.
@@ -27,6 +27,8 @@ impl Category {
     pub fn of(error: &kube::Error) -> Self {
         let kube::Error::Api(status) = error else { return Self::Unavailable };
         match status.code {
+            // Server-side apply's answer to a field that the CRD lacks.
+            500 if status.message.contains("not declared in schema") => Self::Schema,
             404 | 410 => Self::Gone,
             409 => Self::Conflict,
             401 | 403 => Self::Forbidden,
@@ -48,9 +50,16 @@ impl fmt::Display for Category {
     }
 }
 
+/// What helps against [`Category::Schema`].
+pub(super) const SCHEMA: &str = "are the CRDs those of this version? Helm doesn't upgrade them: kubectl apply \
+                                 --server-side -f crds/";
+
 /// An error in the API server's words, where it has some.
 pub(super) fn words(error: &kube::Error) -> String {
     match error {
+        kube::Error::Api(status) if Category::of(error) == Category::Schema => {
+            format!("{}: {SCHEMA}", status.message)
+        }
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
     }
@@ -99,6 +108,8 @@ mod tests {
         assert_eq!(category(403), Category::Forbidden);
         assert_eq!(category(422), Category::Invalid);
         assert_eq!(category(404), Category::Gone);
+        let status = kube::core::Status::failure(".spec.x: field not declared in schema", "r").with_code(500);
+        assert_eq!(Category::of(&kube::Error::Api(status.boxed())), Category::Schema);
         assert_eq!([429, 500, 503].map(category), [Category::Unavailable; 3]);
         assert!(!category(403).is_transient() && !category(422).is_transient());
         assert!(category(409).is_transient() && category(503).is_transient());

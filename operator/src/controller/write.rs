@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::cache::{Event, Unreadable};
 use super::change::{Change, Kind, What};
-use super::error::{Category, WriteError, words};
+use super::error::{Category, SCHEMA, WriteError, words};
 use super::index::Input;
 use super::watch::object;
 
@@ -101,7 +101,7 @@ impl Writer {
         result.map_err(|failure| {
             let (category, message) = match failure {
                 Failure::Refused(error) => (Category::of(&error), words(&error)),
-                Failure::Altered(where_) => (Category::Altered, altered(&where_)),
+                Failure::Altered(where_) => (Category::Schema, altered(&where_)),
             };
             WriteError { verb, kind: change.kind(), name: name.to_owned(), category, message }
         })
@@ -230,10 +230,7 @@ fn body<K: Resource<DynamicType = ()>>(metadata: Value, part: Part, content: &Va
 /// What the API server made of what it was told. No values: sealed keys may be among them.
 fn altered(paths: &[String]) -> String {
     let first = paths.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
-    format!(
-        "the API server stores it otherwise than it was written, at {first}: are the CRDs those of this version? Helm \
-         doesn't upgrade them: kubectl apply --server-side -f crds/"
-    )
+    format!("the API server stores it otherwise than it was written, at {first}: {SCHEMA}")
 }
 
 async fn within<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {

@@ -5,53 +5,19 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 #[allow(dead_code)] // each suite uses a part of it
+#[path = "../installed/mod.rs"]
 mod installed;
+mod table;
 
-use installed::{AGENT, API, Caller, Installed, NAMESPACE, OPERATOR, peer};
-
-/// One attempt: method, path, body, and what is said against it (None: nothing).
-type Row = (&'static str, String, Body, Option<&'static str>);
-
-/// What is sent.
-enum Body {
-    None,
-    Object(Value),
-    Merge(Value),
-    Apply(Value),
-}
-
-use Body::{Apply, Merge, Object};
+use installed::{AGENT, API, Installed, NAMESPACE, OPERATOR, peer};
+use table::Body::{self, Apply, Merge, Object};
+use table::{Row, check};
 
 const NOT_OWN_STATE: &str = "a node agent may only update its own node's status: this token belongs to node node-a, not to \
                              ipsecnodestates node-b";
 const NOT_OWN_PEER: &str = "a node agent may only update its own node's status: this token belongs to node node-a, not to \
                             ipsecpeers node-b";
 const NO_NODE: &str = "this token names no node: a node agent has to use the token of its own Pod";
-
-async fn check(caller: &Caller, who: &str, rows: Vec<Row>) -> Result<()> {
-    let mut wrong = Vec::new();
-    for (method, path, body, expected) in rows {
-        let answer = match &body {
-            Body::None => caller.ask(method, &path, "application/json", &Value::Null).await,
-            Object(object) => caller.ask(method, &path, "application/json", object).await,
-            Merge(patch) => caller.merge(&path, patch).await,
-            Apply(object) => caller.apply(&path, object, "test").await,
-        };
-        match (answer, expected) {
-            (Ok(_), None) => {}
-            (Ok(_), Some(expected)) => {
-                wrong.push(format!("{method} {path}: allowed, expected to be refused: {expected}"));
-            }
-            (Err(error), None) => wrong.push(format!("{method} {path}: refused: {error}")),
-            (Err(error), Some(expected)) if !error.to_string().contains(expected) => {
-                wrong.push(format!("{method} {path}: refused with {error}\n  expected: {expected}"));
-            }
-            (Err(_), Some(_)) => {}
-        }
-    }
-    ensure!(wrong.is_empty(), "{who}:\n{}", wrong.join("\n"));
-    Ok(())
-}
 
 /// IpsecNodeState and IpsecPeer of both nodes, as the operator would have made them.
 async fn make_objects(installed: &Installed) -> Result<()> {
