@@ -57,6 +57,7 @@ struct Told {
     waiting: Option<NotYet>,
     problems: BTreeSet<(String, String)>,
     failure: Option<String>,
+    in_sync: bool,
 }
 
 impl Agent {
@@ -209,6 +210,8 @@ impl Agent {
 
     /// Logs what is new.
     fn tell(&mut self, done: &Done) {
+        let newly_in_sync = done.in_sync() && !self.told.in_sync;
+        self.told.in_sync = done.in_sync();
         match &done.report.result {
             PassResult::Failed { category, message } => {
                 if self.told.failure.as_ref() != Some(message) {
@@ -222,6 +225,9 @@ impl Agent {
                     let (operations, sas, policies) =
                         (done.operations, counts.security_associations, counts.policies);
                     tracing::info!(operations, sas, policies, "kernel changed");
+                }
+                if newly_in_sync {
+                    tracing::info!(generation = done.report.generation, "in sync");
                 }
                 let now = problems.iter().map(key).collect();
                 let before = std::mem::replace(&mut self.told.problems, now);
