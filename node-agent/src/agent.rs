@@ -1,9 +1,7 @@
 //! The loop: what the API server and the kernel tell wakes passes, and what passes come to is reported.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use esplanade_crds::Problem;
 use esplanade_seal::KeyPair;
 use esplanade_xfrm::{KernelError, Noticed};
 use futures::StreamExt;
@@ -12,13 +10,14 @@ use kube::Client;
 use tokio::sync::watch as latest;
 use tokio::task::JoinSet;
 
-use crate::desired::{DELETION_GRACE, Desired, NotYet};
+use crate::desired::{Desired, NotYet};
 use crate::notices::Notices;
 use crate::report::{Latest, Reporter};
 use crate::schedule::{DEBOUNCE, KERNEL_DEBOUNCE, Schedule};
-use crate::status::{Identity, PassResult};
+use crate::status::Identity;
+use crate::told::Told;
 use crate::watch::{Change, watch};
-use crate::worker::{Done, News, Open, Worker, WorkerGone};
+use crate::worker::{News, Open, Worker, WorkerGone};
 
 /// How long a pass that runs may take when the agent is to end: a part of it could be missing else until the next
 /// start.
@@ -49,15 +48,6 @@ pub struct Agent {
     /// Ends the reporter when dropped.
     _reporter: JoinSet<()>,
     told: Told,
-}
-
-/// What has been logged, so that it isn't again.
-#[derive(Default)]
-struct Told {
-    waiting: Option<NotYet>,
-    problems: BTreeSet<(String, String)>,
-    failure: Option<String>,
-    in_sync: bool,
 }
 
 impl Agent {
@@ -161,7 +151,7 @@ impl Agent {
         let now = Instant::now();
         match self.desired.input(now) {
             Ok(input) => {
-                self.told.waiting = None;
+                self.told.not_waiting();
                 self.schedule.begin(now, rand::random());
                 self.worker.pass(input)?;
             }
@@ -170,7 +160,7 @@ impl Agent {
                 if let NotYet::Deleted(until) = reason {
                     self.schedule.wake(until);
                 }
-                self.tell_waiting(reason);
+                self.told.waiting(reason);
             }
         }
         Ok(())
@@ -185,63 +175,12 @@ impl Agent {
                 } else {
                     self.schedule.failed(Instant::now(), rand::random());
                 }
-                self.tell(&done);
+                self.told.done(&done);
                 self.latest.send_modify(|latest| latest.report = Some(done.report));
             }
         }
         Ok(())
     }
-
-    fn tell_waiting(&mut self, reason: NotYet) {
-        if self.told.waiting.replace(reason) == Some(reason) {
-            return;
-        }
-        match reason {
-            NotYet::Lists => tracing::debug!("waiting for the API server's lists"),
-            NotYet::NoNodeState => {
-                tracing::info!("no IpsecNodeState of this node: leaving the kernel as it is")
-            }
-            NotYet::Deleted(_) => tracing::warn!(
-                "the IpsecNodeState was deleted: clearing the kernel in {} s unless it comes back",
-                DELETION_GRACE.as_secs()
-            ),
-        }
-    }
-
-    /// Logs what is new.
-    fn tell(&mut self, done: &Done) {
-        let newly_in_sync = done.in_sync() && !self.told.in_sync;
-        self.told.in_sync = done.in_sync();
-        match &done.report.result {
-            PassResult::Failed { category, message } => {
-                if self.told.failure.as_ref() != Some(message) {
-                    tracing::error!(category, "{message}");
-                    self.told.failure = Some(message.clone());
-                }
-            }
-            PassResult::Done { counts, problems, .. } => {
-                self.told.failure = None;
-                if done.operations > 0 {
-                    let (operations, sas, policies) =
-                        (done.operations, counts.security_associations, counts.policies);
-                    tracing::info!(operations, sas, policies, "kernel changed");
-                }
-                if newly_in_sync {
-                    tracing::info!(generation = done.report.generation, "in sync");
-                }
-                let now = problems.iter().map(key).collect();
-                let before = std::mem::replace(&mut self.told.problems, now);
-                for problem in problems.iter().filter(|problem| !before.contains(&key(problem))) {
-                    let Problem { kind, name, category, message } = problem;
-                    tracing::warn!(?kind, name, category, "{message}");
-                }
-            }
-        }
-    }
-}
-
-fn key(problem: &Problem) -> (String, String) {
-    (format!("{:?} {}", problem.kind, problem.name), problem.message.clone())
 }
 
 async fn changed(notices: &mut Option<Notices>) -> Result<Noticed, KernelError> {

@@ -14,5 +14,6 @@ pub mod report;
 pub mod schedule;
 pub mod sealing_key;
 pub mod status;
+mod told;
 pub mod watch;
 pub mod worker;
