@@ -70,14 +70,15 @@ impl Controller {
     #[must_use]
     pub fn new(client: Client, namespace: &str, leadership: Leadership) -> Self {
         let (events, watches) = watch::start(&client, namespace);
+        let writer = Writer::new(client.clone(), leadership.slack());
         Self {
             namespace: namespace.to_owned(),
             leadership,
             events,
             _watches: watches,
             index: Index::default(),
-            secrets: Secrets::new(client.clone(), namespace),
-            writer: Writer::new(client),
+            secrets: Secrets::new(client, namespace),
+            writer,
             retries: Retries::default(),
             told: BTreeSet::new(),
             next: None,

@@ -52,13 +52,22 @@ pub enum LeaseError {
 
 /// Says whether this process leads. Cheap to clone; ask before each write.
 #[derive(Debug, Clone)]
-pub struct Leadership(watch::Receiver<Option<Instant>>);
+pub struct Leadership {
+    until: watch::Receiver<Option<Instant>>,
+    slack: Duration,
+}
 
 impl Leadership {
     /// Whether the claim holds now.
     #[must_use]
     pub fn held(&self) -> bool {
-        self.0.borrow().is_some_and(|until| Instant::now() < until)
+        self.until.borrow().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// How long a write may take that begins while the claim holds: no other leads before it has ended.
+    #[must_use]
+    pub fn slack(&self) -> Duration {
+        self.slack
     }
 }
 
@@ -81,7 +90,7 @@ impl Elector {
     /// Tells whether the claim holds.
     #[must_use]
     pub fn leadership(&self) -> Leadership {
-        Leadership(self.until.subscribe())
+        Leadership { until: self.until.subscribe(), slack: self.config.duration / 3 }
     }
 
     /// Waits until the Lease is ours. Errors are logged and tried again.

@@ -27,7 +27,7 @@ pub fn init(format: Format) -> anyhow::Result<()> {
         Err(_) => EnvFilter::new("info"),
     };
     for name in QUIET {
-        filter = filter.add_directive(format!("{name}=warn").parse::<Directive>()?);
+        filter = filter.add_directive(format!("{name}=error").parse::<Directive>()?);
     }
     // Says of each failed request that it failed, which whoever made the request says better.
     filter = filter.add_directive("kube_client::client::builder=off".parse::<Directive>()?);

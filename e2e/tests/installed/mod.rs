@@ -92,13 +92,13 @@ impl Installed {
         Ok(answer["status"]["token"].as_str().context("a token")?.to_owned())
     }
 
-    /// Starts the operator with its ServiceAccount's rights, as the Pod `name` would.
-    pub(crate) async fn start_operator(&self, name: &str) -> Result<Operator> {
+    /// Starts the operator with its ServiceAccount's rights, as the Pod `name` would; `args` come on top.
+    pub(crate) async fn start_operator(&self, name: &str, args: &[&str]) -> Result<Operator> {
         let token = self.token(OPERATOR, &json!({"spec": {"audiences": []}})).await?;
         let log = self.dir.join(format!("{name}.log"));
         let file = std::fs::File::create(&log).context("the operator's log")?;
         let mut command = Command::new(programs::find(OPERATOR, OPERATOR)?);
-        command.args(["--lease-duration=3"]).env_clear().env("RUST_LOG", "debug");
+        command.args(args).env_clear().env("RUST_LOG", "debug");
         command.env("KUBECONFIG", self.plane.kubeconfig(name, &token)?);
         command.env("POD_NAME", name).env("POD_NAMESPACE", NAMESPACE);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);

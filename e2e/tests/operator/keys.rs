@@ -18,7 +18,7 @@ use crate::{
 #[test]
 fn manual_keys_reach_the_two_nodes_and_no_other_eye() -> Result<()> {
     installed::run(async |installed| {
-        let operator = installed.start_operator("operator-0").await?;
+        let operator = installed.start_operator("operator-0", &[]).await?;
         let result = the_life_of_manual_keys(installed, &operator).await;
         operator.explain(result)?;
         let log = operator.log();

@@ -109,7 +109,7 @@ async fn written(installed: &Installed) -> Result<Vec<(String, Value)>> {
 #[test]
 fn a_restart_writes_nothing() -> Result<()> {
     installed::run(async |installed| {
-        let mut operator = installed.start_operator("operator-0").await?;
+        let mut operator = installed.start_operator("operator-0", &[]).await?;
         let (a, b) = (Agent::new(installed, "node-a").await?, Agent::new(installed, "node-b").await?);
         write_secrets(installed, "1").await?;
         apply_examples(installed).await?;
@@ -117,7 +117,7 @@ fn a_restart_writes_nothing() -> Result<()> {
         operator.process.stop();
         let before = written(installed).await?;
 
-        let operator = installed.start_operator("operator-1").await?;
+        let operator = installed.start_operator("operator-1", &[]).await?;
         // When this has its condition, everything else has been compared.
         let marker = json!({"apiVersion": "esplanade.dev/v1alpha1", "kind": "IpsecSA", "metadata": {"name": "z-marker"},
             "spec": {"source": {"node": "nowhere"}, "destination": {"node": "node-a"}, "spi": 300,
@@ -133,6 +133,9 @@ fn a_restart_writes_nothing() -> Result<()> {
     })
 }
 
+/// Long enough for a busy machine to renew it in time.
+const SHORT: &str = "--lease-duration=6";
+
 #[test]
 fn one_operator_leads_at_a_time() -> Result<()> {
     installed::run(async |installed| {
@@ -145,7 +148,7 @@ fn one_operator_leads_at_a_time() -> Result<()> {
             })
             .await
         };
-        let mut first = installed.start_operator("operator-0").await?;
+        let mut first = installed.start_operator("operator-0", &[SHORT]).await?;
         first.explain(held_by("operator-0").await)?;
         let events = format!("/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events");
         eventually("an event", async || {
@@ -154,7 +157,7 @@ fn one_operator_leads_at_a_time() -> Result<()> {
             Ok(())
         })
         .await?;
-        let mut second = installed.start_operator("operator-1").await?;
+        let mut second = installed.start_operator("operator-1", &[SHORT]).await?;
         eventually("the second to stand by", async || {
             ensure!(second.log().contains("standing by"), "{}", second.log());
             Ok(())
@@ -164,7 +167,7 @@ fn one_operator_leads_at_a_time() -> Result<()> {
         // Asked to end, the first gives the Lease back; a leader that dies is replaced as well.
         first.process.stop();
         second.explain(held_by("operator-1").await)?;
-        let third = installed.start_operator("operator-2").await?;
+        let third = installed.start_operator("operator-2", &[SHORT]).await?;
         second.process.kill();
         third.explain(held_by("operator-2").await)?;
         installed.admin.delete(&format!("{PEERS}/node-a")).await?;

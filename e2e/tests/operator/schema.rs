@@ -46,7 +46,18 @@ fn crds_of_another_version_cost_only_the_objects_that_they_spoil() -> Result<()>
         })
         .await?;
 
-        let operator = installed.start_operator("operator-0").await?;
+        let state = format!("{STATES}/node-a");
+        eventually("the mutating policy", async || {
+            let empty = json!({"apiVersion": "esplanade.dev/v1alpha1", "kind": "IpsecNodeState",
+                "metadata": {"name": "node-a"}, "spec": {}});
+            let made = installed.admin.apply(&state, &empty, "probe").await?;
+            installed.admin.delete(&state).await?;
+            ensure!(made["spec"]["keys"]["acknowledged"] == "x", "{made}");
+            Ok(())
+        })
+        .await?;
+
+        let operator = installed.start_operator("operator-0", &[]).await?;
         eventually("the operator to tell", async || {
             let log = operator.log();
             ensure!(log.contains(".spec.addresses: field not declared in schema: are the CRDs those of"), "{log}");

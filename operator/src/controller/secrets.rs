@@ -1,6 +1,7 @@
 //! The keys that IpsecSAs name: only those Secrets are read, each once per version.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use esplanade_plan::SecretView;
 use http::Request;
@@ -11,6 +12,9 @@ use zeroize::Zeroizing;
 use super::cache::Cache;
 use super::error::{Category, ReadError};
 use super::index::SecretMeta;
+
+/// How long reading one Secret may take.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// The Secrets named by IpsecSAs, with their data.
 pub(super) struct Secrets {
@@ -59,7 +63,9 @@ impl Secrets {
         let url = format!("{}/{name}", self.api.resource_url());
         let request = Request::get(url).body(Vec::new());
         let request = request.map_err(|error| failed(Category::Invalid, error.to_string()))?;
-        let text = match self.client.request_text(request).await {
+        let answer = tokio::time::timeout(LIMIT, self.client.request_text(request)).await;
+        let slow = |_| failed(Category::Unavailable, format!("no answer within {LIMIT:?}"));
+        let text = match answer.map_err(slow)? {
             Ok(text) => Zeroizing::new(text),
             Err(error) if Category::of(&error) == Category::Gone => return Ok(None),
             Err(error) => return Err(failed(Category::of(&error), super::error::words(&error))),

@@ -22,13 +22,11 @@ pub const SPEC_MANAGER: &str = "esplanade-operator";
 /// Owns the status of IpsecPolicies and IpsecSAs.
 pub const STATUS_MANAGER: &str = "esplanade-operator/status";
 
-/// How long one request may take.
-const REQUEST: Duration = Duration::from_secs(10);
-
 /// Makes changes.
 #[derive(Clone)]
 pub(super) struct Writer {
     client: Client,
+    limit: Duration,
 }
 
 /// Why a write didn't come to what was wanted.
@@ -69,42 +67,53 @@ impl Part {
 }
 
 impl Writer {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client }
+    /// `limit` is how long one change may take.
+    pub(super) fn new(client: Client, limit: Duration) -> Self {
+        Self { client, limit }
     }
 
     /// Makes a change; returns what is there now, as the watch will tell later.
     pub(super) async fn write(&self, change: &Change) -> Result<Input, WriteError> {
-        let name = change.name.as_str();
-        let (verb, result) = match &change.what {
-            What::Peer { owner, spec } => {
-                let get = |o: &IpsecPeer| Some(o.spec.clone());
-                ("apply", self.apply(owned(name, owner), Part::Spec, spec, get).await.map(Input::Peer))
-            }
-            What::NodeState { owner, spec } => {
-                let get = |o: &IpsecNodeState| Some(o.spec.clone());
-                ("apply", self.apply(owned(name, owner), Part::Spec, spec, get).await.map(Input::NodeState))
-            }
-            What::SaStatus { uid, status } => {
-                let get = |o: &IpsecSA| o.status.clone();
-                let written = self.apply(one(name, uid), Part::Status, status, get).await;
-                ("apply the status of", written.map(Input::Sa))
-            }
-            What::PolicyStatus { uid, status } => {
-                let get = |o: &IpsecPolicy| o.status.clone();
-                let written = self.apply(one(name, uid), Part::Status, status, get).await;
-                ("apply the status of", written.map(Input::Policy))
-            }
-            What::Unreadable(kind, error) => ("apply the status of", self.tell(*kind, name, error).await),
-            What::Remove(kind, uid) => ("remove", self.remove(*kind, name, uid).await),
+        let verb = match &change.what {
+            What::Peer { .. } | What::NodeState { .. } => "apply",
+            What::SaStatus { .. } | What::PolicyStatus { .. } | What::Unreadable(..) => "apply the status of",
+            What::Remove(..) => "remove",
+        };
+        let result = match tokio::time::timeout(self.limit, self.make(change)).await {
+            Ok(result) => result,
+            Err(_) => Err(kube::Error::Service(format!("no answer within {:?}", self.limit).into()).into()),
         };
         result.map_err(|failure| {
             let (category, message) = match failure {
                 Failure::Refused(error) => (Category::of(&error), words(&error)),
                 Failure::Altered(where_) => (Category::Schema, altered(&where_)),
             };
-            WriteError { verb, kind: change.kind(), name: name.to_owned(), category, message }
+            WriteError { verb, kind: change.kind(), name: change.name.clone(), category, message }
         })
+    }
+
+    async fn make(&self, change: &Change) -> Result<Input, Failure> {
+        let name = change.name.as_str();
+        match &change.what {
+            What::Peer { owner, spec } => {
+                let get = |o: &IpsecPeer| Some(o.spec.clone());
+                self.apply(owned(name, owner), Part::Spec, spec, get).await.map(Input::Peer)
+            }
+            What::NodeState { owner, spec } => {
+                let get = |o: &IpsecNodeState| Some(o.spec.clone());
+                self.apply(owned(name, owner), Part::Spec, spec, get).await.map(Input::NodeState)
+            }
+            What::SaStatus { uid, status } => {
+                let get = |o: &IpsecSA| o.status.clone();
+                self.apply(one(name, uid), Part::Status, status, get).await.map(Input::Sa)
+            }
+            What::PolicyStatus { uid, status } => {
+                let get = |o: &IpsecPolicy| o.status.clone();
+                self.apply(one(name, uid), Part::Status, status, get).await.map(Input::Policy)
+            }
+            What::Unreadable(kind, error) => self.tell(*kind, name, error).await,
+            What::Remove(kind, uid) => self.remove(*kind, name, uid).await,
+        }
     }
 
     /// Server-side apply of one part. What somebody else has added beside it stays with that, so where the part isn't
@@ -162,13 +171,10 @@ impl Writer {
         P: serde::Serialize + Debug,
     {
         let api: Api<DeserializeGuard<K>> = Api::all(self.client.clone());
-        within(async {
-            match part {
-                Part::Spec => api.patch(name, params, patch).await,
-                Part::Status => api.patch_status(name, params, patch).await,
-            }
-        })
-        .await
+        match part {
+            Part::Spec => api.patch(name, params, patch).await,
+            Part::Status => api.patch_status(name, params, patch).await,
+        }
     }
 
     /// Says on a user's object that it can't be read.
@@ -203,7 +209,7 @@ impl Writer {
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
         let api: Api<K> = Api::all(self.client.clone());
-        match within(api.delete(&name, params)).await {
+        match api.delete(&name, params).await {
             Err(error) if Category::of(&error) != Category::Gone => Err(error),
             _ => Ok(Event::Gone { name, version: None }),
         }
@@ -231,11 +237,4 @@ fn body<K: Resource<DynamicType = ()>>(metadata: Value, part: Part, content: &Va
 fn altered(paths: &[String]) -> String {
     let first = paths.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
     format!("the API server stores it otherwise than it was written, at {first}: {SCHEMA}")
-}
-
-async fn within<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
-    match tokio::time::timeout(REQUEST, request).await {
-        Ok(result) => result,
-        Err(_) => Err(kube::Error::Service(format!("no answer within {REQUEST:?}").into())),
-    }
 }
