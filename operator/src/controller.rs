@@ -1,7 +1,7 @@
 //! The loop: events change the index; a while after the first change the plan is made anew, and what differs from what
 //! is there gets written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -129,7 +129,7 @@ impl Controller {
             tracing::debug!(?incomplete, "not everything has been listed yet");
             return None;
         }
-        let snapshot = self.index.snapshot(&self.namespace, std::collections::BTreeMap::new());
+        let snapshot = self.index.snapshot(&self.namespace, BTreeMap::new());
         let wanted = esplanade_plan::secrets_wanted(&snapshot.sas);
         if let Err(error) = self.secrets.refresh(&wanted, &self.index.secrets).await {
             // Without them the plan would say that they aren't there.
@@ -139,6 +139,8 @@ impl Controller {
         }
         let snapshot = esplanade_plan::Snapshot { secrets: self.secrets.known().clone(), ..snapshot };
         let plan = esplanade_plan::plan(&snapshot, &now(), &mut rand::rng());
+        let unreadable: BTreeSet<(Kind, Unreadable)> = self.index.unreadable().collect();
+        self.told.retain(|one| unreadable.contains(one));
         let changes = change::changes(&self.index, &plan, &self.told);
         self.retries.keep(|key| changes.iter().any(|change| change.key() == *key));
         self.make(changes).await

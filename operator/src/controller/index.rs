@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use esplanade_crds::{IpsecNodeState, IpsecPeer, IpsecPolicy, IpsecSA};
 use esplanade_plan::{NodeView, SecretView, Snapshot};
 
-use super::cache::{Cache, Event};
+use super::cache::{Cache, Event, Unreadable};
+use super::change::Kind;
 
 /// What is known of a Secret without its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +76,12 @@ impl Index {
             node_states: objects(&self.node_states),
             peers: objects(&self.peers),
         }
+    }
+
+    /// Users' objects that can't be read.
+    pub fn unreadable(&self) -> impl Iterator<Item = (Kind, Unreadable)> {
+        let sas = self.sas.unreadable().map(|(_, error)| (Kind::IpsecSA, error.clone()));
+        sas.chain(self.policies.unreadable().map(|(_, error)| (Kind::IpsecPolicy, error.clone())))
     }
 
     /// The kinds that haven't been listed yet. Until it is empty nothing may be decided: what wasn't seen yet would
