@@ -44,12 +44,10 @@ use crate::schema;
 #[serde(rename_all = "camelCase")]
 pub struct IpsecNodeStateSpec {
     /// The policies that concern this node.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    #[serde(default)] // and atomic: server-side apply makes a spec null when the last entry of a map-list goes
     pub policies: Vec<NodePolicy>,
     /// The manually keyed SAs that start or end at this node.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    #[serde(default)] // and atomic: server-side apply makes a spec null when the last entry of a map-list goes
     pub security_associations: Vec<NodeSecurityAssociation>,
     /// Which of the node's own published keys its peers have acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -29,13 +29,12 @@ use crate::schema;
 #[serde(rename_all = "camelCase")]
 pub struct IpsecPeerSpec {
     /// The node's own addresses (InternalIP), the primary one first; at most 16.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)] // sent when empty too, as in IpsecNodeStateSpec
     #[schemars(length(max = 16), inner(length(max = 45)))]
     #[x_kube(validation = Rule::new("self.all(a, isIP(a))").message("write IPv4 or IPv6 addresses"))]
     pub addresses: Vec<String>,
     /// What of each policy lies at this node.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["policy".to_owned()]))]
+    #[serde(default)] // sent when empty too, as in IpsecNodeStateSpec
     pub selectors: Vec<PeerSelectors>,
 }
 

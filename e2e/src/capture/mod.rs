@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,6 +17,8 @@ pub use packet::{Frame, Ip, Packet, Payload};
 /// How long tcpdump may take to start, or to write what it has seen.
 const DEADLINE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(10);
+/// The next marker's number.
+static MARKS: AtomicU8 = AtomicU8::new(1);
 
 /// A running capture of one interface of the nodes' kernel. It ends with the lab when it isn't stopped.
 #[derive(Debug)]
@@ -24,7 +27,6 @@ pub struct Capture {
     tcpdump: Process,
     interface: String,
     file: PathBuf,
-    marks: std::cell::Cell<u8>,
 }
 
 impl Capture {
@@ -35,7 +37,7 @@ impl Capture {
         let program = Program { argv: argv.map(str::to_owned).to_vec(), ..Program::default() };
         let tcpdump = guest.spawn(program, &file.with_extension("log")).await?;
         let (interface, guest) = (interface.to_owned(), guest.clone());
-        let this = Self { guest, tcpdump, interface, file, marks: std::cell::Cell::new(0) };
+        let this = Self { guest, tcpdump, interface, file };
         this.until("listens", || Ok(this.tcpdump.log().contains("listening on").then_some(()))).await?;
         Ok(this)
     }
@@ -70,8 +72,8 @@ impl Capture {
     }
 
     async fn mark(&self) -> Result<Ipv4Addr> {
-        let number = self.marks.get() + 1;
-        self.marks.set(number);
+        // Never the one before, of this capture or another: the kernel repeats its question for some seconds.
+        let number = MARKS.fetch_add(1, Ordering::Relaxed);
         let address = Ipv4Addr::new(203, 0, 113, number);
         // The kernel asks a neighbour in state PROBE at once. XFRM doesn't look at ARP.
         let words =
