@@ -43,11 +43,13 @@ use crate::schema;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct IpsecNodeStateSpec {
+    // Both lists are sent when empty, and atomic: server-side apply makes a spec null when the last entry of its last
+    // map-list goes.
     /// The policies that concern this node.
-    #[serde(default)] // and atomic: server-side apply makes a spec null when the last entry of a map-list goes
+    #[serde(default)]
     pub policies: Vec<NodePolicy>,
     /// The manually keyed SAs that start or end at this node.
-    #[serde(default)] // and atomic: server-side apply makes a spec null when the last entry of a map-list goes
+    #[serde(default)]
     pub security_associations: Vec<NodeSecurityAssociation>,
     /// Which of the node's own published keys its peers have acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
