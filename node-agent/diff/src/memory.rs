@@ -7,9 +7,10 @@ use esplanade_model::{Observed, ObservedSa, Op, SaId, WantedSa};
 use crate::sas::same_crypto;
 use crate::{Diff, replay};
 
-/// Packets that may leave between the last dump that showed an SA and its end: three times what 10 Gbit/s carry in a
-/// minute in packets of 1500 bytes. With 32-bit sequence numbers an SA can vanish 250 times before it is used up.
-const UNSEEN: u64 = 1 << 24;
+/// Packets that may leave between the last dump that showed an SA and its end: a third more than 10 Gbit/s carry in a
+/// minute (the resync period) in packets of 1500 bytes. With 32-bit sequence numbers an SA can vanish 63 times before it
+/// is used up.
+const UNSEEN: u64 = 1 << 26;
 
 /// SAs remembered besides those that are there.
 const AT_MOST: usize = 1 << 16;
