@@ -7,7 +7,6 @@
 pub mod agent;
 pub mod desired;
 pub mod host;
-pub mod logging;
 pub mod notices;
 pub mod pass;
 pub mod report;

@@ -5,4 +5,3 @@
 
 pub mod controller;
 pub mod lease;
-pub mod logging;

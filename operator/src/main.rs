@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use esplanade_logging as logging;
 use esplanade_operator::controller::Controller;
 use esplanade_operator::lease::{Config, Elector};
-use esplanade_operator::logging::{self, Format};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -33,7 +33,7 @@ struct Args {
     lease_duration: u64,
     /// How log lines look. What is logged is up to $RUST_LOG.
     #[arg(long, value_enum, default_value = "text")]
-    log_format: Format,
+    log_format: logging::Format,
 }
 
 fn main() -> ExitCode {

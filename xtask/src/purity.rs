@@ -23,6 +23,7 @@ const PURE: &[(&str, &str)] = &[
 /// The crates that do I/O. Every crate of the workspace is in one of the two lists, so that a new one is never
 /// left out by oversight.
 const THIN: &[&str] = &[
+    "esplanade-logging",
     "esplanade-operator",
     "esplanade-node-agent",
     "esplanade-xfrm",

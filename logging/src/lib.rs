@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::Directive;
+use tracing_subscriber::filter::{Directive, ParseError};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -21,7 +21,7 @@ const QUIET: [&str; 6] = ["kube_client", "hyper", "hyper_util", "h2", "rustls", 
 ///
 /// # Errors
 /// `RUST_LOG` can't be read.
-pub fn init(format: Format) -> anyhow::Result<()> {
+pub fn init(format: Format) -> Result<(), ParseError> {
     let mut filter = match std::env::var("RUST_LOG") {
         Ok(text) => EnvFilter::try_new(text)?,
         Err(_) => EnvFilter::new("info"),
