@@ -1,6 +1,8 @@
 //! One pass over the kernel: dump, diff, apply, dump again.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{Counts, Problem, ProblemKind};
@@ -34,18 +36,20 @@ pub fn pass(
     wanted: &Wanted,
     memory: &mut Memory,
 ) -> Result<Outcome, KernelError> {
+    let began = uptime();
     let observed = kernel.dump()?;
-    memory.learn(&observed);
+    memory.learn(&observed, began);
     let mut plan = diff(wanted, &observed);
-    memory.restore(&mut plan);
+    memory.restore(&mut plan, uptime());
     if plan.is_empty() {
         let problems = by_object(plan.conflicts);
         return Ok(Outcome { problems, counts: counts(&observed), operations: 0, in_sync: true });
     }
 
     let refused = apply(kernel, node, &plan)?;
+    let began = uptime();
     let observed = kernel.dump()?;
-    memory.learn(&observed);
+    memory.learn(&observed, began);
     let left = diff(wanted, &observed);
     let in_sync = left.is_empty();
     let mut problems = left.conflicts;
@@ -53,6 +57,12 @@ pub fn pass(
     problems.extend(left.steps.iter().map(|step| unchanged(node, step)));
     let operations = plan.steps.len();
     Ok(Outcome { problems: by_object(problems), counts: counts(&observed), operations, in_sync })
+}
+
+/// The time since the first call.
+fn uptime() -> Duration {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    FIRST.elapsed()
 }
 
 /// What the kernel refused, in its own words.

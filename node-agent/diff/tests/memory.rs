@@ -3,18 +3,29 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{crypto, in_kernel, inbound, observed, outbound, sa, wanted, without_window};
 use esplanade_diff::{Memory, diff};
 use esplanade_model::{ObservedSa, Op, ReplayState, Sa, WantedSa};
 
-/// Where the wanted SA starts when it has to be made, after dumps that showed these.
+/// What is taken for sent at once.
+const AT_ONCE: u64 = 2 << 21;
+
+/// Where the wanted SA starts when it has to be made, right after dumps that showed these.
 fn starts(sa: WantedSa, dumps: &[&[ObservedSa]]) -> Option<ReplayState> {
+    starts_after(sa, dumps, Duration::ZERO)
+}
+
+/// Where it starts when it has to be made so long after the last of the dumps that showed these.
+fn starts_after(sa: WantedSa, dumps: &[&[ObservedSa]], later: Duration) -> Option<ReplayState> {
     let mut memory = Memory::default();
+    let start = Duration::from_secs(1000);
     for dump in dumps {
-        memory.learn(&observed(dump, &[]));
+        memory.learn(&observed(dump, &[]), start);
     }
     let mut diff = diff(&wanted(&[sa], &[]), &observed(&[], &[]));
-    memory.restore(&mut diff);
+    memory.restore(&mut diff, start + later);
     match diff.steps.as_slice() {
         [step] => match &step.op {
             Op::AddInbound { state, .. } | Op::AddOutbound { state, .. } => state.clone(),
@@ -44,19 +55,19 @@ fn one_never_seen_starts_at_0() {
 fn a_sender_goes_on_well_past_what_was_seen() {
     let state =
         starts(outbound(sa()), &[&[after(5, 0, leaving())], &[after(900, 0, leaving())], &[]]).unwrap();
-    assert_eq!((state.sent, state.received, state.bitmap.len()), (900 + (1 << 26), 0, 0));
+    assert_eq!((state.sent, state.received, state.bitmap.len()), (900 + AT_ONCE, 0, 0));
 }
 
 #[test]
 fn a_sender_seen_before_its_first_packet_may_have_sent_since() {
-    assert_eq!(starts(outbound(sa()), &[&[after(0, 0, leaving())]]).unwrap().sent, 1 << 26);
+    assert_eq!(starts(outbound(sa()), &[&[after(0, 0, leaving())]]).unwrap().sent, AT_ONCE);
 }
 
 #[test]
 fn numbers_never_go_back_with_the_same_key() {
     // Somebody made it anew from 0 in between.
     let dumps: [&[ObservedSa]; 2] = [&[after(900, 0, leaving())], &[after(3, 0, leaving())]];
-    assert_eq!(starts(outbound(sa()), &dumps).unwrap().sent, 900 + (1 << 26));
+    assert_eq!(starts(outbound(sa()), &dumps).unwrap().sent, 900 + AT_ONCE);
 }
 
 #[test]
@@ -65,7 +76,7 @@ fn another_key_starts_anew() {
     assert_eq!(starts(outbound(sa()), &[&[after(900, 0, other.clone())]]), None);
     // Only the latest key counts.
     let dumps: [&[ObservedSa]; 2] = [&[after(900, 0, other)], &[after(3, 0, leaving())]];
-    assert_eq!(starts(outbound(sa()), &dumps).unwrap().sent, 3 + (1 << 26));
+    assert_eq!(starts(outbound(sa()), &dumps).unwrap().sent, 3 + AT_ONCE);
 }
 
 #[test]
@@ -73,4 +84,30 @@ fn a_receiver_accepts_nothing_twice() {
     let state = starts(inbound(sa()), &[&[after(0, 70, in_kernel(sa()))]]).unwrap();
     assert_eq!((state.sent, state.received, state.bitmap), (0, 70, vec![0x1ff, 0]));
     assert_eq!(starts(inbound(sa()), &[&[after(0, 0, in_kernel(sa()))]]), None);
+}
+
+#[test]
+fn the_longer_a_sender_was_not_seen_the_more_it_may_have_sent() {
+    let dumps: [&[ObservedSa]; 1] = [&[after(900, 0, leaving())]];
+    let sent = |seconds| {
+        let state = starts_after(outbound(sa()), &dumps, Duration::from_secs(seconds)).unwrap();
+        state.sent - 900
+    };
+    // 10 Gbit/s in packets of 1500 bytes for a minute.
+    assert!(sent(60) > 60 * 10_000_000_000 / 8 / 1500, "{}", sent(60));
+    assert_eq!(sent(10) - sent(0), 10 << 21);
+    // A receiver of extended sequence numbers could not follow.
+    assert_eq!(sent(1 << 40), 1 << 31);
+}
+
+#[test]
+fn an_sa_that_vanished_is_not_seen_in_dumps_without_it() {
+    let mut memory = Memory::default();
+    let second = Duration::from_secs(1);
+    memory.learn(&observed(&[after(900, 0, leaving())], &[]), second);
+    memory.learn(&observed(&[], &[]), second * 31);
+    let mut diff = diff(&wanted(&[outbound(sa())], &[]), &observed(&[], &[]));
+    memory.restore(&mut diff, second * 31);
+    let Op::AddOutbound { state: Some(state), .. } = &diff.steps[0].op else { panic!("{diff:?}") };
+    assert_eq!(state.sent, 900 + AT_ONCE + (30 << 21));
 }
