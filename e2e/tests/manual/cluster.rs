@@ -16,8 +16,17 @@ pub(crate) fn with_esplanade(
     config: Config,
     body: impl AsyncFnOnce(&Lab) -> Result<()> + Send,
 ) -> Result<()> {
+    with_values(config, "", body)
+}
+
+/// [`with_esplanade`], the chart installed with values (YAML).
+pub(crate) fn with_values(
+    config: Config,
+    values: &str,
+    body: impl AsyncFnOnce(&Lab) -> Result<()> + Send,
+) -> Result<()> {
     lab::run(config, async |lab| {
-        lab.install_chart(&workspace().join("charts/esplanade"), "").await?;
+        lab.install_chart(&workspace().join("charts/esplanade"), values).await?;
         for node in lab.nodes() {
             let state = format!("ipsecnodestate/{}", node.name);
             lab.wait(&format!("{state} to exist"), SOON, async || lab.get(&state).await).await?;
