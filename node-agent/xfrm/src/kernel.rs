@@ -6,7 +6,8 @@ use esplanade_model::{Observed, Op, Refusal};
 
 use crate::KernelError;
 
-/// The XFRM databases of one network namespace.
+/// The XFRM databases of one network namespace. After an error open it afresh: what the failed socket still holds, or
+/// has the kernel do (a dump that nobody reads on), would stand in the way of the next request.
 pub trait Kernel: Send {
     /// Reads both databases.
     ///
@@ -45,6 +46,6 @@ pub trait Watch: AsFd + AsRawFd + Send {
     /// older than any dump made from then on, so waiting for what comes next misses nothing.
     ///
     /// # Errors
-    /// The socket is broken.
+    /// The socket is broken: open it afresh.
     fn look(&mut self) -> Result<Noticed, KernelError>;
 }

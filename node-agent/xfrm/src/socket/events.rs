@@ -38,25 +38,34 @@ impl Events {
 
 impl Watch for Events {
     fn look(&mut self) -> Result<Noticed, KernelError> {
-        let mut noticed = Noticed::default();
-        // SA events bring keys.
-        let mut buffer = Zeroizing::new(vec![0; BUFFER]);
-        for _ in 0..MAX_EVENTS {
-            match self.socket.receive(&mut buffer) {
-                Ok(length) => {
-                    for message in Messages::of(&buffer[..length]) {
-                        noticed.changed |= message?.port != self.own_port;
+        look(&self.socket, self.own_port)
+    }
+}
+
+/// Takes in what is there, up to an end.
+pub(super) fn look(link: &impl Link, own_port: u32) -> Result<Noticed, KernelError> {
+    let mut noticed = Noticed::default();
+    // SA events bring keys.
+    let mut buffer = Zeroizing::new(vec![0; BUFFER]);
+    for _ in 0..MAX_EVENTS {
+        match link.receive(&mut buffer) {
+            Ok(length) => {
+                for message in Messages::of(&buffer[..length]) {
+                    match message {
+                        Ok(message) => noticed.changed |= message.port != own_port,
+                        Err(KernelError::Overrun) => noticed.overrun = true,
+                        Err(error) => return Err(error),
                     }
                 }
-                Err(KernelError::Overrun) => noticed.overrun = true,
-                // There is nothing more.
-                Err(KernelError::Timeout(_)) => return Ok(noticed),
-                Err(error) => return Err(error),
             }
+            Err(KernelError::Overrun) => noticed.overrun = true,
+            // There is nothing more.
+            Err(KernelError::Timeout(_)) => return Ok(noticed),
+            Err(error) => return Err(error),
         }
-        // The rest is older than any dump made after this.
-        Ok(Noticed { overrun: true, ..noticed })
     }
+    // The rest is older than any dump made after this.
+    Ok(Noticed { overrun: true, ..noticed })
 }
 
 impl AsFd for Events {

@@ -4,9 +4,10 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use netlink_sys::Socket as Netlink;
 use netlink_sys::protocols::NETLINK_XFRM;
-use netlink_sys::{Socket as Netlink, SocketAddr};
 
+use super::calls::Calls;
 use super::sys;
 use crate::KernelError;
 
@@ -15,7 +16,7 @@ const RECEIVE_BUFFER: i32 = 8 * 1024 * 1024;
 /// The kernel answers before the request's system call returns: this only ends what would never end.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sends and receives datagrams; a socket, or a test's double.
+/// Sends and receives whole datagrams. What can go wrong with it, and what becomes of that: docs/faults.md.
 pub(super) trait Link {
     /// The port that requests carry.
     fn port(&self) -> u32;
@@ -27,8 +28,8 @@ pub(super) trait Link {
 
 /// A NETLINK_XFRM socket.
 #[derive(Debug)]
-pub(super) struct Socket {
-    netlink: Netlink,
+pub(super) struct Socket<C = Netlink> {
+    calls: C,
     port: u32,
 }
 
@@ -45,58 +46,62 @@ impl Socket {
             .or_else(|_| netlink.set_rx_buf_sz(RECEIVE_BUFFER))
             .map_err(failed("SO_RCVBUF"))?;
         sys::set_receive_timeout(&netlink, PATIENCE).map_err(failed("SO_RCVTIMEO"))?;
-        Ok(Self { netlink, port })
+        Ok(Self { calls: netlink, port })
     }
 
     pub(super) fn join(&self, group: u32) -> Result<(), KernelError> {
-        self.netlink
+        self.calls
             .add_membership(group)
             .map_err(|source| KernelError::Open { step: "NETLINK_ADD_MEMBERSHIP", source })
     }
 
     pub(super) fn never_block(&self) -> Result<(), KernelError> {
-        self.netlink.set_non_blocking(true).map_err(|source| KernelError::Open { step: "O_NONBLOCK", source })
+        self.calls.set_non_blocking(true).map_err(|source| KernelError::Open { step: "O_NONBLOCK", source })
     }
 
     pub(super) fn netlink(&self) -> &Netlink {
-        &self.netlink
+        &self.calls
     }
 }
 
-impl Link for Socket {
+#[cfg(test)]
+impl<C> Socket<C> {
+    pub(super) fn on(calls: C, port: u32) -> Self {
+        Self { calls, port }
+    }
+}
+
+impl<C: Calls> Link for Socket<C> {
     fn port(&self) -> u32 {
         self.port
     }
 
     fn send(&self, datagram: &[u8]) -> Result<(), KernelError> {
-        let kernel = SocketAddr::new(0, 0);
-        let sent = retry(|| self.netlink.send_to(datagram, &kernel, 0)).map_err(KernelError::Send)?;
+        let sent = retry(|| self.calls.send(datagram)).map_err(KernelError::Send)?;
         if sent == datagram.len() { Ok(()) } else { Err(KernelError::Send(ErrorKind::WriteZero.into())) }
     }
 
     fn receive(&self, buffer: &mut [u8]) -> Result<usize, KernelError> {
-        let received = retry(|| {
-            let mut room = &mut *buffer;
-            // MSG_TRUNC: the datagram's own length, however much of it fitted.
-            self.netlink.recv_from(&mut room, libc::MSG_TRUNC)
-        });
-        match received {
-            // Any process may send to a socket's port; only the kernel's port is 0.
-            Ok((_, sender)) if sender.port_number() != 0 => self.receive(buffer),
-            Ok((length, _)) if length > buffer.len() => {
-                Err(KernelError::Malformed("a datagram longer than any that the kernel sends"))
-            }
-            Ok((length, _)) => Ok(length),
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Err(KernelError::Overrun),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(KernelError::Timeout(PATIENCE)),
-            Err(error) => Err(KernelError::Receive(error)),
+        loop {
+            return match retry(|| self.calls.receive(buffer)) {
+                // Any process that may change the databases may send to a socket's port; only the kernel's port is 0.
+                Ok((_, sender)) if sender != 0 => continue,
+                Ok((0, _)) => Err(KernelError::Malformed("an empty datagram")),
+                Ok((length, _)) if length > buffer.len() => {
+                    Err(KernelError::Malformed("a datagram longer than any that the kernel sends"))
+                }
+                Ok((length, _)) => Ok(length),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Err(KernelError::Overrun),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Err(KernelError::Timeout(PATIENCE)),
+                Err(error) => Err(KernelError::Receive(error)),
+            };
         }
     }
 }
 
 impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.netlink.as_raw_fd()
+        self.calls.as_raw_fd()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The real kernel, through netlink sockets.
 
+mod calls;
 mod events;
 mod exchange;
 mod link;
@@ -43,20 +44,25 @@ impl Netlink {
 
 impl Kernel for Netlink {
     fn dump(&mut self) -> Result<Observed, KernelError> {
-        let mut observer = Observer::default();
-        for (of, message_type) in [(Dumped::Sas, XFRM_MSG_GETSA), (Dumped::Policies, XFRM_MSG_GETPOLICY)] {
-            let records = exchange::dump(&self.dumps, &mut self.sequence, of, message_type)?;
-            for record in records.bodies() {
-                observer.record(of, record)?;
-            }
-        }
-        Ok(observer.finish())
+        observe(&self.dumps, &mut self.sequence)
     }
 
     fn apply(&mut self, ops: &[Op]) -> Result<Vec<Result<(), Refusal>>, KernelError> {
         let requests: Vec<_> = ops.iter().map(encode).collect();
         exchange::carry_out(&self.requests, &mut self.sequence, &requests)
     }
+}
+
+/// Reads both databases.
+fn observe(link: &impl Link, sequence: &mut Sequence) -> Result<Observed, KernelError> {
+    let mut observer = Observer::default();
+    for (of, message_type) in [(Dumped::Sas, XFRM_MSG_GETSA), (Dumped::Policies, XFRM_MSG_GETPOLICY)] {
+        let records = exchange::dump(link, sequence, of, message_type)?;
+        for record in records.bodies() {
+            observer.record(of, record)?;
+        }
+    }
+    Ok(observer.finish())
 }
 
 #[cfg(test)]

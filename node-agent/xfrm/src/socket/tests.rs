@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod faults;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 

@@ -21,4 +21,4 @@ pub use observe::{Dumped, Observer, PolicyRecord, SaRecord};
 pub use request::{Request, encode};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -29,7 +29,7 @@ pub struct Message<'a> {
     pub body: &'a [u8],
 }
 
-/// The messages of a datagram.
+/// The messages of a datagram. One that says that others were lost is [`KernelError::Overrun`].
 pub struct Messages<'a> {
     rest: &'a [u8],
 }
@@ -53,7 +53,11 @@ impl<'a> Iterator for Messages<'a> {
             Some((_, length)) => self.rest.get(length.next_multiple_of(4)..).unwrap_or_default(),
             None => &[],
         };
-        Some(message.map(|(message, _)| message).ok_or(KernelError::Malformed("a message cut short")))
+        Some(match message {
+            Some((Message { message_type: Message::OVERRUN, .. }, _)) => Err(KernelError::Overrun),
+            Some((message, _)) => Ok(message),
+            None => Err(KernelError::Malformed("a message cut short")),
+        })
     }
 }
 
@@ -62,6 +66,8 @@ impl<'a> Message<'a> {
     pub const ERROR: u16 = 2;
     /// `NLMSG_DONE`
     pub const DONE: u16 = 3;
+    /// `NLMSG_OVERRUN`: messages were lost. Never sent by today's kernels, which say ENOBUFS.
+    const OVERRUN: u16 = 4;
 
     fn first(bytes: &'a [u8]) -> Option<(Self, usize)> {
         let (length, rest) = take_u32(bytes)?;

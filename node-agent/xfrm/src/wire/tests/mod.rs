@@ -10,7 +10,7 @@ use esplanade_model::{
 };
 
 /// An SA whose keys are easy to find in bytes.
-fn sa() -> Sa {
+pub(crate) fn sa() -> Sa {
     let key = |length: usize| Key::from(vec![0xa5; length].as_slice());
     let (cipher, authentication) = (Cipher::AesCbc256, Authentication::HmacSha256);
     Sa {
