@@ -48,6 +48,10 @@ test: packages build $(NEXTEST) ## Every test, against a real API server and a r
 	$(call step,tests)
 	@$(NEXTEST) nextest run --workspace --locked
 
+.PHONY: corpus
+corpus: packages build ## Record what the decoder is tested with anew, on a real kernel
+	@target/debug/examples/record-corpus
+
 .PHONY: demo
 demo: packages build ## Two nodes, a ping in clear text and then in ESP, captured on the wire
 	@target/debug/demo

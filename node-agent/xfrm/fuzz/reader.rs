@@ -1,0 +1,74 @@
+//! Everything that reads what the kernel sends, and what must hold whatever the bytes are.
+
+use esplanade_model::{InboundSa, ObservedPolicy, ObservedSa, Op};
+use esplanade_xfrm::wire::batch::Answers;
+use esplanade_xfrm::wire::reply::Messages;
+use esplanade_xfrm::wire::{Dumped, Observer, PolicyRecord, Request, SaRecord, encode, replay};
+
+/// Length of `struct nlmsghdr`.
+const HEADER: usize = 16;
+/// Lengths of the fixed headers (`struct xfrm_usersa_info`, `struct xfrm_userpolicy_info`).
+const SA_HEADER: usize = 224;
+const POLICY_HEADER: usize = 168;
+
+/// Reads the bytes as a datagram. Panics where the decoder breaks a promise.
+pub(crate) fn read(datagram: &[u8]) {
+    let mut observer = Observer::default();
+    let (mut read, mut cut) = (0, false);
+    for message in Messages::of(datagram) {
+        assert!(!cut, "a message behind one cut short");
+        let Ok(message) = message else {
+            cut = true;
+            continue;
+        };
+        read += HEADER + message.body.len();
+        let _ = message.error();
+        let _ = message.done();
+        if read == HEADER + message.body.len() {
+            answer(datagram, message.sequence);
+        }
+        // Whatever it says it is.
+        sa(message.body);
+        policy(message.body);
+        for of in [Dumped::Sas, Dumped::Policies] {
+            let _ = observer.record(of, message.body);
+        }
+    }
+    assert!(read <= datagram.len());
+    let observed = observer.finish();
+    assert!(observed.foreign_sas.len() <= observed.foreign_sa_count);
+    assert!(observed.foreign_policies.len() <= observed.foreign_policy_count);
+}
+
+/// The datagram as the answer to three requests, the second of which has its first message's number.
+fn answer(datagram: &[u8], sequence: u32) {
+    let requests = || Request { message_type: 0x11, body: Vec::new().into(), gone: Some(3) };
+    let mut answers = Answers::to(&[requests(), requests(), requests()], sequence.wrapping_sub(1));
+    let _ = answers.take(datagram);
+    assert_eq!(answers.into_results().len(), 3);
+}
+
+/// An SA that reads as one of ours is one: written, it reads the same.
+fn sa(body: &[u8]) {
+    let Ok(record) = SaRecord::decode(body) else {
+        return assert!(body.len() < SA_HEADER);
+    };
+    let SaRecord::Ours(ObservedSa { id, sa: Some(sa), state }) = record else { return };
+    assert_eq!(sa.id(), id);
+    let state = replay::fitted(&state, sa.replay);
+    let written = encode(&Op::AddInbound { sa: InboundSa(sa.clone()), state: Some(state.clone()) });
+    let read = SaRecord::decode(&written.body).ok();
+    assert_eq!(read, Some(SaRecord::Ours(ObservedSa { id, sa: Some(sa), state })));
+}
+
+/// As for SAs.
+fn policy(body: &[u8]) {
+    let Ok(record) = PolicyRecord::decode(body) else {
+        return assert!(body.len() < POLICY_HEADER);
+    };
+    let PolicyRecord::Ours(ObservedPolicy { index, key, policy: Some(policy) }) = record else { return };
+    assert_eq!(policy.key(), key);
+    let written = encode(&Op::AddPolicy { policy: policy.clone(), index });
+    let read = PolicyRecord::decode(&written.body).ok();
+    assert_eq!(read, Some(PolicyRecord::Ours(ObservedPolicy { index, key, policy: Some(policy) })));
+}
