@@ -10,10 +10,13 @@ export RUST_LIB_BACKTRACE := 0
 
 NEXTEST_VERSION := 0.9.151
 DENY_VERSION := 0.20.2
+FUZZ_VERSION := 0.13.2
 
 TOOLS := .lab/tools
 NEXTEST := $(TOOLS)/bin/cargo-nextest-$(NEXTEST_VERSION)
 DENY := $(TOOLS)/bin/cargo-deny-$(DENY_VERSION)
+FUZZ := $(TOOLS)/bin/cargo-fuzz-$(FUZZ_VERSION)
+FUZZ_SECONDS := 60
 
 # Says what comes next.
 step = @printf '\n── %s\n' "$(1)"
@@ -48,8 +51,17 @@ test: packages build $(NEXTEST) ## Every test, against a real API server and a r
 	$(call step,tests)
 	@$(NEXTEST) nextest run --workspace --locked
 
+# No sanitizer: the decoder is safe Rust, and without one the pinned toolchain will do. Inputs that reach something new
+# go below target/, those that break a promise to node-agent/xfrm/fuzz/artifacts.
+.PHONY: fuzz
+fuzz: $(FUZZ) ## Arbitrary bytes into the decoder of what the kernel sends; make fuzz FUZZ_SECONDS=600
+	$(call step,fuzzing for $(FUZZ_SECONDS) s)
+	@mkdir -p target/fuzz-corpus
+	@cd node-agent/xfrm && $(CURDIR)/$(FUZZ) run --sanitizer none decode \
+	    $(CURDIR)/target/fuzz-corpus fuzz/corpus/decode -- -max_total_time=$(FUZZ_SECONDS)
+
 .PHONY: corpus
-corpus: packages build ## Record what the decoder is tested with anew, on a real kernel
+corpus: packages build ## Record what the fuzzer starts from anew, on a real kernel
 	@target/debug/examples/record-corpus
 
 .PHONY: demo
@@ -105,6 +117,11 @@ $(NEXTEST):
 	$(call step,installing cargo-nextest $(NEXTEST_VERSION) (once$(comma) a few minutes))
 	@$(install) --no-default-features --features default-no-update --version $(NEXTEST_VERSION) cargo-nextest
 	@mv $(TOOLS)/bin/cargo-nextest $@
+
+$(FUZZ):
+	$(call step,installing cargo-fuzz $(FUZZ_VERSION) (once$(comma) a minute))
+	@$(install) --version $(FUZZ_VERSION) cargo-fuzz
+	@mv $(TOOLS)/bin/cargo-fuzz $@
 
 $(DENY):
 	$(call step,installing cargo-deny $(DENY_VERSION) (once$(comma) a few minutes))

@@ -1,6 +1,7 @@
 //! Everything that reads what the kernel sends, and what must hold whatever the bytes are.
 
 use esplanade_model::{InboundSa, ObservedPolicy, ObservedSa, Op};
+use esplanade_xfrm::KernelError;
 use esplanade_xfrm::wire::batch::Answers;
 use esplanade_xfrm::wire::reply::Messages;
 use esplanade_xfrm::wire::{Dumped, Observer, PolicyRecord, Request, SaRecord, encode, replay};
@@ -17,9 +18,14 @@ pub(crate) fn read(datagram: &[u8]) {
     let (mut read, mut cut) = (0, false);
     for message in Messages::of(datagram) {
         assert!(!cut, "a message behind one cut short");
-        let Ok(message) = message else {
-            cut = true;
-            continue;
+        let message = match message {
+            Ok(message) => message,
+            // It says that others were lost, not that it is.
+            Err(KernelError::Overrun) => continue,
+            Err(_) => {
+                cut = true;
+                continue;
+            }
         };
         read += HEADER + message.body.len();
         let _ = message.error();
