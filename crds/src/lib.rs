@@ -22,8 +22,8 @@ pub use common::{
 };
 pub use node_state::{
     Counts, GatewaySelectors, IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, Kernel,
-    NodeEncryption, NodeIntegrity, NodeKeys, NodePolicy, NodeSecurityAssociation, Phase, Problem,
-    ProblemKind, ResolvedEndpoint, SealedKey, SealingKey, SecretVersion,
+    NodeEncryption, NodeIntegrity, NodeKeys, NodePolicy, NodeSaSelector, NodeSecurityAssociation, Phase,
+    Problem, ProblemKind, ResolvedEndpoint, SealedKey, SealingKey, SecretVersion,
 };
 pub use peer::{IpsecPeer, IpsecPeerSpec, IpsecPeerStatus, PeerSelectors, PublishedKey};
 pub use policy::{

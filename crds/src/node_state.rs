@@ -76,6 +76,9 @@ pub struct NodePolicy {
     pub mode: Mode,
     /// With Protect: the protocol.
     pub protocol: Protocol,
+    /// With Protect: XFRM interface id of the policies in the kernel; 0 is none.
+    #[serde(default, skip_serializing_if = "crate::sa::is_zero")]
+    pub interface_id: u32,
     /// `spec.traffic` of the IpsecPolicy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traffic: Vec<TrafficSelector>,
@@ -140,6 +143,24 @@ pub struct NodeSecurityAssociation {
     /// Protection against replays.
     #[serde(default)]
     pub anti_replay: AntiReplay,
+    /// XFRM interface id; 0 is none.
+    #[serde(default, skip_serializing_if = "crate::sa::is_zero")]
+    pub interface_id: u32,
+    /// Traffic that the SA takes. Left out: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<NodeSaSelector>,
+}
+
+/// Traffic that an SA takes, of one address family.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+pub struct NodeSaSelector {
+    /// Network that packets come from.
+    pub source: String,
+    /// Network that packets go to.
+    pub destination: String,
+    /// Protocol and ports (those of the destination), which a value under a mask tells. Left out: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficSelector>,
 }
 
 /// An end of an SA with its address.

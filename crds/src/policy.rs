@@ -239,7 +239,8 @@ pub struct Protection {
     /// Default: `None`.
     #[serde(default)]
     pub offload: Offload,
-    /// XFRM interface id (`if_id`) of policies and SAs, 0 to 4294967295; 0 is none. Default: 0.
+    /// XFRM interface id (`if_id`) of policies and SAs, 0 to 4294967295; 0 is none. With one, just what goes through an
+    /// XFRM interface with that id is protected, which is for others to make; all else stays as it is. Default: 0.
     #[serde(default)]
     #[schemars(schema_with = "schema::word")]
     pub interface_id: u32,

@@ -150,13 +150,13 @@ pub struct IpsecSASpec {
     /// ESP in UDP. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encapsulation: Option<Encapsulation>,
-    /// Traffic that the SA accepts, beyond what its policy says. Default: all.
+    /// Traffic that the SA carries, of what its policy covers; what no SA carries is dropped. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<SaSelector>,
     /// Packet mark that the SA belongs to. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<Mark>,
-    /// XFRM interface id (`if_id`) that the SA belongs to, 0 to 4294967295; 0 is none. Default: 0.
+    /// XFRM interface id (`if_id`) that the SA belongs to, that of its policy, 0 to 4294967295; 0 is none. Default: 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(schema_with = "schema::word")]
     pub interface_id: u32,
@@ -167,7 +167,7 @@ pub struct IpsecSASpec {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-fn is_zero(n: &u32) -> bool {
+pub(crate) fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
@@ -284,7 +284,7 @@ pub struct LifetimeLimits {
     pub packets: Option<i64>,
 }
 
-/// Traffic that an SA accepts.
+/// Traffic that an SA carries, of one address family.
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, Default)]
 pub struct SaSelector {
     /// Network that packets come from, e.g. 192.0.2.0/24. Left out: any.
@@ -295,7 +295,8 @@ pub struct SaSelector {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::network")]
     pub destination: Option<String>,
-    /// Protocol and ports (those of the destination). Left out: any.
+    /// Protocol and ports (those of the destination). A range of ports must be as long as a power of two, and start at
+    /// a multiple of its length. Left out: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<TrafficSelector>,
 }

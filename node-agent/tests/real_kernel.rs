@@ -119,7 +119,11 @@ fn flush(kernel: &mut Netlink) {
     let observed = kernel.dump().unwrap();
     let sas = observed.sas.iter().map(|sa| Op::DeleteSa(sa.id));
     let policies = observed.policies.iter();
-    let policies = policies.map(|one| Op::DeletePolicy { direction: one.key.direction, index: one.index });
+    let policies = policies.map(|one| Op::DeletePolicy {
+        direction: one.key.direction,
+        index: one.index,
+        interface_id: one.key.interface_id,
+    });
     let results = kernel.apply(&sas.chain(policies).collect::<Vec<_>>()).unwrap();
     assert!(results.iter().all(Result::is_ok), "{results:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use esplanade_e2e::controlplane::binaries::workspace;
 use esplanade_e2e::lab::{self, Config, Lab, NAMESPACE};
@@ -84,4 +84,17 @@ pub(crate) async fn remove_example(lab: &Lab) -> Result<()> {
     let folder = workspace().join("examples/manual");
     kubectl(lab, &["delete", "-f", folder.to_str().context("UTF-8")?]).await?;
     Ok(())
+}
+
+/// Takes objects away, and waits until no kernel has any SA or policy.
+pub(crate) async fn remove(lab: &Lab, manifests: &str) -> Result<()> {
+    lab.delete(manifests).await?;
+    lab.wait("empty kernels", SOON, async || {
+        for node in lab.nodes() {
+            let xfrm = node.xfrm().await?;
+            ensure!(xfrm.states.is_empty() && xfrm.policies.is_empty(), "{xfrm:#?}");
+        }
+        Ok(())
+    })
+    .await
 }

@@ -4,5 +4,7 @@
 mod cluster;
 mod example;
 mod faults;
+mod interfaces;
+mod selectors;
 mod variants;
 mod wire;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use anyhow::Result;
 use esplanade_e2e::lab::{Config, Lab};
 
-use crate::cluster::{SOON, secret, with_esplanade};
+use crate::cluster::{SOON, remove, secret, with_esplanade};
 use crate::wire::{clear_echoes, ping_nodes, ping_pods, sequence};
 
 /// What is protected.
@@ -106,15 +106,7 @@ impl Variant {
             assert!(numbers.len() >= pings, "{}: {} of {pings} packets", self.name, numbers.len());
             assert!(numbers.is_sorted_by(|x, y| x < y), "{}: {numbers:?}", self.name);
         }
-        lab.delete(&self.manifests()).await?;
-        lab.wait("empty kernels", SOON, async || {
-            for node in lab.nodes() {
-                let xfrm = node.xfrm().await?;
-                anyhow::ensure!(xfrm.states.is_empty() && xfrm.policies.is_empty(), "{xfrm:#?}");
-            }
-            Ok(())
-        })
-        .await
+        remove(lab, &self.manifests()).await
     }
 }
 
@@ -127,6 +119,7 @@ fn every_protocol_mode_and_family_protects_what_it_should() -> Result<()> {
         for variant in VARIANTS {
             variant.check(lab).await.map_err(|error| error.context(variant.name))?;
         }
-        Ok(())
+        crate::selectors::check(lab).await.map_err(|error| error.context("selectors"))?;
+        crate::interfaces::check(lab).await.map_err(|error| error.context("interfaces"))
     })
 }

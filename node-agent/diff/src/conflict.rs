@@ -44,6 +44,9 @@ fn packets(key: &PolicyKey) -> String {
     if selector.protocol != 0 {
         let _ = write!(text, ", protocol {}", selector.protocol);
     }
+    if key.interface_id != 0 {
+        let _ = write!(text, ", interface id {}", key.interface_id);
+    }
     for (name, port) in [("source", selector.source_port), ("destination", selector.destination_port)] {
         if port != Port::ANY {
             let _ = write!(text, ", {name} port {}/{:#x}", port.value(), port.mask());

@@ -34,8 +34,8 @@ pub(crate) fn diff(wanted: &Wanted, observed: &Observed, plan: &mut Plan) {
         }
     }
     for there in observed.policies.iter().filter(|policy| !kept.contains(&policy.key)) {
-        let direction = there.key.direction;
-        let delete = Op::DeletePolicy { direction, index: there.index };
+        let PolicyKey { direction, interface_id, .. } = there.key;
+        let delete = Op::DeletePolicy { direction, index: there.index, interface_id };
         plan.add(Stage::removing_policy(direction), None, delete);
     }
 }

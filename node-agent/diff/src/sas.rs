@@ -64,12 +64,14 @@ fn removal_stage(sa: &ObservedSa, outbound_reqids: &BTreeSet<u32>) -> Stage {
 
 /// The kernel has just what is wanted.
 fn same(wanted: &WantedSa, observed: &Sa) -> bool {
-    let Sa { source, destination, spi, mode, reqid, crypto, replay } = wanted.sa();
+    let Sa { source, destination, spi, mode, reqid, crypto, replay, selector, interface_id } = wanted.sa();
     *source == observed.source
         && *destination == observed.destination
         && *spi == observed.spi
         && *mode == observed.mode
         && *reqid == observed.reqid
+        && *selector == observed.selector
+        && *interface_id == observed.interface_id
         && same_crypto(crypto, &observed.crypto)
         && match wanted {
             WantedSa::Inbound(_) => *replay == observed.replay,

@@ -67,9 +67,11 @@ impl Model {
                 assert_eq!(there.0, index);
                 there.1 = Some(policy);
             }
-            Op::DeletePolicy { direction, index } => {
+            Op::DeletePolicy { direction, index, interface_id } => {
                 let before = self.policies.len();
-                self.policies.retain(|key, (taken, _)| !(*taken == index && key.direction == direction));
+                self.policies.retain(|key, (taken, _)| {
+                    !(*taken == index && (key.direction, key.interface_id) == (direction, interface_id))
+                });
                 assert_eq!(self.policies.len(), before - 1, "no {index:?} to delete");
             }
         }
@@ -99,8 +101,9 @@ fn sas() -> impl Strategy<Value = Sa> {
 
 fn policies() -> impl Strategy<Value = Policy> {
     let direction = prop_oneof![Just(Direction::In), Just(Direction::Out), Just(Direction::Forward)];
-    (direction, 0..3_u8, 0..2_u32, 0..2_usize, any::<bool>()).prop_map(
-        |(direction, network, priority, templates, optional)| Policy {
+    (direction, 0..3_u8, 0..2_u32, 0..2_usize, any::<bool>(), 0..2_u32).prop_map(
+        |(direction, network, priority, templates, optional, interface_id)| Policy {
+            interface_id,
             direction,
             selector: selector("10.0.0.0/24", &format!("10.1.{network}.0/24")),
             priority,

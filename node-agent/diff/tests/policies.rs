@@ -31,6 +31,7 @@ const SAME_NAME: &[Change] = &[
 
 /// Changes that make it another policy.
 const OTHER_NAME: &[Change] = &[
+    ("interface", |policy| policy.interface_id = 7),
     ("direction", |policy| policy.direction = Direction::Forward),
     ("networks", |policy| policy.selector = selector("10.1.0.0/16", "10.2.0.0/24")),
     ("protocol", |policy| policy.selector.protocol = 6),
@@ -72,7 +73,7 @@ fn another_name_is_another_policy() {
         let mut changed = policy(Direction::Out);
         change(&mut changed);
         let there = policy_in_kernel(policy(Direction::Out), 5);
-        let gone = Op::DeletePolicy { direction: Direction::Out, index: there.index };
+        let gone = Op::DeletePolicy { direction: Direction::Out, index: there.index, interface_id: 0 };
         let ops = ops(std::slice::from_ref(&changed), &[there]);
         let [Op::AddPolicy { policy: added, index }, deleted] = ops.as_slice() else {
             panic!("{name}: add, then delete: {ops:?}")

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{crypto, in_kernel, inbound, ip, key, observed, outbound, sa, wanted, without_window};
+use common::{crypto, in_kernel, inbound, ip, key, observed, outbound, sa, selector, wanted, without_window};
 use esplanade_crds::ProblemKind;
 use esplanade_diff::diff;
 use esplanade_model::{
@@ -19,6 +19,8 @@ const SAME_KEYS: &[Change] = &[
     ("source", |sa| sa.source = ip("192.0.2.9")),
     ("mode", |sa| sa.mode = Mode::Transport),
     ("reqid", |sa| sa.reqid = Reqid::from_hash(2)),
+    ("selector", |sa| sa.selector = Some(selector("10.1.0.0/24", "10.2.0.0/24"))),
+    ("interface", |sa| sa.interface_id = 7),
     ("extended sequence numbers", |sa| sa.replay.extended_sequence_numbers = true),
 ];
 

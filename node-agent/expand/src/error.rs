@@ -18,6 +18,14 @@ pub(crate) enum SaError {
     Address(String),
     #[error("source {0} and destination {1} are of different address families")]
     Families(IpAddr, IpAddr),
+    #[error("selector has {0:?}, which is no network")]
+    Network(String),
+    #[error("selector {0} is of several address families")]
+    MixedSelector(String),
+    #[error("selector is of another address family than the SA, which mode: Transport doesn't carry")]
+    ForeignSelector,
+    #[error("ports {0} to {1} are no single value under a mask: use several SAs")]
+    Ports(u16, u16),
     #[error("SPI {0} is reserved: use 256 or more (RFC 4303 §2.1)")]
     Spi(u32),
     #[error("an anti-replay window of {0} packets is more than the kernel's 4096")]
@@ -55,6 +63,10 @@ impl SaError {
             | Self::BothHere(_)
             | Self::Address(_)
             | Self::Families(..)
+            | Self::Network(_)
+            | Self::MixedSelector(_)
+            | Self::ForeignSelector
+            | Self::Ports(..)
             | Self::Spi(_)
             | Self::Window(_)
             | Self::NoWindow

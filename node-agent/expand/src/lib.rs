@@ -10,6 +10,7 @@ mod policies;
 mod ports;
 mod priority;
 mod reqid;
+mod sa_selector;
 mod sas;
 mod selectors;
 

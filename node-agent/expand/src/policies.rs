@@ -67,7 +67,7 @@ fn one(
         let selectors = selectors.iter().filter(|selector| treatment.covers(selector, &me, &other));
         let before = made.len();
         for selector in selectors {
-            made.extend(both_ways(selector, priority, &treatment, policy.phase, &me));
+            made.extend(both_ways(selector, priority, &treatment, policy, &me));
         }
         if matches!(treatment, Treatment::Unreachable) && made.len() > before {
             errors.push(PolicyError::NoCommonFamily(other.identity.clone()));
@@ -81,27 +81,30 @@ fn both_ways(
     outbound: &Selector,
     priority: u32,
     treatment: &Treatment,
-    phase: Phase,
+    policy: &NodePolicy,
     me: &Participant,
 ) -> Vec<Policy> {
     let host = me.is_host(outbound.source());
     // A node's own address may lie in its pod CIDR (that of a bridge), so what isn't one of its addresses can be both.
     let inbound: &[_] = if host { &[Direction::In] } else { &[Direction::In, Direction::Forward] };
+    let interface_id = policy.interface_id;
     let mut made = Vec::new();
     let mut add = |direction, selector| {
-        if let Some((action, templates)) = treatment.at(phase, direction) {
-            made.push(Policy { direction, selector, priority, action, templates });
+        if let Some((action, templates)) = treatment.at(policy.phase, direction) {
+            made.push(Policy { direction, selector, interface_id, priority, action, templates });
         }
     };
     add(Direction::Out, *outbound);
     for direction in inbound {
         add(*direction, outbound.reversed());
     }
-    if host && !matches!(treatment, Treatment::Clear(Action::Allow)) {
+    // Nobody looks for neighbours through an XFRM interface.
+    if host && interface_id == 0 && !matches!(treatment, Treatment::Clear(Action::Allow)) {
         let priority = priority::NEIGHBOUR_DISCOVERY;
         let clear = |direction, selector| Policy {
             direction,
             selector,
+            interface_id,
             priority,
             action: Action::Allow,
             templates: Vec::new(),

@@ -6,12 +6,12 @@ use std::net::IpAddr;
 
 use esplanade_crds::{AntiReplay, NodeSecurityAssociation, Problem, Protocol as ApiProtocol};
 use esplanade_model::{
-    InboundSa, Mode, OutboundSa, Protocol, ReplayProtection, Reqid, Sa, SaId, Spi, WantedSa,
+    InboundSa, Mode, OutboundSa, Protocol, ReplayProtection, Reqid, Sa, SaId, Selector, Spi, WantedSa,
 };
 
 use crate::error::SaError;
 use crate::keys::{Algorithms, Opener};
-use crate::reqid;
+use crate::{reqid, sa_selector};
 
 /// `XFRMA_REPLAY_ESN_MAX`, in packets.
 const MAX_WINDOW: u32 = 4096;
@@ -85,6 +85,8 @@ fn one(
         reqid: shape.reqid,
         crypto,
         replay: shape.replay,
+        selector: shape.selector,
+        interface_id: sa.interface_id,
     };
     let wanted = match shape.way {
         Way::In => WantedSa::Inbound(InboundSa(made)),
@@ -110,6 +112,7 @@ struct Shape {
     mode: Mode,
     reqid: Reqid,
     replay: ReplayProtection,
+    selector: Option<Selector>,
 }
 
 impl Shape {
@@ -130,15 +133,17 @@ impl Shape {
             Some(policy) => reqid::of_policy(policy, &reqid::end(&sa.source), &reqid::end(&sa.destination)),
             None => reqid::of_lone_sa(&sa.name),
         };
+        let mode = mode(sa.mode).map_err(SaError::NotImplemented)?;
         Ok(Self {
             way,
             source,
             destination,
             protocol: protocol(sa.protocol).map_err(SaError::NotImplemented)?,
             spi: Spi::new(sa.spi).ok_or(SaError::Spi(sa.spi))?,
-            mode: mode(sa.mode).map_err(SaError::NotImplemented)?,
+            mode,
             reqid,
             replay: replay(sa.anti_replay)?,
+            selector: sa_selector::parse(sa.selector.as_ref(), mode, source)?,
         })
     }
 

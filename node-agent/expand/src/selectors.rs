@@ -50,7 +50,7 @@ fn between(from: IpNet, to: IpNet, traffic: &[TrafficSelector]) -> Vec<Selector>
 }
 
 /// The protocol's number, if it exists in the network's address family.
-fn number(protocol: TrafficProtocol, network: IpNet) -> Option<u8> {
+pub(crate) fn number(protocol: TrafficProtocol, network: IpNet) -> Option<u8> {
     match (protocol, network) {
         (TrafficProtocol::TCP, _) => Some(6),
         (TrafficProtocol::UDP, _) => Some(17),
@@ -61,7 +61,7 @@ fn number(protocol: TrafficProtocol, network: IpNet) -> Option<u8> {
     }
 }
 
-fn destination_ports(traffic: &TrafficSelector) -> Vec<Port> {
+pub(crate) fn destination_ports(traffic: &TrafficSelector) -> Vec<Port> {
     match traffic.port {
         Some(first) => ports::blocks(first..=traffic.end_port.unwrap_or(first)),
         None => vec![Port::ANY],

@@ -43,6 +43,8 @@ pub enum Op {
         direction: Direction,
         /// The index.
         index: PolicyIndex,
+        /// The policy's, which the kernel wants as well (`xfrm_policy_byid`).
+        interface_id: u32,
     },
 }
 

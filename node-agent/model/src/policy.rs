@@ -57,6 +57,8 @@ pub struct Policy {
     pub direction: Direction,
     /// The packets.
     pub selector: Selector,
+    /// Id of the XFRM interface through which they go (`if_id`); 0 for those through none.
+    pub interface_id: u32,
     /// The lowest that matches counts.
     pub priority: u32,
     /// What happens to them.
@@ -68,7 +70,7 @@ pub struct Policy {
 impl Policy {
     /// What names it in the kernel.
     pub fn key(&self) -> PolicyKey {
-        PolicyKey { direction: self.direction, selector: self.selector }
+        PolicyKey { direction: self.direction, selector: self.selector, interface_id: self.interface_id }
     }
 }
 
@@ -79,4 +81,6 @@ pub struct PolicyKey {
     pub direction: Direction,
     /// The packets.
     pub selector: Selector,
+    /// Id of the XFRM interface through which they go; 0 for those through none.
+    pub interface_id: u32,
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{Crypto, Reqid, SaId, Spi};
+use crate::{Crypto, Reqid, SaId, Selector, Spi};
 
 /// How a packet is wrapped (RFC 4301 §4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +39,12 @@ pub struct Sa {
     pub crypto: Crypto,
     /// Protection against replays.
     pub replay: ReplayProtection,
+    /// The packets that it carries: none for all. A sender passes over an SA that doesn't carry a packet
+    /// (`xfrm_state_look_at`), a receiver drops what comes through the wrong one (`__xfrm_policy_check`). In transport
+    /// mode of the SA's family, and never all of that: the kernel doesn't tell that from none.
+    pub selector: Option<Selector>,
+    /// Id of the XFRM interface whose packets it carries (`if_id`); 0 for those through none. Not part of its name.
+    pub interface_id: u32,
 }
 
 impl Sa {

@@ -78,6 +78,16 @@ impl Selector {
         self.destination
     }
 
+    /// All packets of its address family.
+    pub fn is_everything(&self) -> bool {
+        let Self { source, destination, protocol, source_port, destination_port } = self;
+        source.prefix_len() == 0
+            && destination.prefix_len() == 0
+            && *protocol == 0
+            && source_port.mask == 0
+            && destination_port.mask == 0
+    }
+
     /// The same for packets the other way.
     pub fn reversed(&self) -> Self {
         Self {

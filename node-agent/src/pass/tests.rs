@@ -31,6 +31,8 @@ fn sa(source: &str, destination: &str, spi: u32) -> Sa {
         reqid: Reqid::from_hash(spi),
         crypto,
         replay: ReplayProtection::default(),
+        selector: None,
+        interface_id: 0,
     }
 }
 
@@ -42,6 +44,7 @@ fn policy(direction: Direction, third: u8) -> Policy {
     Policy {
         direction,
         selector: Selector::new(source.parse().unwrap(), destination.parse().unwrap()).unwrap(),
+        interface_id: 0,
         priority: 74_032,
         action: Action::Allow,
         templates: vec![Template {

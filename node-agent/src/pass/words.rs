@@ -10,7 +10,7 @@ pub(super) fn op(op: &Op) -> String {
         Op::DeleteSa(id) => format!("deleting the {id}"),
         Op::AddPolicy { policy, .. } => format!("adding the {}", describe(policy)),
         Op::UpdatePolicy { policy, .. } => format!("changing the {}", describe(policy)),
-        Op::DeletePolicy { direction, index } => {
+        Op::DeletePolicy { direction, index, .. } => {
             format!("deleting the {} policy with index {:#x}", way(*direction), index.get())
         }
     }

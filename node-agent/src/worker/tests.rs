@@ -24,6 +24,7 @@ fn input(version: u64) -> Input {
         action: Action::Discard,
         mode: Mode::Tunnel,
         protocol: Protocol::ESP,
+        interface_id: 0,
         traffic: vec![],
         gateways: vec![],
     };

@@ -34,5 +34,6 @@ tests_of! { only, inside::run:
 tests_of! { traffic, inside::run:
     packets_are_counted_on_after_a_replacement
     a_tunnel_carries_both_families
+    an_sa_carries_only_its_packets
     no_packet_passes_twice_after_a_replacement
 }

@@ -8,6 +8,7 @@ mod endpoints;
 mod intent;
 mod policy;
 mod sa;
+mod selector;
 mod traffic;
 
 pub(crate) use intent::{Age, End, Endpoints, KeyUse, PolicyIntent, Protect, SaIntent};

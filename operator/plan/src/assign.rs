@@ -152,6 +152,10 @@ fn misfit(sa: &Accepted<'_>, protect: &Protect, participants: &Participants) -> 
     if intent.protocol != protect.protocol {
         return Some(format!("has protocol {:?}, the policy {:?}", intent.protocol, protect.protocol));
     }
+    if intent.interface_id != protect.interface_id {
+        let (own, other) = (intent.interface_id, protect.interface_id);
+        return Some(format!("has interfaceId {own}, the policy {other}"));
+    }
     let ends = [&intent.source, &intent.destination];
     if let Some(outside) = ends.iter().find(|end| !participants.contains(end)) {
         return Some(format!("has end {outside}, which takes no part in the policy"));

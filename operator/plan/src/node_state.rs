@@ -92,15 +92,15 @@ fn node_policy(
     intent: &PolicyIntent,
     participants: &Participants,
 ) -> NodePolicy {
-    let (mode, protocol, phase) = match &intent.protect {
+    let (mode, protocol, interface_id, phase) = match &intent.protect {
         Some(protect) => {
             let phase = match protect.enforcement {
                 Enforcement::Strict => Phase::Enforce,
                 Enforcement::Permissive => Phase::Encrypt,
             };
-            (protect.mode, protect.protocol, phase)
+            (protect.mode, protect.protocol, protect.interface_id, phase)
         }
-        None => (Mode::default(), Protocol::default(), Phase::Enforce),
+        None => (Mode::default(), Protocol::default(), 0, Phase::Enforce),
     };
     NodePolicy {
         name: name.to_owned(),
@@ -111,6 +111,7 @@ fn node_policy(
         action: intent.action,
         mode,
         protocol,
+        interface_id,
         traffic: intent.traffic.clone(),
         gateways: participants.gateways(),
     }
@@ -143,5 +144,7 @@ fn association(
         encryption,
         integrity,
         anti_replay: intent.anti_replay,
+        selector: intent.selector.clone(),
+        interface_id: intent.interface_id,
     }))
 }

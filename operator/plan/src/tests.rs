@@ -9,6 +9,7 @@ mod properties;
 mod sa_accept;
 mod sa_conflict;
 mod sa_refs;
+mod sa_selector;
 mod sa_status;
 mod sealed;
 mod secrecy;

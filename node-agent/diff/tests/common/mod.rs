@@ -36,6 +36,8 @@ pub(crate) fn sa() -> Sa {
         reqid: Reqid::from_hash(1),
         crypto: crypto(0xa1),
         replay: ReplayProtection { window: 64, extended_sequence_numbers: false },
+        selector: None,
+        interface_id: 0,
     }
 }
 
@@ -77,6 +79,7 @@ pub(crate) fn policy(direction: Direction) -> Policy {
     Policy {
         direction,
         selector: selector("10.1.0.0/24", "10.2.0.0/24"),
+        interface_id: 0,
         priority: 74_032,
         action: Action::Allow,
         templates: vec![template()],

@@ -12,6 +12,7 @@ fn policy(name: &str, priority: u16, action: Action) -> NodePolicy {
         action,
         mode: Mode::Tunnel,
         protocol: Protocol::ESP,
+        interface_id: 0,
         traffic: vec![],
         gateways: vec![],
     }

@@ -28,7 +28,7 @@ pub(crate) fn expansion(expansion: &Expansion) -> String {
 }
 
 fn sa(sa: &Sa) -> String {
-    let Sa { source, destination, spi, mode, reqid, crypto, replay } = sa;
+    let Sa { source, destination, spi, mode, reqid, crypto, replay, selector: packets, interface_id } = sa;
     let crypto = match crypto {
         Crypto::Aead(aead, one) => format!("{} {}", aead.name(), key(one)),
         Crypto::EncryptThenAuthenticate { cipher, cipher_key, authentication, authentication_key } => {
@@ -39,7 +39,11 @@ fn sa(sa: &Sa) -> String {
     };
     let esn = if replay.extended_sequence_numbers { " esn" } else { "" };
     let (reqid, window) = (reqid.get(), replay.window);
-    format!("{source} > {destination} spi {spi} {mode:?} reqid {reqid:#x} {crypto} window {window}{esn}")
+    let packets = packets.as_ref().map(|packets| format!(" for {}", selector(packets))).unwrap_or_default();
+    format!(
+        "{source} > {destination} spi {spi} {mode:?} reqid {reqid:#x} {crypto} window {window}{esn}{packets}{}",
+        interface(*interface_id)
+    )
 }
 
 /// A key by its first bytes and its length.
@@ -49,11 +53,19 @@ fn key(key: &Key) -> String {
 }
 
 fn policy(policy: &Policy) -> String {
-    let Policy { direction, selector: packets, priority, action, templates } = policy;
+    let Policy { direction, selector: packets, interface_id, priority, action, templates } = policy;
     let templates: Vec<_> = templates.iter().map(template).collect();
     let templates = if templates.is_empty() { "-".to_owned() } else { templates.join(", ") };
     let direction = format!("{direction:?}").to_lowercase();
-    format!("{direction:7} {priority} {} {action:?} {templates}", selector(packets))
+    format!(
+        "{direction:7} {priority} {}{} {action:?} {templates}",
+        selector(packets),
+        interface(*interface_id)
+    )
+}
+
+fn interface(id: u32) -> String {
+    if id == 0 { String::new() } else { format!(" interface {id}") }
 }
 
 fn selector(selector: &Selector) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use esplanade_model::{Crypto, Direction, Mode, Policy, Refusal, Sa};
+use esplanade_model::{Crypto, Direction, Mode, Policy, Refusal, Sa, Selector};
 
 use crate::wire::replay;
 
@@ -34,6 +34,13 @@ pub(super) fn sa(sa: &Sa, missing_algorithms: &BTreeSet<&'static str>) -> Result
             missing(cipher.kernel_name(), "CRYPT")?;
         }
     }
+    // `__xfrm_init_state`
+    let foreign = |packets: &Selector| packets.source().addr().is_ipv4() != sa.destination.is_ipv4();
+    if sa.mode == Mode::Transport && sa.selector.as_ref().is_some_and(foreign) {
+        let words = "Only tunnel modes can accommodate a change of family";
+        return Err(refusal(libc::EPROTONOSUPPORT, Some(words)));
+    }
+    // `xfrm_init_replay`
     if sa.replay.extended_sequence_numbers && sa.replay.window == 0 {
         return Err(invalid("ESN replay window must be > 0"));
     }

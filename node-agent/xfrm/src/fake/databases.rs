@@ -89,9 +89,12 @@ impl Databases {
                 }
                 Ok(())
             }
-            Op::DeletePolicy { direction, index } => {
-                // ENOENT: gone already. An index of another direction finds nothing either (`xfrm_policy_byid`).
-                if index.get() & 7 == direction.kernel() {
+            Op::DeletePolicy { direction, index, interface_id } => {
+                // ENOENT: gone already. An index of another direction or interface finds nothing either
+                // (`xfrm_policy_byid`).
+                let key = self.policy_key(index.get());
+                let has_it = |key: PolicyKey| key.interface_id == *interface_id;
+                if index.get() & 7 == direction.kernel() && key.is_some_and(has_it) {
                     self.policies.remove(&index.get());
                 }
                 Ok(())

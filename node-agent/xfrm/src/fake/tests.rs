@@ -19,6 +19,8 @@ fn sa(spi: u32) -> Sa {
         reqid: Reqid::from_hash(spi),
         crypto: Crypto::encrypt_then_authenticate(cipher, key(16), authentication, key(32)).unwrap(),
         replay: ReplayProtection { window: 64, extended_sequence_numbers: true },
+        selector: None,
+        interface_id: 0,
     }
 }
 
@@ -31,6 +33,7 @@ fn policy() -> (Policy, PolicyIndex) {
     let policy = Policy {
         direction: Direction::In,
         selector: Selector::new(any, any).unwrap(),
+        interface_id: 0,
         priority: 1,
         action: Action::Block,
         templates: vec![],
@@ -70,7 +73,7 @@ fn refusals_are_for_one_object() {
     kernel.apply(&[Op::AddPolicy { policy: policy.clone(), index }]).unwrap();
     kernel.refuse_sa(sa(256).id(), refusal(1, "not this SA"));
     kernel.refuse_policy(policy.key(), refusal(1, "not this policy"));
-    let delete = Op::DeletePolicy { direction: Direction::In, index };
+    let delete = Op::DeletePolicy { direction: Direction::In, index, interface_id: 0 };
     let results = kernel.apply(&[add(256), add(257), delete.clone()]).unwrap();
     assert_eq!(results, [Err(refusal(1, "not this SA")), Ok(()), Err(refusal(1, "not this policy"))]);
     kernel.refuse_nothing();

@@ -5,12 +5,13 @@ use netlink_packet_xfrm::constants::{XFRM_POLICY_ALLOW, XFRM_POLICY_BLOCK, XFRM_
 use netlink_packet_xfrm::{Id, Lifetime, LifetimeConfig, UserPolicyInfo, UserTemplate, XfrmAttrs};
 
 use super::attributes::Attributes;
-use super::sa::{decode_mode, decode_protocol, mode};
+use super::sa::{decode_interface_id, decode_mode, decode_protocol, interface_id, mode};
 use super::{address, selector};
 
 pub(super) fn encode(policy: &Policy, index: PolicyIndex) -> (UserPolicyInfo, Attributes) {
     let selector = selector::encode(&policy.selector);
     let mut attributes = Attributes::default();
+    interface_id(policy.interface_id, &mut attributes);
     if !policy.templates.is_empty() {
         let mut family = selector.family;
         let templates = policy.templates.iter().map(|template| encode_template(template, &mut family));
@@ -71,7 +72,6 @@ pub(super) fn is_of_a_socket(info: &UserPolicyInfo) -> bool {
 pub(super) fn decode_key(info: &UserPolicyInfo, attributes: &Attributes) -> Option<PolicyKey> {
     let names_more = |attribute: &XfrmAttrs| match attribute {
         XfrmAttrs::Mark(mark) => mark.mask != 0 || mark.value != 0,
-        XfrmAttrs::IfId(id) => *id != 0,
         XfrmAttrs::PolicyType(kind) => kind.ptype != XFRM_POLICY_TYPE_MAIN,
         XfrmAttrs::SecurityContext(_) => true,
         _ => false,
@@ -82,6 +82,7 @@ pub(super) fn decode_key(info: &UserPolicyInfo, attributes: &Attributes) -> Opti
     Some(PolicyKey {
         direction: decode_direction(info.direction)?,
         selector: selector::decode(&info.selector)?,
+        interface_id: decode_interface_id(attributes),
     })
 }
 
@@ -113,6 +114,7 @@ pub(super) fn decode(
     let policy = Policy {
         direction: key.direction,
         selector: key.selector,
+        interface_id: key.interface_id,
         priority: info.priority,
         action: match info.action {
             XFRM_POLICY_ALLOW => Action::Allow,
@@ -161,9 +163,8 @@ fn decode_template(wire: &UserTemplate) -> Option<Template> {
 /// An attribute that a policy of ours may read back with.
 fn is_like_ours(attribute: &XfrmAttrs) -> bool {
     match attribute {
-        XfrmAttrs::Template(_) | XfrmAttrs::Pad() => true,
+        XfrmAttrs::Template(_) | XfrmAttrs::IfId(_) | XfrmAttrs::Pad() => true,
         XfrmAttrs::PolicyType(kind) => kind.ptype == XFRM_POLICY_TYPE_MAIN,
-        XfrmAttrs::IfId(value) => *value == 0,
         XfrmAttrs::Mark(mark) => mark.mask == 0 && mark.value == 0,
         _ => false,
     }

@@ -50,7 +50,9 @@ pub fn encode(op: &Op) -> Request {
             let (info, attributes) = policy::encode(policy, *index);
             request(XFRM_MSG_UPDPOLICY, &info, &attributes)
         }
-        Op::DeletePolicy { direction, index } => delete_policy(*direction, *index),
+        Op::DeletePolicy { direction, index, interface_id } => {
+            delete_policy(*direction, *index, *interface_id)
+        }
     }
 }
 
@@ -65,13 +67,15 @@ fn delete_sa(id: SaId) -> Request {
 }
 
 /// By index: by selector, the kernel walks the whole tree.
-fn delete_policy(direction: Direction, index: PolicyIndex) -> Request {
+fn delete_policy(direction: Direction, index: PolicyIndex, interface_id: u32) -> Request {
     let wire = UserPolicyId {
         index: index.get(),
         direction: policy::direction(direction),
         ..UserPolicyId::default()
     };
-    Request { gone: Some(libc::ENOENT), ..request(XFRM_MSG_DELPOLICY, &wire, &Attributes::default()) }
+    let mut attributes = Attributes::default();
+    sa::interface_id(interface_id, &mut attributes);
+    Request { gone: Some(libc::ENOENT), ..request(XFRM_MSG_DELPOLICY, &wire, &attributes) }
 }
 
 fn request(message_type: u16, header: &impl Emitable, attributes: &Attributes) -> Request {

@@ -9,7 +9,7 @@ use netlink_packet_xfrm::{Id, Lifetime, LifetimeConfig, Mark, Selector, Stats, U
 use super::attributes::Attributes;
 use super::crypto::Algorithms;
 use super::replay::{self, WireReplay};
-use super::{address, crypto};
+use super::{address, crypto, selector};
 
 /// What an SA is made from. `replay` is the kernel's own view of it: an outbound SA has next to no window.
 pub(super) fn encode(
@@ -20,9 +20,10 @@ pub(super) fn encode(
     let mut attributes = Attributes::default();
     crypto::encode(&sa.crypto, &mut attributes);
     let window = replay::encode(replay, state, &mut attributes);
+    interface_id(sa.interface_id, &mut attributes);
     let family = address::family(sa.destination);
     let info = UserSaInfo {
-        selector: selector(sa.mode, family),
+        selector: sa.selector.as_ref().map_or_else(|| everything(sa.mode, family), selector::encode),
         id: Id {
             daddr: address::encode(sa.destination),
             spi: sa.spi.get(),
@@ -38,22 +39,23 @@ pub(super) fn encode(
         family,
         mode: mode(sa.mode),
         replay_window: window,
-        flags: flags(sa.mode, replay),
+        flags: flags(sa, replay),
     };
     (info, attributes)
 }
 
 /// Everything: policies select. A tunnel carries either family, whatever its own is; the kernel takes
 /// family 0 for its own without `XFRM_STATE_AF_UNSPEC` (`copy_from_user_state`).
-fn selector(mode: Mode, family: u16) -> Selector {
+fn everything(mode: Mode, family: u16) -> Selector {
     match mode {
         Mode::Tunnel => Selector::default(),
         Mode::Transport => Selector { family, ..Selector::default() },
     }
 }
 
-fn flags(mode: Mode, replay: ReplayProtection) -> u8 {
-    let any_family = if mode == Mode::Tunnel { XFRM_STATE_AF_UNSPEC } else { 0 };
+fn flags(sa: &Sa, replay: ReplayProtection) -> u8 {
+    let both_families = sa.mode == Mode::Tunnel && sa.selector.is_none();
+    let any_family = if both_families { XFRM_STATE_AF_UNSPEC } else { 0 };
     let extended = if replay.extended_sequence_numbers { XFRM_STATE_ESN } else { 0 };
     any_family | extended
 }
@@ -85,6 +87,29 @@ pub(super) fn decode_id(info: &UserSaInfo) -> Option<SaId> {
         protocol: decode_protocol(info.id.proto)?,
         spi: Spi::new(info.id.spi)?,
     })
+}
+
+/// 0 is as good as none, which the kernel shows then.
+pub(super) fn interface_id(id: u32, attributes: &mut Attributes) {
+    if id != 0 {
+        attributes.push(XfrmAttrs::IfId(id));
+    }
+}
+
+pub(super) fn decode_interface_id(attributes: &Attributes) -> u32 {
+    let id = |attribute: &XfrmAttrs| match attribute {
+        XfrmAttrs::IfId(id) => Some(*id),
+        _ => None,
+    };
+    attributes.as_slice().iter().find_map(id).unwrap_or(0)
+}
+
+/// The packets that the SA carries, none inside for all; none for a selector that we don't write.
+fn decode_selector(info: &UserSaInfo) -> Option<Option<esplanade_model::Selector>> {
+    if info.selector == everything(decode_mode(info.mode)?, info.family) {
+        return Some(None);
+    }
+    selector::decode(&info.selector).map(Some)
 }
 
 /// Whether the SA carries our tags. One with a mark isn't ours: we write none, and could not delete it.
@@ -120,6 +145,8 @@ pub(super) fn decode(
             reqid: Reqid::owned(info.reqid)?,
             crypto: algorithms.decode()?,
             replay,
+            selector: decode_selector(info)?,
+            interface_id: decode_interface_id(attributes),
         };
         // The rest of the header is what we would write for it, but for what the kernel sets itself.
         let (expected, _) = encode(&sa, sa.replay, None);
@@ -148,10 +175,10 @@ fn is_like_ours(attribute: &XfrmAttrs) -> bool {
         | XfrmAttrs::ReplayThreshold(_)
         | XfrmAttrs::EventTimeThreshold(_)
         | XfrmAttrs::LastUsed(_)
+        | XfrmAttrs::IfId(_)
         | XfrmAttrs::Pad() => true,
         // Zero is as good as none.
         XfrmAttrs::ExtraFlags(value)
-        | XfrmAttrs::IfId(value)
         | XfrmAttrs::TfcPadding(value)
         | XfrmAttrs::MappingTimeThreshold(value) => *value == 0,
         XfrmAttrs::Mark(mark) => !is_set(mark),

@@ -5,7 +5,7 @@ use esplanade_xfrm::Noticed;
 
 use crate::iproute::{ALGORITHMS, ip};
 use crate::suite::objects::{
-    add, add_all, extended, id, inbound, outbound, policy, replay, reqid, sa, spi, transport, v4,
+    add, add_all, delete, extended, id, inbound, outbound, policy, replay, reqid, sa, spi, transport, v4,
 };
 use crate::suite::{Subject, must, policies, sas};
 
@@ -58,13 +58,11 @@ pub(crate) fn sas_unlike_ours_keep_their_name(kernel: &mut dyn Subject) {
                enc cbc(aes) 0x00112233445566778899aabbccddeeff";
     let cut = ALGORITHMS.replace(" 128", " 96");
     let shapes = [
-        ALGORITHMS.to_owned(), // without the flag, it is for IPv4 alone
         format!("flag af-unspec noecn {ALGORITHMS}"),
         format!("flag af-unspec {ALGORITHMS} sel src 10.0.0.0/8"),
         format!("flag af-unspec {ALGORITHMS} limit byte-hard 100000"),
         format!("flag af-unspec {ALGORITHMS} limit time-hard 100000"),
         format!("flag af-unspec {ALGORITHMS} encap espinudp 4500 4500 0.0.0.0"),
-        format!("flag af-unspec {ALGORITHMS} if_id 5"),
         format!("flag af-unspec {ALGORITHMS} output-mark 5"),
         format!("flag af-unspec {ALGORITHMS} extra-flag dont-encap-dscp"),
         format!("flag af-unspec {}", cut),
@@ -142,6 +140,7 @@ pub(crate) fn policies_unlike_ours_keep_their_name(kernel: &mut dyn Subject) {
 }
 
 pub(crate) fn a_policy_with_a_longer_name_is_not_ours(kernel: &mut dyn Subject) {
+    // That of an interface is one of ours.
     tagged_policy(1, "", "if_id 7", "");
     tagged_policy(2, "", "mark 7 mask 255", "");
     tagged_policy(3, "dev lo", "", "");
@@ -155,14 +154,15 @@ pub(crate) fn a_policy_with_a_longer_name_is_not_ours(kernel: &mut dyn Subject) 
          tmpl src 192.0.2.1 dst 192.0.2.2 proto esp reqid 1 mode tunnel"
     ));
     let observed = kernel.dump().unwrap();
-    assert_eq!(observed.policies, []);
-    assert_eq!(observed.foreign_policy_count, 5);
+    let of_interface = Policy { interface_id: 7, ..policy(Direction::Out, 1) }.key();
+    assert_eq!(observed.policies.iter().map(|one| one.key).collect::<Vec<_>>(), [of_interface]);
+    assert_eq!(observed.foreign_policy_count, 4);
     // Only the last one has a name that one of ours could have.
     assert_eq!(observed.foreign_policies, [policy(Direction::Out, 5).key()]);
     assert_eq!(observed.taken_indexes.len(), 5);
     // So ours fit beside the others.
     must(kernel, &[1, 2, 3, 4].map(|number| add(policy(Direction::Out, number), 50 + u32::from(number))));
-    assert_eq!(policies(kernel).len(), 4);
+    assert_eq!(policies(kernel).len(), 5);
 }
 
 pub(crate) fn larval_sas_are_passed_over(kernel: &mut dyn Subject) {
@@ -187,10 +187,7 @@ pub(crate) fn lost_events_are_noticed(kernel: &mut dyn Subject) {
     let some = || (0..250).map(|number| policy(Direction::Out, number));
     for _ in 0..60 {
         must(kernel, &add_all(some()));
-        let delete = |slot| Op::DeletePolicy {
-            direction: Direction::Out,
-            index: PolicyIndex::new(slot, Direction::Out),
-        };
+        let delete = |slot| delete(Direction::Out, slot);
         must(kernel, &(0..250).map(delete).collect::<Vec<_>>());
     }
     let mut noticed = watch.look().unwrap();

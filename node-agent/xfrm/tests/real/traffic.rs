@@ -5,14 +5,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use esplanade_model::{
-    Authentication, Cipher, Direction, Mode, Op, Policy, ReplayProtection, ReplayState, Sa, Selector,
+    Authentication, Cipher, Direction, Mode, Op, Policy, Port, ReplayProtection, ReplayState, Sa, Selector,
 };
 use netlink_packet_xfrm::UserSaInfo;
 
 use crate::peer::Peer;
 use crate::suite::objects::{
-    add, encrypt_then_authenticate, extended, inbound, inbound_at, outbound, outbound_at, policy, replay, sa,
-    transport, tunnel, v4, v6,
+    add, encrypt_then_authenticate, extended, inbound, inbound_at, only, outbound, outbound_at, policy,
+    replay, sa, transport, tunnel, v4, v6,
 };
 use crate::suite::{Subject, must};
 
@@ -79,6 +79,41 @@ pub(crate) fn a_tunnel_carries_both_families(kernel: &mut dyn Subject) {
     for (selector, count) in [(v4, 2), (v6, 4)] {
         send(selector.source().addr(), selector.destination().addr(), 2);
         assert_eq!(sent(kernel, &sa(1)).sent, count);
+    }
+}
+
+/// The one of several SAs that a sender takes, and what a receiver drops.
+pub(crate) fn an_sa_carries_only_its_packets(kernel: &mut dyn Subject) {
+    let peer = Peer::make();
+    let selector = between(v4(1), v4(2));
+    let to = move |number, port| Sa {
+        mode: Mode::Transport,
+        reqid: sa(1).reqid,
+        selector: Some(only(selector, 17, Port::ANY, Port::exactly(port))),
+        ..sa(number)
+    };
+    let policy = Policy { selector, templates: vec![transport(1)], ..policy(Direction::Out, 1) };
+    must(kernel, &[add(policy, 1), outbound(to(1, 9)), outbound(to(2, 10))]);
+    let received = peer.there(move |there| {
+        // The second one is for other packets than those that come through it.
+        must(there, &[inbound(to(1, 9)), inbound(to(2, 11))]);
+        let socket = |port| UdpSocket::bind((v4(2), port)).unwrap();
+        (socket(9), socket(10))
+    });
+    let sender = UdpSocket::bind((v4(1), 0)).unwrap();
+    let send = |text: &str, port| sender.send_to(text.as_bytes(), (v4(2), port));
+    send("for 9", 9).unwrap();
+    send("dropped", 10).unwrap();
+    // No SA: whether that is an error is none of our business.
+    let _ = send("no SA", 11);
+    assert_eq!((sent(kernel, &to(1, 9)).sent, sent(kernel, &to(2, 10)).sent), (1, 1));
+    peer.there(move |there| must(there, &[Op::DeleteSa(to(2, 11).id()), inbound(to(2, 10))]));
+    send("for 10", 10).unwrap();
+    for (socket, text) in [(received.0, "for 9"), (received.1, "for 10")] {
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut buffer = [0; 64];
+        let length = socket.recv(&mut buffer).unwrap();
+        assert_eq!(std::str::from_utf8(&buffer[..length]).unwrap(), text);
     }
 }
 

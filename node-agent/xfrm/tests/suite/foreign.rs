@@ -2,7 +2,9 @@
 
 use esplanade_model::{Direction, Op, PolicyIndex, PolicyKey};
 
-use super::objects::{DIRECTIONS, add, add_all, id, inbound, policy, sa, selector, selector_v6, v4, v6};
+use super::objects::{
+    DIRECTIONS, add, add_all, delete, id, inbound, policy, sa, selector, selector_v6, v4, v6,
+};
 use super::{Subject, apply, must, refused};
 
 /// strongSwan's, Cilium's and an index of nobody's.
@@ -12,9 +14,9 @@ fn inhabit(kernel: &mut dyn Subject) {
     // One of the tags is not enough.
     kernel.add_foreign_sa(v4(1), id(v4(3), 0x1000), 0x5000_0001);
     for direction in DIRECTIONS {
-        kernel.add_foreign_policy(PolicyKey { direction, selector: selector(200) }, None);
+        kernel.add_foreign_policy(PolicyKey { direction, selector: selector(200), interface_id: 0 }, None);
         kernel.add_foreign_policy(
-            PolicyKey { direction, selector: selector_v6(200) },
+            PolicyKey { direction, selector: selector_v6(200), interface_id: 0 },
             Some(8000 + direction.kernel()),
         );
     }
@@ -36,8 +38,7 @@ pub(crate) fn others_are_left_alone(kernel: &mut dyn Subject) {
     assert!(before.iter().all(|record| during.contains(record)));
 
     let mut ops: Vec<_> = (0..20).map(|number| Op::DeleteSa(sa(number).id())).collect();
-    let delete = |(direction, slot)| Op::DeletePolicy { direction, index: PolicyIndex::new(slot, direction) };
-    ops.extend(DIRECTIONS.into_iter().zip(0..).map(delete));
+    ops.extend(DIRECTIONS.into_iter().zip(0..).map(|(direction, slot)| delete(direction, slot)));
     must(kernel, &ops);
     assert_eq!(kernel.raw(), before);
 }
@@ -59,7 +60,7 @@ pub(crate) fn names_of_others_collide(kernel: &mut dyn Subject) {
 }
 
 pub(crate) fn indexes_of_others_are_taken(kernel: &mut dyn Subject) {
-    let key = PolicyKey { direction: Direction::In, selector: selector(200) };
+    let key = PolicyKey { direction: Direction::In, selector: selector(200), interface_id: 0 };
     let index = PolicyIndex::new(77, Direction::In).get();
     kernel.add_foreign_policy(key, Some(index));
     let observed = kernel.dump().unwrap();

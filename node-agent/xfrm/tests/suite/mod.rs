@@ -43,6 +43,8 @@ macro_rules! tests_of_the_suite {
             empty_databases_show_nothing
             every_combination_of_algorithms_reads_back
             every_replay_window_reads_back
+            every_selector_of_an_sa_reads_back
+            the_interface_of_an_sa_reads_back
             generated_sas_read_back
             deleted_sas_are_gone
             an_sa_without_state_starts_at_zero
@@ -51,6 +53,7 @@ macro_rules! tests_of_the_suite {
             generated_states_read_back
             every_selector_reads_back
             every_template_reads_back
+            policies_of_interfaces_are_others
             generated_policies_read_back
             an_update_keeps_the_index
             an_update_adds_what_is_missing
@@ -65,6 +68,7 @@ macro_rules! tests_of_the_suite {
             an_sa_is_added_once
             a_policy_is_added_once_whatever_its_priority
             unfit_windows_are_refused
+            unfit_selectors_are_refused
             unfit_templates_are_refused
             an_index_must_fit_the_direction
             own_changes_are_no_news

@@ -64,6 +64,8 @@ pub(crate) fn sa(number: u32) -> Sa {
         reqid: reqid(number),
         crypto: encrypt_then_authenticate(Cipher::AesCbc128, Authentication::HmacSha256),
         replay: replay(32),
+        selector: None,
+        interface_id: 0,
     }
 }
 
@@ -131,6 +133,7 @@ pub(crate) fn policy(direction: Direction, number: u8) -> Policy {
     Policy {
         direction,
         selector: selector(number),
+        interface_id: 0,
         priority: 1000 + u32::from(number),
         action: Action::Allow,
         templates: vec![tunnel(number.into())],
@@ -140,6 +143,11 @@ pub(crate) fn policy(direction: Direction, number: u8) -> Policy {
 pub(crate) fn add(policy: Policy, slot: u32) -> Op {
     let index = PolicyIndex::new(slot, policy.direction);
     Op::AddPolicy { policy, index }
+}
+
+/// Deletes a policy through no XFRM interface.
+pub(crate) fn delete(direction: Direction, slot: u32) -> Op {
+    Op::DeletePolicy { direction, index: PolicyIndex::new(slot, direction), interface_id: 0 }
 }
 
 /// Adds the policies, in slots from 0.

@@ -10,7 +10,7 @@ use esplanade_model::{
 use proptest::test_runner::{Config, TestRunner};
 
 use super::objects::{
-    DIRECTIONS, add, add_all, only, policy, reqid, selector, selector_v6, transport, tunnel, v6,
+    DIRECTIONS, add, add_all, delete, only, policy, reqid, selector, selector_v6, transport, tunnel, v6,
 };
 use super::{Subject, must, policies, strategies};
 
@@ -91,8 +91,11 @@ pub(crate) fn generated_policies_read_back(kernel: &mut dyn Subject) {
         .run(&proptest::collection::vec(strategies::policy(), 100), |policies| {
             let kernel = &mut **kernel.borrow_mut();
             // Also after a case that failed.
-            let delete =
-                |one: ObservedPolicy| Op::DeletePolicy { direction: one.key.direction, index: one.index };
+            let delete = |one: ObservedPolicy| Op::DeletePolicy {
+                direction: one.key.direction,
+                index: one.index,
+                interface_id: one.key.interface_id,
+            };
             let deletions = kernel.dump().unwrap().policies.into_iter().map(delete);
             must(kernel, &deletions.collect::<Vec<_>>());
             reads_back(kernel, policies);
@@ -129,25 +132,26 @@ pub(crate) fn an_update_adds_what_is_missing(kernel: &mut dyn Subject) {
 pub(crate) fn deleted_policies_are_gone(kernel: &mut dyn Subject) {
     must(kernel, &add_all(DIRECTIONS.map(|direction| policy(direction, 1))));
     assert_eq!(policies(kernel).len(), 3);
-    let delete = |(direction, slot)| Op::DeletePolicy { direction, index: PolicyIndex::new(slot, direction) };
-    must(kernel, &[delete((Direction::Out, 1))]);
+    must(kernel, &[delete(Direction::Out, 1)]);
     let left = [policy(Direction::In, 1).key(), policy(Direction::Forward, 1).key()];
     assert_eq!(policies(kernel).into_keys().collect::<Vec<_>>(), left);
-    must(kernel, &[delete((Direction::In, 0)), delete((Direction::Forward, 2))]);
+    must(kernel, &[delete(Direction::In, 0), delete(Direction::Forward, 2)]);
     assert_eq!(kernel.dump().unwrap(), Observed::default());
 }
 
 pub(crate) fn deleting_what_is_gone_is_a_success(kernel: &mut dyn Subject) {
     must(kernel, &[add(policy(Direction::In, 1), 1)]);
     let before = kernel.raw();
-    let delete = |direction, index| Op::DeletePolicy { direction, index };
+    let other = |direction, index, interface_id| Op::DeletePolicy { direction, index, interface_id };
     must(
         kernel,
         &[
             Op::DeleteSa(super::objects::sa(1).id()),
-            delete(Direction::Out, PolicyIndex::new(9, Direction::Out)),
+            delete(Direction::Out, 9),
             // An index of another direction names nothing.
-            delete(Direction::Out, PolicyIndex::new(1, Direction::In)),
+            other(Direction::Out, PolicyIndex::new(1, Direction::In), 0),
+            // Neither does one of another interface.
+            other(Direction::In, PolicyIndex::new(1, Direction::In), 7),
         ],
     );
     assert_eq!(kernel.raw(), before);
@@ -162,4 +166,17 @@ pub(crate) fn a_taken_index_is_replaced(kernel: &mut dyn Subject) {
     assert_eq!(observed.foreign_policies, [policy(Direction::Out, 2).key()]);
     let taken = PolicyIndex::new(4, Direction::Out).get();
     assert_eq!(observed.taken_indexes.into_iter().collect::<Vec<_>>(), [taken]);
+}
+
+/// The interface is part of a policy's name, and not of an SA's.
+pub(crate) fn policies_of_interfaces_are_others(kernel: &mut dyn Subject) {
+    let of = |interface_id, direction| Policy { interface_id, ..policy(direction, 1) };
+    let all: Vec<_> =
+        [0, 1, u32::MAX].into_iter().flat_map(|id| DIRECTIONS.map(|direction| of(id, direction))).collect();
+    reads_back(kernel, all.clone());
+    let index = policies(kernel)[&of(1, Direction::In).key()].index;
+    must(kernel, &[Op::DeletePolicy { direction: Direction::In, index, interface_id: 1 }]);
+    let left: Vec<_> = policies(kernel).into_keys().collect();
+    assert_eq!(left.len(), all.len() - 1);
+    assert!(!left.contains(&of(1, Direction::In).key()));
 }

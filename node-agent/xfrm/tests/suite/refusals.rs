@@ -1,8 +1,8 @@
 //! What the kernel refuses, and in which words.
 
-use esplanade_model::{Direction, Op, Policy, PolicyIndex, Refusal, Sa, Template};
+use esplanade_model::{Direction, Mode, Op, Policy, PolicyIndex, Refusal, Sa, Template};
 
-use super::objects::{add, extended, inbound, outbound, policy, replay, sa, tunnel};
+use super::objects::{add, extended, inbound, outbound, policy, replay, sa, selector_v6, tunnel};
 use super::{Subject, apply, must, policies, refused, sas};
 
 fn invalid(words: &str) -> Refusal {
@@ -65,6 +65,14 @@ pub(crate) fn unfit_windows_are_refused(kernel: &mut dyn Subject) {
     assert_eq!(words(kernel, extended(4097)), invalid("ESN bitmap length must be <= 128"));
     assert_eq!(words(kernel, replay(u32::MAX)), invalid("ESN bitmap length must be <= 128"));
     assert_eq!(words(kernel, extended(0)), invalid("ESN replay window must be > 0"));
+    assert!(sas(kernel).is_empty());
+}
+
+pub(crate) fn unfit_selectors_are_refused(kernel: &mut dyn Subject) {
+    let sa = Sa { mode: Mode::Transport, selector: Some(selector_v6(1)), ..sa(1) };
+    let words = "Only tunnel modes can accommodate a change of family";
+    let refusal = Refusal { errno: libc::EPROTONOSUPPORT, message: Some(words.to_owned()) };
+    assert_eq!(refused(apply(kernel, &[inbound(sa)]), 0), refusal);
     assert!(sas(kernel).is_empty());
 }
 

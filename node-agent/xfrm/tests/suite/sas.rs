@@ -3,10 +3,13 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use esplanade_model::{Mode, Observed, Op, Sa};
+use esplanade_model::{Mode, Observed, Op, Port, Sa};
 use proptest::test_runner::{Config, TestRunner};
 
-use super::objects::{FAMILIES, WINDOWS, every_crypto, extended, inbound, outbound, replay, sa, spi};
+use super::objects::{
+    FAMILIES, WINDOWS, every_crypto, extended, inbound, only, outbound, replay, sa, selector, selector_v6,
+    spi,
+};
 use super::{Subject, must, sas, strategies};
 
 pub(crate) fn empty_databases_show_nothing(kernel: &mut dyn Subject) {
@@ -52,6 +55,45 @@ pub(crate) fn every_replay_window_reads_back(kernel: &mut dyn Subject) {
         let window = if sa.replay.extended_sequence_numbers { extended(1) } else { replay(0) };
         assert_eq!(read[&sa.id()], Sa { replay: window, ..sa });
     }
+}
+
+/// Inside a tunnel either family, whatever its own is.
+pub(crate) fn every_selector_of_an_sa_reads_back(kernel: &mut dyn Subject) {
+    let everything = |text: &str| {
+        let all = text.parse().unwrap();
+        esplanade_model::Selector::new(all, all).unwrap()
+    };
+    let any = Port::ANY;
+    let shapes = |base| {
+        [
+            base,
+            only(base, 58, any, any),
+            only(base, 17, any, Port::exactly(53)),
+            only(base, 6, Port::masked(8080, 0xfff0), any),
+        ]
+    };
+    let (v4, v6) = (shapes(selector(1)), shapes(selector_v6(1)));
+    let whole = [everything("0.0.0.0/0"), everything("::/0")];
+    let mut all = Vec::new();
+    for family in FAMILIES {
+        let (source, destination) = family();
+        let own = if source.is_ipv4() { v4 } else { v6 };
+        let tunnels = v4.into_iter().chain(v6).chain(whole).map(|one| (Mode::Tunnel, one));
+        for (mode, selector) in tunnels.chain(own.map(|one| (Mode::Transport, one))) {
+            let spi = spi(0x100 + u32::try_from(all.len()).unwrap());
+            all.push(Sa { source, destination, spi, mode, selector: Some(selector), ..sa(7) });
+        }
+    }
+    assert_eq!(all.len(), 28);
+    reads_back(kernel, all);
+}
+
+pub(crate) fn the_interface_of_an_sa_reads_back(kernel: &mut dyn Subject) {
+    let of = |interface_id, number| Sa { interface_id, ..sa(number) };
+    reads_back(kernel, [of(0, 1), of(1, 2), of(u32::MAX, 3)]);
+    // It isn't part of the name.
+    let refusal = super::refused(super::apply(kernel, &[inbound(of(1, 1))]), 0);
+    assert_eq!(refusal.errno, libc::EEXIST);
 }
 
 pub(crate) fn generated_sas_read_back(kernel: &mut dyn Subject) {

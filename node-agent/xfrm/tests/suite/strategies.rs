@@ -65,8 +65,9 @@ fn mode() -> impl Strategy<Value = Mode> {
 }
 
 pub(crate) fn sa() -> impl Strategy<Value = Sa> {
-    (ends(), 256u32.., mode(), any::<u32>(), crypto(), replay()).prop_map(
-        |((source, destination), spi, mode, reqid, crypto, replay)| Sa {
+    let rest = (proptest::option::of(selector()), interface_id());
+    (ends(), 256u32.., mode(), any::<u32>(), crypto(), replay(), rest).prop_map(
+        |((source, destination), spi, mode, reqid, crypto, replay, (packets, interface_id))| Sa {
             source,
             destination,
             spi: Spi::new(spi).unwrap(),
@@ -74,8 +75,18 @@ pub(crate) fn sa() -> impl Strategy<Value = Sa> {
             reqid: Reqid::from_hash(reqid),
             crypto,
             replay,
+            interface_id,
+            selector: packets.filter(|packets| mode == Mode::Tunnel || fits_transport(packets, destination)),
         },
     )
+}
+
+fn interface_id() -> impl Strategy<Value = u32> {
+    prop_oneof![Just(0), any::<u32>()]
+}
+
+fn fits_transport(packets: &Selector, destination: IpAddr) -> bool {
+    packets.source().addr().is_ipv4() == destination.is_ipv4() && !packets.is_everything()
 }
 
 fn network(address: IpAddr, bits: u8) -> IpNet {
@@ -115,8 +126,9 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
     let rest = direction
         .prop_flat_map(|direction| (Just(direction), proptest::collection::vec(template(direction), 0..=6)));
     let action = select(&[Action::Allow, Action::Block]);
-    (rest, selector(), any::<u32>(), action).prop_map(
-        |((direction, templates), selector, priority, action)| Policy {
+    (rest, selector(), interface_id(), any::<u32>(), action).prop_map(
+        |((direction, templates), selector, interface_id, priority, action)| Policy {
+            interface_id,
             direction,
             selector,
             priority,

@@ -20,7 +20,10 @@ pub(crate) fn changes_of_others_are_noticed(kernel: &mut dyn Subject) {
     must(kernel, &[inbound(sa(1))]);
     assert_eq!(watch.look().unwrap(), changed);
     assert_eq!(watch.look().unwrap(), Noticed::default());
-    kernel.add_foreign_policy(PolicyKey { direction: Direction::In, selector: selector(1) }, None);
+    kernel.add_foreign_policy(
+        PolicyKey { direction: Direction::In, selector: selector(1), interface_id: 0 },
+        None,
+    );
     assert_eq!(watch.look().unwrap(), changed);
     assert_eq!(watch.look().unwrap(), Noticed::default());
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use esplanade_crds::{
-    Action, AntiReplay, Enforcement, IpFamily, Mode, Protocol, SecretKeyRef, TrafficSelector,
+    Action, AntiReplay, Enforcement, IpFamily, Mode, NodeSaSelector, Protocol, SecretKeyRef, TrafficSelector,
 };
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -61,6 +61,10 @@ pub(crate) struct SaIntent {
     /// With AH, and with ESP unless encryption is an AEAD.
     pub(crate) integrity: Option<KeyUse>,
     pub(crate) anti_replay: AntiReplay,
+    /// None for all traffic. With Transport of the SA's own family.
+    pub(crate) selector: Option<NodeSaSelector>,
+    /// 0 is none.
+    pub(crate) interface_id: u32,
     /// The encryption algorithm, if RFC 8221 §3 forbids it with manual keys.
     pub(crate) insecure: Option<&'static str>,
 }
@@ -101,6 +105,8 @@ pub(crate) struct Protect {
     /// ESP or AH.
     pub(crate) protocol: Protocol,
     pub(crate) enforcement: Enforcement,
+    /// XFRM interface id; 0 is none.
+    pub(crate) interface_id: u32,
     /// Names of IpsecSAs, each once.
     pub(crate) security_associations: Vec<String>,
 }

@@ -66,7 +66,6 @@ fn unimplemented(spec: &IpsecPolicySpec) -> Vec<String> {
         (udp, "encapsulation: {type: UDP}: leave it out"),
         (protection.per_cpu, "perCPU: leave it out"),
         (protection.offload != Offload::None, "offload: leave it out"),
-        (protection.interface_id != 0, "interfaceId: leave it out"),
     ];
     fields.extend(asked.iter().filter(|(asked, _)| *asked).map(|(_, field)| (*field).to_owned()));
     fields
@@ -101,6 +100,7 @@ fn protect(spec: &IpsecPolicySpec, protection: &Protection) -> Result<Protect, F
         mode: protection.mode,
         protocol: protection.protocol,
         enforcement: protection.enforcement,
+        interface_id: protection.interface_id,
         security_associations,
     })
 }
@@ -108,8 +108,12 @@ fn protect(spec: &IpsecPolicySpec, protection: &Protection) -> Result<Protect, F
 /// The first 16 hex digits of SHA-256 over what says which traffic is treated how.
 fn revision(spec: &IpsecPolicySpec) -> String {
     let protection = spec.protection.as_ref().map(|one| (one.mode, one.protocol));
+    // Not there without one, as before there were any.
+    let interface = spec.protection.as_ref().map(|one| one.interface_id).filter(|id| *id != 0);
     let defining = (spec.action, &spec.from, &spec.to, &spec.traffic, protection);
     // Only maps with keys that aren't text can't be JSON; there are none.
-    let digest = Sha256::digest(serde_json::to_vec(&defining).unwrap_or_default());
+    let mut bytes = serde_json::to_vec(&defining).unwrap_or_default();
+    bytes.extend(interface.map(u32::to_be_bytes).into_iter().flatten());
+    let digest = Sha256::digest(bytes);
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

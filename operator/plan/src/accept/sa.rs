@@ -6,7 +6,7 @@ use esplanade_crds::conditions::reason;
 use esplanade_crds::{EncapsulationType, IpFamily, IpsecSASpec, Mode, Protocol, SaEndpoint};
 
 use super::algorithm::{self, Encrypting};
-use super::{End, KeyUse, SaIntent, invalid, not_implemented, rule};
+use super::{End, KeyUse, SaIntent, invalid, not_implemented, rule, selector};
 use crate::finding::Finding;
 
 /// The largest anti-replay window, in packets (`XFRMA_REPLAY_ESN_MAX`).
@@ -24,6 +24,7 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
         [&source, &destination].iter().any(|end| matches!(end, End::Node(_))),
         "one end must be a node of the cluster: write source: {node: NAME} or destination: {node: NAME}",
     )?;
+    let (selector, carried) = selector::parse(spec, [&source, &destination])?;
     for (side, end) in [("source", &source), ("destination", &destination)] {
         if let (End::Address(address), Some(family)) = (end, spec.ip_family) {
             let fits = address.is_ipv4() == (family == IpFamily::IPv4);
@@ -43,13 +44,15 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
     Ok(SaIntent {
         source,
         destination,
-        family: spec.ip_family,
+        family: spec.ip_family.or(carried),
         spi,
         protocol: spec.protocol,
         mode: spec.mode,
         encryption,
         integrity,
         anti_replay,
+        selector,
+        interface_id: spec.interface_id,
         insecure,
     })
 }
@@ -62,9 +65,7 @@ fn unimplemented(spec: &IpsecSASpec) -> Vec<String> {
         (spec.mode == Mode::BEET, "mode: BEET: write mode: Tunnel or Transport"),
         (spec.lifetime.is_some(), "lifetime: leave it out"),
         (udp, "encapsulation: {type: UDP}: leave it out"),
-        (spec.selector.is_some(), "selector: leave it out"),
         (spec.mark.is_some(), "mark: leave it out"),
-        (spec.interface_id != 0, "interfaceId: leave it out"),
         (spec.reqid.is_some(), "reqid: leave it out, the operator chooses one"),
     ];
     fields.iter().filter(|(asked, _)| *asked).map(|(_, field)| (*field).to_owned()).collect()

@@ -237,3 +237,22 @@ fn the_secrets_that_ipsec_sas_name_are_wanted_also_those_of_bad_ones() {
     let wanted = secrets_wanted(&[mk_sa("good", "a", "b", 0x1000), bad]);
     assert_eq!(wanted.into_iter().collect::<Vec<_>>(), ["keys", "others"]);
 }
+
+#[test]
+fn an_interface_is_told_of_policies_and_sas_and_makes_another_revision() {
+    let mut world = World::settled();
+    let revision = |plan: &crate::Plan| plan.node_states["a"].0.policies[0].revision.clone();
+    let before = revision(&world.plan());
+    for name in ["a-to-b", "b-to-a"] {
+        world.sa(name).spec.interface_id = 7;
+    }
+    world.policy("pods").spec.protection.as_mut().unwrap().interface_id = 7;
+    let plan = world.plan();
+    assert_eq!(plan.policy("pods", "ResolvedRefs"), "True ResolvedRefs");
+    for node in ["a", "b"] {
+        let spec = &plan.node_states[node].0;
+        assert_eq!(spec.policies.iter().map(|one| one.interface_id).collect::<Vec<_>>(), [7]);
+        assert_eq!(spec.security_associations.iter().map(|one| one.interface_id).collect::<Vec<_>>(), [7, 7]);
+    }
+    assert_ne!(revision(&plan), before);
+}

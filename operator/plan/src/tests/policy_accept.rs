@@ -63,7 +63,6 @@ fn what_is_not_implemented_is_named_with_what_to_write() {
     );
     check(|policy| protection(policy).per_cpu = true, "perCPU: leave it out");
     check(|policy| protection(policy).offload = Offload::Crypto, "offload: leave it out");
-    check(|policy| protection(policy).interface_id = 4, "interfaceId: leave it out");
     let pods = || Endpoints { pods: Some(PodSelectors::default()), ..Default::default() };
     let check = |edit: &dyn Fn(&mut IpsecPolicySpec), what: &str| {
         assert_eq!(accepted(edit), format!("False NotImplemented: not implemented yet: {what}"));

@@ -72,6 +72,10 @@ fn an_ipsec_sa_of_another_mode_or_protocol() {
         }),
         format!("False SecurityAssociationMismatch: IpsecSA a-to-b has protocol AH, the policy ESP{rest}")
     );
+    assert_eq!(
+        resolved(|world| world.sa("a-to-b").spec.interface_id = 7),
+        format!("False SecurityAssociationMismatch: IpsecSA a-to-b has interfaceId 7, the policy 0{rest}")
+    );
 }
 
 #[test]

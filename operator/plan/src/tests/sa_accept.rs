@@ -2,7 +2,6 @@
 
 use esplanade_crds::{
     AntiReplay, Encapsulation, EncapsulationType, IpFamily, IpsecSASpec, Lifetime, Mark, Mode, Protocol,
-    SaSelector,
 };
 
 use super::build::{address_end, encryption, integrity, node_end};
@@ -52,9 +51,7 @@ fn what_is_not_implemented_is_named_with_what_to_write() {
         |sa| sa.encapsulation = Some(Encapsulation { type_: EncapsulationType::UDP, port: None }),
         "encapsulation: {type: UDP}: leave it out",
     );
-    check(|sa| sa.selector = Some(SaSelector::default()), "selector: leave it out");
     check(|sa| sa.mark = Some(Mark { value: 1, mask: 1 }), "mark: leave it out");
-    check(|sa| sa.interface_id = 7, "interfaceId: leave it out");
     check(|sa| sa.reqid = Some(1), "reqid: leave it out, the operator chooses one");
 }
 

@@ -21,6 +21,8 @@ pub(crate) fn sa() -> Sa {
         reqid: Reqid::from_hash(7),
         crypto: Crypto::encrypt_then_authenticate(cipher, key(32), authentication, key(32)).unwrap(),
         replay: ReplayProtection { window: 64, extended_sequence_numbers: false },
+        selector: None,
+        interface_id: 0,
     }
 }
 
