@@ -28,7 +28,7 @@ pub(crate) fn record(recorder: &mut Recorder) {
     must(&[Op::DeleteSa(sa(0).id())]);
     recorder.events("event-delsa", 1);
     let index = esplanade_model::PolicyIndex::new(0, Direction::In);
-    must(&[Op::DeletePolicy { direction: Direction::In, index }]);
+    must(&[Op::DeletePolicy { direction: Direction::In, index, interface_id: 0 }]);
     recorder.events("event-delpolicy", 1);
     let first = policies().into_iter().next().unwrap();
     if let Op::AddPolicy { policy, index } = first {

@@ -65,7 +65,7 @@ fn only_deleting_what_is_gone_is_a_success() {
     let index = PolicyIndex::new(1, Direction::Out);
     let ops = [
         Op::DeleteSa(sa.id()),
-        Op::DeletePolicy { direction: Direction::Out, index },
+        Op::DeletePolicy { direction: Direction::Out, index, interface_id: 0 },
         Op::AddInbound { sa: InboundSa(sa), state: None },
     ];
     let each = |errno| {
