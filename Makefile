@@ -24,7 +24,7 @@ step = @printf '\n── %s\n' "$(1)"
 .PHONY: help
 help: ## List the targets
 	@echo "Esplanade. Targets:"
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 .PHONY: check
 check: $(DENY) ## Format, lints, docs, licences, purity of the deciding crates, generated files up to date
@@ -32,6 +32,7 @@ check: $(DENY) ## Format, lints, docs, licences, purity of the deciding crates, 
 	@cargo fmt --all --check
 	$(call step,lints)
 	@cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+	@cargo clippy --quiet --package esplanade-e2e --test foreign --locked -- -D warnings
 	$(call step,API docs)
 	@RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked
 	$(call step,dependencies: licences$(comma) bans$(comma) sources)
@@ -71,6 +72,11 @@ demo: packages build ## Two nodes, a ping in clear text and then in ESP, capture
 .PHONY: lab
 lab: packages build ## A shell in a running lab; make lab ARGS="--nodes 3 --pods 2"
 	@target/debug/lab $(ARGS)
+
+.PHONY: test-owners
+test-owners: build $(NEXTEST) ## The agent beside strongSwan, libreswan and ip xfrm in the same namespaces (minutes)
+	$(call step,tests beside other owners)
+	@$(NEXTEST) nextest run --package esplanade-e2e --test foreign --locked
 
 # All targets at once, as the tests need them: another selection would resolve other features and build twice.
 .PHONY: build

@@ -67,7 +67,6 @@ fn unlike() {
     };
     let shapes = [
         "flag noecn",
-        "if_id 5",
         "output-mark 5",
         "encap espinudp 4500 4500 0.0.0.0",
         "extra-flag dont-encap-dscp",
