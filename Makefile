@@ -24,7 +24,7 @@ step = @printf '\n── %s\n' "$(1)"
 .PHONY: help
 help: ## List the targets
 	@echo "Esplanade. Targets:"
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: check
 check: $(DENY) ## Format, lints, docs, licences, purity of the deciding crates, generated files up to date
