@@ -29,12 +29,7 @@ async fn demo(lab: &Lab) -> Result<()> {
     println!("   kernel {}", a.run(["uname", "-r"]).await?.ok()?.trim());
 
     title("helm install esplanade charts/esplanade");
-    lab.install_chart(&workspace().join("charts/esplanade"), "").await?;
-    for node in [a, b] {
-        let state = format!("ipsecnodestate/{}", node.name);
-        lab.wait(&state, SOON, async || lab.get(&state).await).await?;
-        lab.wait_condition(&state, "Ready", "True", SOON).await?;
-    }
+    lab.install_esplanade("", SOON).await?;
     kubectl(lab, &["get", "ipsecnodestates"]).await?;
 
     title("Before: a ping between the pods, and what the wire shows");

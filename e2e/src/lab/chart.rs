@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
@@ -17,6 +18,7 @@ use kube::api::ListParams;
 use super::invocation::invocation;
 use super::wait::LONG;
 use super::{Lab, Node, pods};
+use crate::controlplane::binaries::workspace;
 use crate::guest::{Process, Program};
 use crate::logs;
 use crate::process::Supervised;
@@ -73,6 +75,20 @@ impl Lab {
         for pod in pods {
             let (pod, node) = self.bind(&pod).await?;
             self.run_pod(&pod, node).await?;
+        }
+        Ok(())
+    }
+
+    /// Installs Esplanade's own chart and waits until every node's agent is ready.
+    ///
+    /// # Errors
+    /// As for [`Lab::install_chart`], or an agent isn't ready in time.
+    pub async fn install_esplanade(&self, values: &str, deadline: Duration) -> Result<()> {
+        self.install_chart(&workspace().join("charts/esplanade"), values).await?;
+        for node in self.nodes() {
+            let state = format!("ipsecnodestate/{}", node.name);
+            self.wait(&format!("{state} to exist"), deadline, async || self.get(&state).await).await?;
+            self.wait_condition(&state, "Ready", "True", deadline).await?;
         }
         Ok(())
     }

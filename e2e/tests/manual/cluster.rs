@@ -26,12 +26,7 @@ pub(crate) fn with_values(
     body: impl AsyncFnOnce(&Lab) -> Result<()> + Send,
 ) -> Result<()> {
     lab::run(config, async |lab| {
-        lab.install_chart(&workspace().join("charts/esplanade"), values).await?;
-        for node in lab.nodes() {
-            let state = format!("ipsecnodestate/{}", node.name);
-            lab.wait(&format!("{state} to exist"), SOON, async || lab.get(&state).await).await?;
-            lab.wait_condition(&state, "Ready", "True", SOON).await?;
-        }
+        lab.install_esplanade(values, SOON).await?;
         body(lab).await
     })
 }

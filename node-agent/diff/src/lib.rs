@@ -5,6 +5,7 @@
 //! done about it.
 
 mod conflict;
+mod crypto;
 mod memory;
 mod policies;
 mod replay;

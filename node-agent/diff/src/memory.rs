@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use esplanade_model::{Observed, ObservedSa, Op, SaId, WantedSa};
 
-use crate::sas::same_crypto;
+use crate::crypto::same_crypto;
 use crate::{Diff, replay};
 
 /// Packets that an SA may send in a second: 25 Gbit/s in packets of 1500 bytes. They go out one after the other under the

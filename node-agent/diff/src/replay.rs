@@ -5,7 +5,7 @@
 
 use esplanade_model::{ObservedSa, ReplayState, WantedSa};
 
-use crate::sas::same_crypto;
+use crate::crypto::same_crypto;
 
 /// Packets that may leave between a dump and the operations that follow from it: a million in some milliseconds is more
 /// than any link carries.
@@ -37,8 +37,8 @@ pub(crate) fn carried_over(wanted: &WantedSa, observed: &ObservedSa, unseen: u64
     }
 }
 
-/// The bitmap of a window in which every packet has come. The kernel numbers the bits by the window's size, so another
-/// window's can't be used: packets on their way are lost, none is accepted twice.
+/// The bitmap of a window in which every packet has come: packets on their way are lost, none is accepted twice. Used where
+/// the window before was another one, or couldn't be read.
 fn all_seen(window: u32) -> Vec<u32> {
     (0..window.div_ceil(32)).map(|_| u32::MAX).collect()
 }

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use esplanade_crds::ProblemKind;
-use esplanade_model::{
-    Crypto, Direction, Key, Observed, ObservedSa, Op, ReplayProtection, Sa, Wanted, WantedSa,
-};
+use esplanade_model::{Direction, Observed, ObservedSa, Op, ReplayProtection, Sa, Wanted, WantedSa};
 
+use crate::crypto::same_crypto;
 use crate::stage::Stage;
 use crate::{Object, Plan, conflict, replay};
 
@@ -84,31 +83,4 @@ fn same(wanted: &WantedSa, observed: &Sa) -> bool {
 fn same_outbound(wanted: ReplayProtection, observed: ReplayProtection) -> bool {
     let smallest = u32::from(wanted.extended_sequence_numbers);
     wanted.extended_sequence_numbers == observed.extended_sequence_numbers && observed.window <= smallest
-}
-
-/// The same algorithms and keys. Under lockdown the kernel shows zeroes instead of keys: those are taken for the same.
-pub(crate) fn same_crypto(wanted: &Crypto, observed: &Crypto) -> bool {
-    match (wanted, observed) {
-        (Crypto::Aead(a, key), Crypto::Aead(b, there)) => a == b && same_key(key, there),
-        (Crypto::Authenticate(a, key), Crypto::Authenticate(b, there)) => a == b && same_key(key, there),
-        (
-            Crypto::EncryptThenAuthenticate { cipher, cipher_key, authentication, authentication_key },
-            Crypto::EncryptThenAuthenticate {
-                cipher: cipher_there,
-                cipher_key: cipher_key_there,
-                authentication: authentication_there,
-                authentication_key: authentication_key_there,
-            },
-        ) => {
-            cipher == cipher_there
-                && authentication == authentication_there
-                && same_key(cipher_key, cipher_key_there)
-                && same_key(authentication_key, authentication_key_there)
-        }
-        _ => false,
-    }
-}
-
-fn same_key(wanted: &Key, observed: &Key) -> bool {
-    wanted == observed || (observed.is_redacted() && wanted.len() == observed.len())
 }
