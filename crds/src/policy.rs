@@ -192,6 +192,9 @@ pub struct Gateway {
         .field_path(".suite")
         .reason(Reason::FieldValueRequired)
         .message("AH needs a suite that only authenticates: write suite: HMAC-SHA2-256-128 or HMAC-SHA2-512-256"),
+    validation = Rule::new("self.mode != 'BEET' || self.protocol != 'AH'")
+        .field_path(".mode")
+        .message("mode: BEET is ESP's (draft-nikander-esp-beet-mode): write protocol: ESP, or mode: Tunnel"),
     validation = Rule::new("self.protocol != 'IPComp'")
         .field_path(".protocol")
         .message("IPComp alone protects nothing: write protocol: ESP and compression: Deflate"),
@@ -204,7 +207,8 @@ pub struct Gateway {
 )]
 pub struct Protection {
     /// `Tunnel`: the whole packet inside a new one. `Transport`: the payload only, for traffic between the nodes' own
-    /// addresses. `BEET`: a tunnel whose inner addresses are fixed and not sent. Default: `Tunnel`.
+    /// addresses. `BEET`: a tunnel with ESP whose inner addresses are fixed and not sent, for the hosts that the
+    /// IpsecSAs' selectors name. Default: `Tunnel`.
     #[serde(default)]
     pub mode: Mode,
     /// `ESP` encrypts and authenticates (RFC 4303). `AH` authenticates only (RFC 4302). Default: `ESP`.

@@ -102,6 +102,18 @@ use crate::schema;
         .field_path(".encryption.algorithm")
         .message("AES-GCM and ChaCha20-Poly1305 must not be used with manual keys (RFC 8221 §3): write AES-CBC-256 \
                   with integrity, or allowInsecureManualAead: true if you know why"),
+    validation = Rule::new("self.mode != 'BEET' || self.protocol == 'ESP'")
+        .field_path(".mode")
+        .message("mode: BEET is ESP's (draft-nikander-esp-beet-mode): write protocol: ESP, or mode: Tunnel"),
+    validation = Rule::new(
+        "self.mode != 'BEET' || self.protocol != 'ESP' || (has(self.selector) && \
+         has(self.selector.source) && has(self.selector.destination) && \
+         [self.selector.source, self.selector.destination].all(n, !isCIDR(n) || \
+         cidr(n).prefixLength() == (cidr(n).ip().family() == 4 ? 32 : 128)))")
+        .field_path(".selector")
+        .reason(Reason::FieldValueRequired)
+        .message("mode: BEET doesn't send the addresses inside, so that it is for one on each side: write \
+                  selector: {source: ADDRESS/32, destination: ADDRESS/32}, with IPv6 /128, or mode: Tunnel"),
     validation = Rule::new("self.protocol == 'ESP' || !has(self.encapsulation) || self.encapsulation.type != 'UDP'")
         .field_path(".encapsulation")
         .reason(Reason::FieldValueForbidden)
@@ -126,7 +138,8 @@ pub struct IpsecSASpec {
     #[serde(default)]
     pub protocol: Protocol,
     /// `Tunnel`: the whole packet inside a new one. `Transport`: the payload only, for traffic between the nodes' own
-    /// addresses. `BEET`: a tunnel whose inner addresses are fixed and not sent. Default: `Tunnel`.
+    /// addresses. `BEET`: a tunnel with ESP whose inner addresses are fixed and not sent: those of `selector`, a host on each
+    /// side. Inner IPv4 fragments don't fit. Default: `Tunnel`.
     #[serde(default)]
     pub mode: Mode,
     /// Encryption, with ESP.

@@ -18,6 +18,7 @@ type Change = (&'static str, fn(&mut Sa));
 const SAME_KEYS: &[Change] = &[
     ("source", |sa| sa.source = ip("192.0.2.9")),
     ("mode", |sa| sa.mode = Mode::Transport),
+    ("BEET", |sa| sa.mode = Mode::Beet),
     ("reqid", |sa| sa.reqid = Reqid::from_hash(2)),
     ("selector", |sa| sa.selector = Some(selector("10.1.0.0/24", "10.2.0.0/24"))),
     ("interface", |sa| sa.interface_id = 7),

@@ -138,14 +138,14 @@ impl Treatment {
             ApiAction::Discard => return Ok(Self::Clear(Action::Block)),
             ApiAction::Protect => {}
         }
-        let mode = sas::mode(policy.mode).map_err(PolicyError::NotImplemented)?;
+        let mode = sas::mode(policy.mode);
         let protocol = sas::protocol(policy.protocol).map_err(PolicyError::NotImplemented)?;
         let template = |source: &Participant, destination: &Participant| {
             let (from, to) = (source.identity.as_str(), destination.identity.as_str());
             let tunnel = match mode {
                 Mode::Transport => None,
                 // What the SA says, for the kernel wants it to fit exactly.
-                Mode::Tunnel => {
+                Mode::Tunnel | Mode::Beet => {
                     Some(tunnels.get(&policy.name, from, to).or_else(|| source.tunnel_to(destination))?)
                 }
             };

@@ -15,7 +15,8 @@ pub(crate) fn parse(
     mode: Mode,
     outer: IpAddr,
 ) -> Result<Option<Selector>, SaError> {
-    let Some(asked) = asked else { return Ok(None) };
+    let no_hosts = || SaError::Combination("mode BEET needs a selector with a single host on each side");
+    let Some(asked) = asked else { return if mode == Mode::Beet { Err(no_hosts()) } else { Ok(None) } };
     let network = |text: &str| text.parse::<IpNet>().map_err(|_| SaError::Network(text.to_owned()));
     let mixed = || SaError::MixedSelector(format!("from {} to {}", asked.source, asked.destination));
     let (source, destination) = (network(&asked.source)?, network(&asked.destination)?);
@@ -30,7 +31,10 @@ pub(crate) fn parse(
             }
         };
     }
-    if mode == Mode::Tunnel {
+    if mode == Mode::Beet && !selector.is_of_hosts() {
+        return Err(no_hosts());
+    }
+    if mode.is_tunnel() {
         return Ok(Some(selector));
     }
     if selector.source().addr().is_ipv4() != outer.is_ipv4() {

@@ -62,7 +62,7 @@ fn one(
         Entry::Occupied(first) => return Err(SaError::Taken(*first.key(), first.get().clone())),
         Entry::Vacant(free) => free.insert(sa.name.clone()),
     };
-    if let (Some(policy), Mode::Tunnel) = (&sa.policy, shape.mode) {
+    if let (Some(policy), true) = (&sa.policy, shape.mode.is_tunnel()) {
         let key = (policy.clone(), reqid::end(&sa.source), reqid::end(&sa.destination));
         expanded.tunnels.0.entry(key).or_insert((shape.source, shape.destination));
     }
@@ -133,7 +133,7 @@ impl Shape {
             Some(policy) => reqid::of_policy(policy, &reqid::end(&sa.source), &reqid::end(&sa.destination)),
             None => reqid::of_lone_sa(&sa.name),
         };
-        let mode = mode(sa.mode).map_err(SaError::NotImplemented)?;
+        let mode = mode(sa.mode);
         Ok(Self {
             way,
             source,
@@ -172,11 +172,10 @@ pub(crate) fn protocol(protocol: ApiProtocol) -> Result<Protocol, &'static str> 
     }
 }
 
-/// The mode, or the name of one that isn't implemented.
-pub(crate) fn mode(mode: esplanade_crds::Mode) -> Result<Mode, &'static str> {
+pub(crate) fn mode(mode: esplanade_crds::Mode) -> Mode {
     match mode {
-        esplanade_crds::Mode::Tunnel => Ok(Mode::Tunnel),
-        esplanade_crds::Mode::Transport => Ok(Mode::Transport),
-        esplanade_crds::Mode::BEET => Err("mode BEET"),
+        esplanade_crds::Mode::Tunnel => Mode::Tunnel,
+        esplanade_crds::Mode::Transport => Mode::Transport,
+        esplanade_crds::Mode::BEET => Mode::Beet,
     }
 }

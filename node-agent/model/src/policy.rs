@@ -44,7 +44,7 @@ pub struct Template {
     pub mode: Mode,
     /// The SA's reqid.
     pub reqid: Reqid,
-    /// The SA's outer source and destination, of one family; with tunnel mode only.
+    /// The SA's outer source and destination, of one family; with a tunnel ([`Mode::is_tunnel`]) only.
     pub tunnel: Option<(IpAddr, IpAddr)>,
     /// Inbound: clear text is accepted as well (`optional`). The kernel refuses it outbound in tunnel mode.
     pub optional: bool,

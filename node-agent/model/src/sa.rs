@@ -11,6 +11,18 @@ pub enum Mode {
     Transport,
     /// The whole packet, of either address family.
     Tunnel,
+    /// A tunnel whose inner addresses aren't sent: the selector tells them (draft-nikander-esp-beet-mode).
+    Beet,
+}
+
+impl Mode {
+    /// Packets get the SA's own addresses, whatever is inside.
+    pub fn is_tunnel(self) -> bool {
+        match self {
+            Self::Tunnel | Self::Beet => true,
+            Self::Transport => false,
+        }
+    }
 }
 
 /// Protection against replays at the receiver (RFC 4303 §3.4.3).
@@ -41,7 +53,8 @@ pub struct Sa {
     pub replay: ReplayProtection,
     /// The packets that it carries: none for all. A sender passes over an SA that doesn't carry a packet
     /// (`xfrm_state_look_at`), a receiver drops what comes through the wrong one (`__xfrm_policy_check`). In transport
-    /// mode of the SA's family, and never all of that: the kernel doesn't tell that from none.
+    /// mode of the SA's family, and with BEET a host on each side, which are the inner addresses. Only a tunnel's may be
+    /// all of the SA's family: the kernel doesn't tell that from none otherwise.
     pub selector: Option<Selector>,
     /// Id of the XFRM interface whose packets it carries (`if_id`); 0 for those through none. Not part of its name.
     pub interface_id: u32,

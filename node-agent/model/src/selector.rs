@@ -88,6 +88,11 @@ impl Selector {
             && destination_port.mask == 0
     }
 
+    /// Packets from one address to another.
+    pub fn is_of_hosts(&self) -> bool {
+        [self.source, self.destination].iter().all(|one| one.prefix_len() == one.max_prefix_len())
+    }
+
     /// The same for packets the other way.
     pub fn reversed(&self) -> Self {
         Self {

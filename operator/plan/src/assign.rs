@@ -199,7 +199,7 @@ fn carry(
         let way = (fit.source, fit.destination);
         let own = family(fit.ends.source);
         let (first, theirs) = *firsts.entry(way.clone()).or_insert((name, own));
-        if mode == Mode::Tunnel && theirs != own {
+        if mode != Mode::Transport && theirs != own {
             findings.push(mismatch(
                 name,
                 format!(

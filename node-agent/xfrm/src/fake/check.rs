@@ -62,7 +62,7 @@ pub(super) fn policy(policy: &Policy, wanted_index: u32) -> Result<(), Refusal> 
         return Err(invalid("Template count must be <= XFRM_MAX_DEPTH (6)"));
     }
     let optional_tunnel =
-        |template: &esplanade_model::Template| template.mode == Mode::Tunnel && template.optional;
+        |template: &esplanade_model::Template| template.mode.is_tunnel() && template.optional;
     if policy.direction == Direction::Out && policy.templates.iter().any(optional_tunnel) {
         return Err(invalid("Mode in optional template not allowed in outbound policy"));
     }

@@ -45,7 +45,7 @@ fn encode_template(template: &Template, family: &mut u16) -> UserTemplate {
         // Any algorithm: what the SA has was decided when it was made.
         ..UserTemplate::default()
     };
-    if let (Mode::Tunnel, Some((source, destination))) = (template.mode, template.tunnel) {
+    if let (true, Some((source, destination))) = (template.mode.is_tunnel(), template.tunnel) {
         *family = address::family(destination);
         wire.saddr = address::encode(source);
         wire.id.daddr = address::encode(destination);
@@ -147,7 +147,7 @@ fn decode_template(wire: &UserTemplate) -> Option<Template> {
     let mode = decode_mode(wire.mode)?;
     let tunnel = match mode {
         Mode::Transport => None,
-        Mode::Tunnel => {
+        Mode::Tunnel | Mode::Beet => {
             Some((address::decode(&wire.saddr, wire.family)?, address::decode(&wire.id.daddr, wire.family)?))
         }
     };

@@ -2,7 +2,8 @@
 
 use esplanade_model::{Cookie, Mode, Protocol, ReplayProtection, ReplayState, Reqid, Sa, SaId, Spi};
 use netlink_packet_xfrm::constants::{
-    XFRM_MODE_TRANSPORT, XFRM_MODE_TUNNEL, XFRM_STATE_AF_UNSPEC, XFRM_STATE_ESN, XFRM_STATE_NOPMTUDISC,
+    XFRM_MODE_BEET, XFRM_MODE_TRANSPORT, XFRM_MODE_TUNNEL, XFRM_STATE_AF_UNSPEC, XFRM_STATE_ESN,
+    XFRM_STATE_NOPMTUDISC,
 };
 use netlink_packet_xfrm::{Id, Lifetime, LifetimeConfig, Mark, Selector, Stats, UserSaInfo, XfrmAttrs};
 
@@ -49,7 +50,7 @@ pub(super) fn encode(
 fn everything(mode: Mode, family: u16) -> Selector {
     match mode {
         Mode::Tunnel => Selector::default(),
-        Mode::Transport => Selector { family, ..Selector::default() },
+        Mode::Transport | Mode::Beet => Selector { family, ..Selector::default() },
     }
 }
 
@@ -64,6 +65,7 @@ pub(super) fn mode(mode: Mode) -> u8 {
     match mode {
         Mode::Transport => XFRM_MODE_TRANSPORT,
         Mode::Tunnel => XFRM_MODE_TUNNEL,
+        Mode::Beet => XFRM_MODE_BEET,
     }
 }
 
@@ -71,6 +73,7 @@ pub(super) fn decode_mode(mode: u8) -> Option<Mode> {
     match mode {
         XFRM_MODE_TRANSPORT => Some(Mode::Transport),
         XFRM_MODE_TUNNEL => Some(Mode::Tunnel),
+        XFRM_MODE_BEET => Some(Mode::Beet),
         _ => None,
     }
 }

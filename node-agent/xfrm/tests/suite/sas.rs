@@ -29,7 +29,7 @@ fn reads_back(kernel: &mut dyn Subject, sas: impl IntoIterator<Item = Sa>) {
 pub(crate) fn every_combination_of_algorithms_reads_back(kernel: &mut dyn Subject) {
     let mut all = Vec::new();
     for crypto in every_crypto() {
-        for mode in [Mode::Transport, Mode::Tunnel] {
+        for mode in [Mode::Transport, Mode::Tunnel, Mode::Beet] {
             for family in FAMILIES {
                 let (source, destination) = family();
                 let spi = spi(0x100 + u32::try_from(all.len()).unwrap());
@@ -37,7 +37,7 @@ pub(crate) fn every_combination_of_algorithms_reads_back(kernel: &mut dyn Subjec
             }
         }
     }
-    assert_eq!(all.len(), 76);
+    assert_eq!(all.len(), 114);
     reads_back(kernel, all);
 }
 
@@ -79,12 +79,13 @@ pub(crate) fn every_selector_of_an_sa_reads_back(kernel: &mut dyn Subject) {
         let (source, destination) = family();
         let own = if source.is_ipv4() { v4 } else { v6 };
         let tunnels = v4.into_iter().chain(v6).chain(whole).map(|one| (Mode::Tunnel, one));
+        let tunnels = tunnels.chain(v4.into_iter().chain(v6).map(|one| (Mode::Beet, one)));
         for (mode, selector) in tunnels.chain(own.map(|one| (Mode::Transport, one))) {
             let spi = spi(0x100 + u32::try_from(all.len()).unwrap());
             all.push(Sa { source, destination, spi, mode, selector: Some(selector), ..sa(7) });
         }
     }
-    assert_eq!(all.len(), 28);
+    assert_eq!(all.len(), 44);
     reads_back(kernel, all);
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn state() -> impl Strategy<Value = ReplayState> {
 }
 
 fn mode() -> impl Strategy<Value = Mode> {
-    select(&[Mode::Transport, Mode::Tunnel])
+    select(&[Mode::Transport, Mode::Tunnel, Mode::Beet])
 }
 
 pub(crate) fn sa() -> impl Strategy<Value = Sa> {
@@ -76,7 +76,7 @@ pub(crate) fn sa() -> impl Strategy<Value = Sa> {
             crypto,
             replay,
             interface_id,
-            selector: packets.filter(|packets| mode == Mode::Tunnel || fits_transport(packets, destination)),
+            selector: packets.filter(|packets| fits(packets, mode, destination)),
         },
     )
 }
@@ -85,8 +85,13 @@ fn interface_id() -> impl Strategy<Value = u32> {
     prop_oneof![Just(0), any::<u32>()]
 }
 
-fn fits_transport(packets: &Selector, destination: IpAddr) -> bool {
-    packets.source().addr().is_ipv4() == destination.is_ipv4() && !packets.is_everything()
+fn fits(packets: &Selector, mode: Mode, destination: IpAddr) -> bool {
+    let own_family = packets.source().addr().is_ipv4() == destination.is_ipv4();
+    match mode {
+        Mode::Tunnel => true,
+        Mode::Beet => !(own_family && packets.is_everything()),
+        Mode::Transport => own_family && !packets.is_everything(),
+    }
 }
 
 fn network(address: IpAddr, bits: u8) -> IpNet {
@@ -115,8 +120,8 @@ fn template(direction: Direction) -> impl Strategy<Value = Template> {
             protocol,
             mode,
             reqid: Reqid::from_hash(reqid),
-            tunnel: (mode == Mode::Tunnel).then_some(ends),
-            optional: optional && (mode, direction) != (Mode::Tunnel, Direction::Out),
+            tunnel: mode.is_tunnel().then_some(ends),
+            optional: optional && !(mode.is_tunnel() && direction == Direction::Out),
         },
     )
 }

@@ -54,14 +54,13 @@ pub(crate) struct SaIntent {
     pub(crate) spi: u32,
     /// ESP or AH.
     pub(crate) protocol: Protocol,
-    /// Tunnel or Transport.
     pub(crate) mode: Mode,
     /// With ESP.
     pub(crate) encryption: Option<KeyUse>,
     /// With AH, and with ESP unless encryption is an AEAD.
     pub(crate) integrity: Option<KeyUse>,
     pub(crate) anti_replay: AntiReplay,
-    /// None for all traffic. With Transport of the SA's own family.
+    /// None for all traffic. With Transport of the SA's own family, with BEET from a host to a host.
     pub(crate) selector: Option<NodeSaSelector>,
     /// 0 is none.
     pub(crate) interface_id: u32,
@@ -100,7 +99,6 @@ pub(crate) struct PolicyIntent {
 /// How traffic is protected.
 #[derive(Debug, Clone)]
 pub(crate) struct Protect {
-    /// Tunnel or Transport.
     pub(crate) mode: Mode,
     /// ESP or AH.
     pub(crate) protocol: Protocol,

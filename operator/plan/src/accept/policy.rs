@@ -61,7 +61,6 @@ fn unimplemented(spec: &IpsecPolicySpec) -> Vec<String> {
             "automatic keying: write protection: {keying: {manual: {securityAssociations: [NAME, …]}}}, \
              with one IpsecSA for each direction between each pair of nodes",
         ),
-        (protection.mode == Mode::BEET, "mode: BEET: write mode: Tunnel or Transport"),
         (protection.compression != Compression::None, "compression: leave it out"),
         (udp, "encapsulation: {type: UDP}: leave it out"),
         (protection.per_cpu, "perCPU: leave it out"),
@@ -75,6 +74,10 @@ fn protect(spec: &IpsecPolicySpec, protection: &Protection) -> Result<Protect, F
     rule(
         protection.protocol != Protocol::IPComp,
         "IPComp alone protects nothing: write protocol: ESP and compression: Deflate",
+    )?;
+    rule(
+        protection.mode != Mode::BEET || protection.protocol == Protocol::ESP,
+        "mode: BEET is ESP's (draft-nikander-esp-beet-mode): write protocol: ESP, or mode: Tunnel",
     )?;
     let mut sides = spec.from.iter().chain(&spec.to);
     rule(

@@ -24,6 +24,10 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
         [&source, &destination].iter().any(|end| matches!(end, End::Node(_))),
         "one end must be a node of the cluster: write source: {node: NAME} or destination: {node: NAME}",
     )?;
+    rule(
+        spec.mode != Mode::BEET || spec.protocol == Protocol::ESP,
+        "mode: BEET is ESP's (draft-nikander-esp-beet-mode): write protocol: ESP, or mode: Tunnel",
+    )?;
     let (selector, carried) = selector::parse(spec, [&source, &destination])?;
     for (side, end) in [("source", &source), ("destination", &destination)] {
         if let (End::Address(address), Some(family)) = (end, spec.ip_family) {
@@ -62,7 +66,6 @@ fn unimplemented(spec: &IpsecSASpec) -> Vec<String> {
     let fields = [
         (spec.spi.is_none(), "spi left out: write spi: 256 to 4294967295"),
         (spec.protocol == Protocol::IPComp, "protocol: IPComp: write protocol: ESP or AH"),
-        (spec.mode == Mode::BEET, "mode: BEET: write mode: Tunnel or Transport"),
         (spec.lifetime.is_some(), "lifetime: leave it out"),
         (udp, "encapsulation: {type: UDP}: leave it out"),
         (spec.mark.is_some(), "mark: leave it out"),

@@ -16,11 +16,21 @@ pub(super) fn parse(
     spec: &IpsecSASpec,
     ends: [&End; 2],
 ) -> Result<(Option<NodeSaSelector>, Option<IpFamily>), Finding> {
+    let of_hosts = |networks: [Option<IpNet>; 2]| {
+        let is_host = |network: IpNet| network.prefix_len() == network.max_prefix_len();
+        rule(
+            spec.mode != Mode::BEET || networks.iter().all(|one| one.is_some_and(is_host)),
+            "mode: BEET doesn't send the addresses inside, so that it is for one on each side: write selector: \
+             {source: ADDRESS/32, destination: ADDRESS/32}, with IPv6 /128, or mode: Tunnel",
+        )
+    };
     let Some(selector) = spec.selector.as_ref().filter(|asked| **asked != SaSelector::default()) else {
+        of_hosts([None, None])?;
         return Ok((None, None));
     };
     let source = network("source", selector.source.as_deref())?;
     let destination = network("destination", selector.destination.as_deref())?;
+    of_hosts([source, destination])?;
     if let Some(traffic) = &selector.traffic {
         traffic::check(std::slice::from_ref(traffic))?;
         one_mask(traffic)?;

@@ -52,7 +52,6 @@ fn what_is_not_implemented_is_named_with_what_to_write() {
      [NAME, …]}}}, with one IpsecSA for each direction between each pair of nodes";
     check(|policy| policy.protection = None, AUTOMATIC);
     check(|policy| policy.protection = Some(Protection::default()), AUTOMATIC);
-    check(|policy| protection(policy).mode = Mode::BEET, "mode: BEET: write mode: Tunnel or Transport");
     check(|policy| protection(policy).compression = Compression::Deflate, "compression: leave it out");
     check(
         |policy| {

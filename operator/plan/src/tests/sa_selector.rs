@@ -1,7 +1,7 @@
 //! The traffic that an IpsecSA carries.
 
 use esplanade_crds::{
-    IpFamily, IpsecSASpec, Mode, NodeSaSelector, SaSelector, TrafficProtocol, TrafficSelector,
+    IpFamily, IpsecSASpec, Mode, NodeSaSelector, Protocol, SaSelector, TrafficProtocol, TrafficSelector,
 };
 
 use super::build::{address_end, nodes};
@@ -137,5 +137,32 @@ fn transport_mode_takes_the_family_of_its_selector() {
         told(|sa| (sa.mode, sa.selector) = (Mode::Transport, udp())).0,
         "False Invalid: selector is of one address family: write source or destination or ipFamily as well, e.g. \
          source: 0.0.0.0/0"
+    );
+}
+
+#[test]
+fn beet_is_for_one_host_on_each_side() {
+    const HOSTS: &str = "False Invalid: mode: BEET doesn't send the addresses inside, so that it is for one on each \
+                         side: write selector: {source: ADDRESS/32, destination: ADDRESS/32}, with IPv6 /128, or mode: Tunnel";
+    let beet = |selector| told(|sa| (sa.mode, sa.selector) = (Mode::BEET, selector));
+    for wrong in [
+        None,
+        Some(SaSelector::default()),
+        selector(Some("10.244.1.2/32"), None, None),
+        selector(Some("10.244.1.2/32"), Some("10.244.2.0/24"), None),
+    ] {
+        assert_eq!(beet(wrong), (HOSTS.to_owned(), None));
+    }
+    let (accepted, told) = beet(selector(Some("fd00:1::2/128"), Some("fd00:2::2/128"), None));
+    assert_eq!(accepted, "True Accepted");
+    assert_eq!(told.unwrap().destination, "fd00:2::2/128");
+}
+
+#[test]
+fn beet_is_with_esp() {
+    let (accepted, _) = told(|sa| (sa.mode, sa.protocol) = (Mode::BEET, Protocol::AH));
+    assert_eq!(
+        accepted,
+        "False Invalid: mode: BEET is ESP's (draft-nikander-esp-beet-mode): write protocol: ESP, or mode: Tunnel"
     );
 }
