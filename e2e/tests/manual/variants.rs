@@ -6,7 +6,7 @@ use anyhow::Result;
 use esplanade_e2e::lab::{Config, Lab};
 
 use crate::cluster::{SOON, remove, secret, with_esplanade};
-use crate::wire::{clear_echoes, ping_nodes, ping_pods, sequence};
+use crate::wire::{clear_echoes, lengths, ping_nodes, ping_pods, sequence};
 
 /// What is protected.
 #[derive(Clone, Copy, PartialEq)]
@@ -105,6 +105,11 @@ impl Variant {
             let numbers = sequence(&packets, address(source), address(destination), spi);
             assert!(numbers.len() >= pings, "{}: {} of {pings} packets", self.name, numbers.len());
             assert!(numbers.is_sorted_by(|x, y| x < y), "{}: {numbers:?}", self.name);
+            // A tunnel of either family carries both (4-in-4 and 6-in-4, 4-in-6 and 6-in-6): the inner headers differ.
+            let inside = lengths(&packets, address(source), address(destination), spi);
+            let families = if self.between == Between::Pods { 2 } else { 1 };
+            assert_eq!(inside.len(), families, "{}: packets by length {inside:?}", self.name);
+            assert!(inside.values().all(|count| *count >= 6), "{}: {inside:?}", self.name);
         }
         remove(lab, &self.manifests()).await
     }

@@ -1,5 +1,6 @@
 //! Traffic, and what of it the wire shows.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::Result;
@@ -51,6 +52,22 @@ pub(crate) fn clear_pod_packets<'a>(lab: &Lab, packets: &'a [Packet]) -> Vec<&'a
         packet.ip().is_some_and(|ip| pods.contains(&ip.source) || pods.contains(&ip.destination))
     };
     packets.iter().filter(of_pod).collect()
+}
+
+/// How many protected packets of each length there are between two addresses under an SPI.
+pub(crate) fn lengths(
+    packets: &[Packet],
+    source: IpAddr,
+    destination: IpAddr,
+    spi: u32,
+) -> BTreeMap<u32, usize> {
+    let mut lengths = BTreeMap::new();
+    for packet in packets {
+        if !sequence(std::slice::from_ref(packet), source, destination, spi).is_empty() {
+            *lengths.entry(packet.length).or_default() += 1;
+        }
+    }
+    lengths
 }
 
 /// The sequence numbers, in the order of the wire, of protected packets between two addresses under an SPI.
