@@ -18,6 +18,7 @@ const PURE: &[(&str, &str)] = &[
     ("esplanade-model", "node-agent/model"),
     ("esplanade-expand", "node-agent/expand"),
     ("esplanade-diff", "node-agent/diff"),
+    ("esplanade-keying", "node-agent/keying"),
 ];
 
 /// The crates that do I/O. Every crate of the workspace is in one of the two lists, so that a new one is never

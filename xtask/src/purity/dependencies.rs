@@ -12,9 +12,11 @@ const ALLOWED: &[&str] = &[
     "esplanade-crds",
     "esplanade-diff",
     "esplanade-expand",
+    "esplanade-keying",
     "esplanade-model",
     "esplanade-plan",
     "esplanade-seal",
+    "hkdf",
     "hpke",
     "ipnet",
     "jiff",
@@ -27,6 +29,7 @@ const ALLOWED: &[&str] = &[
     "sha2",
     "subtle",
     "thiserror",
+    "x25519-dalek",
     "zeroize",
 ];
 
