@@ -78,6 +78,19 @@ test-owners: build $(NEXTEST) ## The agent beside strongSwan, libreswan and ip x
 	$(call step,tests beside other owners)
 	@$(NEXTEST) nextest run --package esplanade-e2e --test foreign --locked
 
+# The suites whose newest cloud kernels must all do.
+KERNELS := bookworm trixie sid
+
+.PHONY: test-kernels
+test-kernels: packages packages-kernels build $(NEXTEST) ## The kernel suite on Debian's cloud kernels in QEMU (minutes)
+	@for suite in $(KERNELS); do \
+	    printf '\n── the kernel of Debian %s\n' "$$suite"; \
+	    LAB_KERNEL=$$suite $(NEXTEST) nextest run --package esplanade-xfrm --test kernel --locked; \
+	done
+	$(call step,end to end on the newest: what User-Mode Linux lacks)
+	@LAB_KERNEL=$(lastword $(KERNELS)) $(NEXTEST) nextest run --package esplanade-e2e --test manual --locked \
+	    -E 'test(~interface)'
+
 # All targets at once, as the tests need them: another selection would resolve other features and build twice.
 .PHONY: build
 build:
@@ -86,16 +99,16 @@ build:
 	$(call step,control plane (minutes the first time$(comma) then cached in .lab/bin))
 	@target/debug/lab-build > /dev/null
 
-# The Debian packages that the lab uses.
-.PHONY: packages
-packages:
+# The Debian packages that the lab uses, and those that only kernels in QEMU need.
+.PHONY: packages packages-kernels
+packages packages-kernels:
 	@missing=(); \
 	while read -r package; do \
 	    [[ $$(dpkg-query -W -f '$${db:Status-Status}' "$$package" 2>/dev/null) == installed ]] || missing+=("$$package"); \
-	done < e2e/packages.txt; \
+	done < e2e/$@.txt; \
 	if (( $${#missing[@]} == 0 )); then exit 0; fi; \
 	if (( EUID != 0 )); then \
-	    echo "The lab needs Debian packages. Install them as root: apt-get install $${missing[*]}" >&2; exit 1; \
+	    echo "Debian packages are missing. Install them as root: apt-get install $${missing[*]}" >&2; exit 1; \
 	fi; \
 	echo "installing $${missing[*]}"; \
 	export DEBIAN_FRONTEND=noninteractive; \

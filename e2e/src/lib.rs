@@ -4,6 +4,7 @@
 
 pub mod capture;
 pub mod controlplane;
+pub mod debian;
 pub mod guest;
 pub mod isolation;
 pub mod kernel;

@@ -1,4 +1,5 @@
-//! Which Debian package brings which program. `packages.txt` lists the packages for the installing side.
+//! Which Debian package brings which program. `packages.txt` lists the packages for the installing side, and
+//! `packages-kernels.txt` those that only kernels in QEMU need.
 
 const PROGRAMS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
@@ -7,6 +8,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("modprobe", "kmod"),
     ("tcpdump", "tcpdump"),
     ("linux.uml", "user-mode-linux"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
     ("unshare", "util-linux"),
     ("setpriv", "util-linux"),
     ("nsenter", "util-linux"),
@@ -22,9 +24,10 @@ pub fn package_of(program: &str) -> Option<&'static str> {
 mod tests {
     #[test]
     fn every_package_is_listed_for_installation() {
-        let listed: Vec<&str> = include_str!("../packages.txt").lines().collect();
+        let files = [include_str!("../packages.txt"), include_str!("../packages-kernels.txt")];
+        let listed: Vec<&str> = files.iter().flat_map(|file| file.lines()).collect();
         for (program, package) in super::PROGRAMS {
-            assert!(listed.contains(package), "{program} needs {package}, which packages.txt doesn't list");
+            assert!(listed.contains(package), "{program} needs {package}, which neither file lists");
         }
     }
 }

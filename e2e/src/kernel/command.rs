@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::uml::{Boot, Uml};
+use super::boot::{Boot, Machine};
 use crate::process::Supervised;
 
 /// Looks at a running command this often.
@@ -24,25 +24,25 @@ pub struct Running(Inner);
 enum Inner {
     Native(Supervised),
     // The order matters: the kernel ends before its folder goes.
-    Uml { uml: Uml, output: [Tail; 2], status: PathBuf, _dir: tempfile::TempDir },
+    Booted { machine: Machine, output: [Tail; 2], status: PathBuf, _dir: tempfile::TempDir },
 }
 
 /// Starts a command on the kernel: current folder and environment are this process's, stdin is empty.
 pub fn start(kernel: &super::Kernel, program: &[OsString]) -> Result<Running> {
-    let executable = match kernel {
+    let kernel = match kernel {
         super::Kernel::Native => {
             let mut command = super::native::command(program);
             command.stdin(std::process::Stdio::null());
             return Ok(Running(Inner::Native(Supervised::spawn("the command", command)?)));
         }
-        super::Kernel::Uml(executable) => executable,
+        super::Kernel::Booted(kernel) => kernel,
     };
     let dir = super::temp_dir()?;
     let path = |name: &str| dir.path().join(name);
     let output = [Tail::new(path("out"), Stream::Stdout)?, Tail::new(path("err"), Stream::Stderr)?];
     let run = script(program, dir.path())?;
-    let uml = Boot { kernel: executable, dir: dir.path(), run: &run, memory: 1024, tap: None }.start()?;
-    Ok(Running(Inner::Uml { uml, output, status: path("status"), _dir: dir }))
+    let machine = Boot { kernel, dir: dir.path(), run: &run, memory: 1024, tap: None }.start()?;
+    Ok(Running(Inner::Booted { machine, output, status: path("status"), _dir: dir }))
 }
 
 impl Running {
@@ -63,16 +63,17 @@ impl Running {
                 let code = status.code().or(status.signal().map(|n| 128 + n)).unwrap_or(255);
                 u8::try_from(code).unwrap_or(255)
             })),
-            Inner::Uml { uml, output, status, .. } => {
+            Inner::Booted { machine, output, status, .. } => {
                 // Before reading, so that nothing written before the end is missed.
-                let ended = uml.try_wait()?;
+                let ended = machine.try_wait()?;
                 output.iter_mut().try_for_each(Tail::copy)?;
                 let Some(ended) = ended else { return Ok(None) };
                 let code = std::fs::read_to_string(status).unwrap_or_default();
                 match code.trim().parse() {
                     Ok(code) => Ok(Some(code)),
                     Err(_) => {
-                        bail!("User-Mode Linux ended ({ended}) before the command did\n{}", uml.messages())
+                        let (name, messages) = (machine.name(), machine.messages());
+                        bail!("{name} ended ({ended}) before the command did\n{messages}")
                     }
                 }
             }
@@ -88,7 +89,7 @@ fn script(program: &[OsString], dir: &Path) -> Result<String> {
     for folder in [Some(cwd.as_path()), executable.parent()].into_iter().flatten() {
         script.push_str(&super::show_folder(&quote(folder.as_os_str())?));
     }
-    let _ = writeln!(script, "cd {} || halt -f", quote(cwd.as_os_str())?);
+    let _ = writeln!(script, "cd {} || poweroff -f", quote(cwd.as_os_str())?);
     let _ = write!(script, "env -i");
     for (key, value) in std::env::vars_os() {
         let mut pair = key;
@@ -105,7 +106,7 @@ fn script(program: &[OsString], dir: &Path) -> Result<String> {
         let _ = write!(script, " {}", quote(argument)?);
     }
     let dir = quote(dir.as_os_str())?;
-    let _ = writeln!(script, " >{dir}/out 2>{dir}/err\necho $? >{dir}/status\nhalt -f");
+    let _ = writeln!(script, " >{dir}/out 2>{dir}/err\necho $? >{dir}/status\npoweroff -f");
     Ok(script)
 }
 

@@ -1,37 +1,60 @@
 //! Finding a kernel with ESP, and running things on it.
 //!
 //! [`find`] prefers the running kernel; where that has no ESP, User-Mode Linux with the host's files as its root
-//! file system (read-only).
+//! file system (read-only). [`CHOICE`] asks for another: a cloud kernel of some Debian suite, in QEMU with the same
+//! root file system.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+pub mod boot;
 pub mod command;
+pub mod debian;
+mod initramfs;
 pub mod native;
 pub mod probe;
-pub mod uml;
+mod qemu;
+mod uml;
+
+/// Set in the environment to the name of a Debian suite, it has everything run on that suite's cloud kernel.
+pub const CHOICE: &str = "LAB_KERNEL";
 
 /// A kernel with ESP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kernel {
     /// The one this process runs on.
     Native,
-    /// User-Mode Linux: this executable.
-    Uml(PathBuf),
+    /// One that is booted.
+    Booted(Bootable),
 }
 
-/// Finds a kernel with ESP: the running one if it has it, else User-Mode Linux.
+/// A kernel that can be booted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bootable {
+    /// User-Mode Linux: this executable.
+    Uml(PathBuf),
+    /// In QEMU.
+    Qemu(debian::Image),
+}
+
+/// Finds a kernel with ESP: the one that [`CHOICE`] asks for; else the running one if it has ESP; else User-Mode
+/// Linux.
 ///
 /// # Errors
-/// Neither is there; the message says what to install.
+/// None is there; the message says what to install.
 pub fn find() -> Result<Kernel> {
+    match std::env::var(CHOICE) {
+        Ok(suite) => return Ok(Kernel::Booted(Bootable::Qemu(debian::image(&suite)?))),
+        Err(std::env::VarError::NotPresent) => {}
+        Err(error) => return Err(error).context(CHOICE),
+    }
     if probe::running_kernel_has_esp()? {
         return Ok(Kernel::Native);
     }
     match which("linux.uml") {
-        Some(path) => Ok(Kernel::Uml(path)),
+        Some(path) => Ok(Kernel::Booted(Bootable::Uml(path))),
         None => bail!(
             "the running kernel has no ESP and linux.uml isn't in PATH: install Debian's package user-mode-linux"
         ),
@@ -62,10 +85,10 @@ pub fn temp_dir() -> Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix("esplanade-lab-").tempdir().context("making the lab's folder")
 }
 
-/// A line of shell for User-Mode Linux that makes a folder of the host visible, read-only, unless it is already:
-/// it may lie below the guest's own tmpfs. The folder's name is quoted already.
+/// A line of shell for a booted kernel that makes a folder of the host visible unless it is already: it may lie below
+/// the guest's own tmpfs. The folder's name is quoted already.
 pub(crate) fn show_folder(folder: &str) -> String {
-    format!("[ -d {folder} ] || {{ mkdir -p {folder}; mount -t hostfs -o ro,{folder} hostfs {folder}; }}\n")
+    format!("[ -d {folder} ] || {{ mkdir -p {folder}; mount --bind /run/host{folder} {folder}; }}\n")
 }
 
 /// The file a shell in `cwd` would run for this name.

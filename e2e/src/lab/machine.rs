@@ -12,23 +12,23 @@ use super::addresses;
 use super::topology::BRIDGE;
 use crate::guest::Guest;
 use crate::kernel::Kernel;
-use crate::kernel::uml::{Boot, Uml};
+use crate::kernel::boot::{self, Boot};
 use crate::logs;
 use crate::process::Supervised;
 
-/// The lab's end of the wire to User-Mode Linux.
+/// The lab's end of the wire to a booted kernel.
 const TAP: &str = "tap0";
 /// How long the helper may take to answer; boots are quick, but several may share the machine.
 const START: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
-/// Memory of User-Mode Linux in MiB, taken from the host as it is used.
+/// Memory of a booted kernel in MiB, taken from the host as it is used.
 const MEMORY: u32 = 1024;
 
 /// A running kernel, or on the lab's own one the helper.
 #[derive(Debug)]
 pub(super) enum Machine {
     Native { helper: Supervised, log: PathBuf },
-    Uml { uml: Uml, log: PathBuf },
+    Booted { machine: boot::Machine, log: PathBuf },
 }
 
 impl Machine {
@@ -47,12 +47,12 @@ impl Machine {
                 command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
                 Ok(Self::Native { helper: Supervised::spawn("the helper", command)?, log })
             }
-            Kernel::Uml(kernel) => {
+            Kernel::Booted(kernel) => {
                 ip(&format!("tuntap add dev {TAP} mode tap"))?;
                 own(TAP)?;
                 let run = script(&helper, &log)?;
                 let boot = Boot { kernel, dir, run: &run, memory: MEMORY, tap: Some(TAP) };
-                Ok(Self::Uml { uml: boot.start()?, log })
+                Ok(Self::Booted { machine: boot.start()?, log })
             }
         }
     }
@@ -69,7 +69,7 @@ impl Machine {
             }
             let ended = match self {
                 Self::Native { helper, .. } => helper.try_wait()?,
-                Self::Uml { uml, .. } => uml.try_wait()?,
+                Self::Booted { machine, .. } => machine.try_wait()?,
             };
             if let Some(status) = ended {
                 bail!("the nodes' kernel ended ({status}) before its helper answered\n{}", self.messages());
@@ -87,7 +87,7 @@ impl Machine {
     pub(super) fn messages(&self) -> String {
         match self {
             Self::Native { log, .. } => logs::tail(log, 20),
-            Self::Uml { uml, log } => format!("{}\n{}", uml.messages(), logs::tail(log, 20)),
+            Self::Booted { machine, log } => format!("{}\n{}", machine.messages(), logs::tail(log, 20)),
         }
     }
 }
@@ -107,7 +107,7 @@ fn ip(words: &str) -> Result<()> {
     Ok(())
 }
 
-/// What the first process of User-Mode Linux ends in.
+/// What the first process of a booted kernel ends in.
 fn script(helper: &Path, log: &Path) -> Result<String> {
     let folder = helper.parent().context("the helper's folder")?;
     let quote = |path: &Path| path.to_str().map(|text| shell_words::quote(text).into_owned());
@@ -117,5 +117,5 @@ fn script(helper: &Path, log: &Path) -> Result<String> {
     command
         .extend(addresses::wire_prefixes(addresses::bridge()).map(|address| format!("--address {address}")));
     let show = crate::kernel::show_folder(&quote(folder)?);
-    Ok(format!("{show}{} >{} 2>&1\nhalt -f\n", command.join(" "), quote(log)?))
+    Ok(format!("{show}{} >{} 2>&1\npoweroff -f\n", command.join(" "), quote(log)?))
 }

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use esplanade_e2e::controlplane::binaries::workspace;
+use esplanade_e2e::debian::{checked, run, unpack};
 use sha2::{Digest, Sha256};
 
 /// The folder with `packages` and what they need that isn't installed. Several processes may call it at once: one
@@ -62,33 +63,4 @@ fn apt(how: &[&str], packages: &[&str], archives: &Path) -> Result<Output> {
     command.arg("-o").arg(format!("Dir::Cache::archives={}", archives.display()));
     command.args(packages).stdin(Stdio::null());
     command.output().context("can't start apt-get: the packages of strongSwan and libreswan are Debian's")
-}
-
-/// Unpacks every package in `folder`, with /lib and /bin in /usr as on an installed system.
-fn unpack(folder: &Path, root: &Path) -> Result<()> {
-    for name in ["lib", "bin", "sbin"] {
-        std::fs::create_dir_all(root.join("usr").join(name)).context("making a folder")?;
-        std::os::unix::fs::symlink(Path::new("usr").join(name), root.join(name)).context("making a link")?;
-    }
-    std::fs::create_dir(root.join("etc")).context("making a folder")?;
-    for entry in std::fs::read_dir(folder).context("reading the downloads")? {
-        let file = entry.context("reading the downloads")?.path();
-        if file.extension().is_some_and(|extension| extension == "deb") {
-            let script = r#"dpkg-deb --fsys-tarfile "$1" | tar -x --keep-directory-symlink -C "$2""#;
-            run(Command::new("sh").args(["-euc", script, "sh"]).arg(&file).arg(root))?;
-        }
-    }
-    Ok(())
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().with_context(|| format!("can't start {name}"))?;
-    checked(&name, output).map(drop)
-}
-
-fn checked(name: &str, output: Output) -> Result<String> {
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{name} failed with {}: {}", output.status, said.trim());
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -1,11 +1,13 @@
 //! The suite on a real kernel with ESP, each test in a network namespace of its own; and what only a real kernel has.
 //!
-//! Where the running kernel has no ESP, `in-kernel` of the lab runs all of it at once in User-Mode Linux, and each test
-//! reports what happened to it there.
+//! `in-kernel` of the lab runs all of it at once on the kernel it chooses, and each test reports what happened to it
+//! there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "real/inside.rs"]
 mod inside;
+#[path = "real/interface.rs"]
+mod interface;
 #[path = "real/iproute.rs"]
 mod iproute;
 #[path = "real/only.rs"]
@@ -36,4 +38,7 @@ tests_of! { traffic, inside::run:
     a_tunnel_carries_both_families
     an_sa_carries_only_its_packets
     no_packet_passes_twice_after_a_replacement
+}
+tests_of! { interface, inside::run:
+    an_interface_protects_what_goes_through_it
 }

@@ -1,0 +1,80 @@
+//! Cloud kernels of Debian's suites, unpacked below .lab/kernels.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::initramfs;
+use crate::controlplane::binaries::workspace;
+use crate::debian::suite::Suite;
+use crate::debian::{run, unpack};
+
+/// The package that depends on a suite's newest cloud kernel.
+const PACKAGE: &str = "linux-image-cloud-amd64";
+/// What of it is needed: its image, its modules and the list of those built in, in one package or in several.
+const PARTS: [&str; 4] = ["linux-image-", "linux-binary-", "linux-modules-", "linux-base-"];
+
+/// An unpacked kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// What QEMU boots.
+    pub kernel: PathBuf,
+    /// The first file system.
+    pub initrd: PathBuf,
+    /// The folder with the kernel's modules in a folder named after its release.
+    pub modules: PathBuf,
+}
+
+/// The newest cloud kernel of a suite (`trixie`); downloads it when the suite has a newer one than the last time.
+/// Several processes may call it at once: one downloads, the others wait.
+///
+/// # Errors
+/// There is no such suite, or it can't be reached: the message has apt's words.
+pub fn image(suite: &str) -> Result<Image> {
+    let plain = |c: char| c.is_ascii_lowercase() || c == '-';
+    ensure!(
+        !suite.is_empty() && suite.chars().all(plain),
+        "{}={suite:?}: write a Debian suite's name, like trixie",
+        super::CHOICE
+    );
+    let cache = workspace().join(".lab/kernels").join(suite);
+    std::fs::create_dir_all(&cache).with_context(|| format!("making {}", cache.display()))?;
+    let lock = File::create(cache.join("lock")).context("making a lock file")?;
+    lock.lock().context("waiting for another download of a kernel")?;
+
+    let packages = Suite::open(suite, &cache.join("apt"))?;
+    let folder = cache.join(packages.version(PACKAGE)?);
+    if !folder.is_dir() {
+        let temporary =
+            tempfile::Builder::new().prefix("unpacking-").tempdir_in(&cache).context("a folder")?;
+        let root = temporary.path().join("root");
+        let mut needed = packages.needs(PACKAGE)?;
+        needed.retain(|name| PARTS.iter().any(|part| name.starts_with(part)));
+        packages.download(&needed, temporary.path())?;
+        unpack(temporary.path(), &root)?;
+        let release = release(&root)?;
+        let depmod = super::which("depmod").context("depmod isn't in PATH: install Debian's package kmod")?;
+        run(Command::new(depmod).arg("--basedir").arg(&root).arg(&release))?;
+        initramfs::write(&root.join("initrd"), &release, &root)?;
+        std::fs::rename(&root, &folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    let release = release(&folder)?;
+    let modules = folder.join("usr/lib/modules");
+    // Beside its modules since Linux 7 came to Debian.
+    let places = [folder.join(format!("boot/vmlinuz-{release}")), modules.join(&release).join("vmlinuz")];
+    let kernel = places.into_iter().find(|file| file.is_file());
+    let kernel = kernel.with_context(|| format!("no kernel in {}", folder.display()))?;
+    Ok(Image { kernel, initrd: folder.join("initrd"), modules })
+}
+
+/// The name of the one kernel below a root: what `uname -r` says on it.
+fn release(root: &Path) -> Result<String> {
+    let modules = root.join("usr/lib/modules");
+    let entries = std::fs::read_dir(&modules).with_context(|| format!("reading {}", modules.display()))?;
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names = names.collect::<std::io::Result<Vec<_>>>().context("reading the modules")?;
+    ensure!(names.len() == 1, "{} has the modules of {names:?}", modules.display());
+    Ok(names.concat())
+}
