@@ -15,10 +15,10 @@ mod peer;
 mod policy;
 mod sa;
 mod schema;
+mod traffic;
 
 pub use common::{
     AntiReplay, Duration, Encapsulation, EncapsulationType, IpFamily, Mark, Mode, Protocol, SecretKeyRef,
-    TrafficProtocol, TrafficSelector,
 };
 pub use node_state::{
     Counts, GatewaySelectors, IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, Kernel,
@@ -34,6 +34,7 @@ pub use sa::{
     Encryption, Integrity, IpsecSA, IpsecSASpec, IpsecSAStatus, Lifetime, LifetimeLimits, SaEndpoint,
     SaSelector,
 };
+pub use traffic::{TrafficProtocol, TrafficSelector};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

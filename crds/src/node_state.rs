@@ -5,9 +5,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{AntiReplay, Mode, Protocol, TrafficSelector};
+use crate::common::{AntiReplay, Mode, Protocol};
 use crate::policy::Action;
 use crate::schema;
+use crate::traffic::TrafficSelector;
 
 /// What one node should have in its kernel (`spec`, written by the operator) and what its agent reports (`status`).
 /// Named after its Node and owned by it. Not for users to write.
@@ -81,6 +82,7 @@ pub struct NodePolicy {
     pub interface_id: u32,
     /// `spec.traffic` of the IpsecPolicy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = schema::unchecked)]
     pub traffic: Vec<TrafficSelector>,
     /// Gateways outside the cluster, which have no IpsecPeer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -158,8 +160,10 @@ pub struct NodeSaSelector {
     pub source: String,
     /// Network that packets go to.
     pub destination: String,
-    /// Protocol and ports (those of the destination), which a value under a mask tells. Left out: any.
+    /// Protocol, and ports (those of the destination), which a value under a mask tells, or ICMP type and code. Left out:
+    /// any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::unchecked)]
     pub traffic: Option<TrafficSelector>,
 }
 

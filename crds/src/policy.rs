@@ -5,8 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{AntiReplay, Duration, Encapsulation, Mode, Protocol, TrafficSelector};
+use crate::common::{AntiReplay, Duration, Encapsulation, Mode, Protocol};
 use crate::schema;
+use crate::traffic::TrafficSelector;
 
 /// Which traffic between which endpoints is protected, let through or dropped (an entry of the Security Policy
 /// Database, RFC 4301 §4.4.1), on every node that it concerns.

@@ -5,10 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{
-    AntiReplay, Duration, Encapsulation, IpFamily, Mark, Mode, Protocol, SecretKeyRef, TrafficSelector,
-};
+use crate::common::{AntiReplay, Duration, Encapsulation, IpFamily, Mark, Mode, Protocol, SecretKeyRef};
 use crate::schema;
+use crate::traffic::TrafficSelector;
 
 /// One direction of one manually keyed security association (RFC 4301 §4.1): packets from `source` to `destination`.
 ///
@@ -308,8 +307,8 @@ pub struct SaSelector {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::network")]
     pub destination: Option<String>,
-    /// Protocol and ports (those of the destination). A range of ports must be as long as a power of two, and start at
-    /// a multiple of its length. Left out: any.
+    /// Protocol, and ports (those of the destination) or ICMP type and code. A range of ports must be as long as a power
+    /// of two, and start at a multiple of its length. Left out: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<TrafficSelector>,
 }

@@ -10,6 +10,13 @@ pub(crate) fn undescribed(schema: &mut Schema) {
     schema.remove("description");
 }
 
+/// For what the operator writes from what was checked where a user wrote it: without rules, which the API server finds
+/// too costly in lists without an end.
+pub(crate) fn unchecked(schema: &mut Schema) {
+    schemars::transform::transform_subschemas(&mut unchecked, schema);
+    schema.remove("x-kubernetes-validations");
+}
+
 /// A Kubernetes object's name.
 pub(crate) fn object_name(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
@@ -104,6 +111,22 @@ pub(crate) fn networks(generator: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-validations": [{
             "rule": "self.size() > 0",
             "message": "write at least one network, e.g. 192.0.2.0/24",
+        }],
+    })
+}
+
+/// A protocol inside IP, by name or number.
+pub(crate) fn traffic_protocol(_: &mut SchemaGenerator) -> Schema {
+    // One by one: the API server takes a look at the type of an IntOrString for too costly in a list.
+    let numbers: Vec<String> = (1..=u8::MAX).map(|number| number.to_string()).collect();
+    let rule =
+        format!("self in ['TCP', 'UDP', 'SCTP', 'ICMP', 'ICMPv6'] || self in [{}]", numbers.join(", "));
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "x-kubernetes-validations": [{
+            "rule": rule,
+            "message": "write TCP, UDP, SCTP, ICMP, ICMPv6, or another protocol's IANA number without quotes, 1 to 255, \
+                        e.g. 47 for GRE",
         }],
     })
 }

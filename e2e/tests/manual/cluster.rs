@@ -52,6 +52,20 @@ pub(crate) async fn secret(lab: &Lab, name: &str, keys: &[(&str, usize)]) -> Res
     .await
 }
 
+/// The manifests of IpsecSAs NAME-ab and NAME-ba between node-a and node-b, with these SPIs and the keys of the Secret
+/// `keys`; `rest` is another line of their specs.
+pub(crate) fn pair(name: &str, [ab, ba]: [u32; 2], rest: &str) -> String {
+    let sa = |way: &str, source: &str, destination: &str, spi: u32| {
+        format!(
+            "---\napiVersion: esplanade.dev/v1alpha1\nkind: IpsecSA\nmetadata: {{name: {name}-{way}}}\nspec:\n  \
+             source: {{node: {source}}}\n  destination: {{node: {destination}}}\n  spi: {spi}\n  {rest}\n  \
+             encryption: {{algorithm: AES-CBC-256, keySecretRef: {{name: keys, key: encryption}}}}\n  \
+             integrity: {{algorithm: HMAC-SHA2-256-128, keySecretRef: {{name: keys, key: integrity}}}}\n"
+        )
+    };
+    [sa("ab", "node-a", "node-b", ab), sa("ba", "node-b", "node-a", ba)].concat()
+}
+
 /// The reason and the message of one of an object's conditions.
 pub(crate) fn condition(object: &DynamicObject, kind: &str) -> Result<(String, String)> {
     let conditions = object.data["status"]["conditions"].as_array().context("no conditions")?;

@@ -3,28 +3,19 @@
 use anyhow::{Result, ensure};
 use esplanade_e2e::lab::{Config, Lab, Node};
 
-use crate::cluster::{SOON, remove, secret, with_esplanade};
+use crate::cluster::{SOON, pair, remove, secret, with_esplanade};
 use crate::wire::{clear_echoes, ping_pods, sequence};
 
 const AB: u32 = 0x3_0001;
 const BA: u32 = 0x3_0002;
 
 fn manifests() -> String {
-    let sa = |name: &str, source: &str, destination: &str, spi: u32| {
-        format!(
-            "---\napiVersion: esplanade.dev/v1alpha1\nkind: IpsecSA\nmetadata: {{name: {name}}}\nspec:\n  \
-             source: {{node: {source}}}\n  destination: {{node: {destination}}}\n  spi: {spi}\n  interfaceId: 42\n  \
-             encryption: {{algorithm: AES-CBC-256, keySecretRef: {{name: keys, key: encryption}}}}\n  \
-             integrity: {{algorithm: HMAC-SHA2-256-128, keySecretRef: {{name: keys, key: integrity}}}}\n"
-        )
-    };
     [
         "apiVersion: esplanade.dev/v1alpha1\nkind: IpsecPolicy\nmetadata: {name: interface}\nspec:\n  \
          from: [{podCIDRs: {}}]\n  protection:\n    interfaceId: 42\n    \
          keying: {manual: {securityAssociations: [interface-ab, interface-ba]}}\n"
             .to_owned(),
-        sa("interface-ab", "node-a", "node-b", AB),
-        sa("interface-ba", "node-b", "node-a", BA),
+        pair("interface", [AB, BA], "interfaceId: 42"),
     ]
     .concat()
 }

@@ -47,9 +47,15 @@ fn packets(key: &PolicyKey) -> String {
     if key.interface_id != 0 {
         let _ = write!(text, ", interface id {}", key.interface_id);
     }
-    for (name, port) in [("source", selector.source_port), ("destination", selector.destination_port)] {
+    // As the kernel has it for ICMP and ICMPv6.
+    let names = if [1, 58].contains(&selector.protocol) {
+        ["type", "code"]
+    } else {
+        ["source port", "destination port"]
+    };
+    for (name, port) in names.into_iter().zip([selector.source_port, selector.destination_port]) {
         if port != Port::ANY {
-            let _ = write!(text, ", {name} port {}/{:#x}", port.value(), port.mask());
+            let _ = write!(text, ", {name} {}/{:#x}", port.value(), port.mask());
         }
     }
     text

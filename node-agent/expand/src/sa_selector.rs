@@ -7,7 +7,7 @@ use esplanade_model::{Mode, Selector};
 use ipnet::IpNet;
 
 use crate::error::SaError;
-use crate::selectors::{destination_ports, number};
+use crate::selectors::{number, ports};
 
 /// The selector of an SA with that source address; none for all packets.
 pub(crate) fn parse(
@@ -23,7 +23,7 @@ pub(crate) fn parse(
     let mut selector = Selector::new(source, destination).map_err(|_| mixed())?;
     if let Some(traffic) = &asked.traffic {
         selector.protocol = number(traffic.protocol, source).ok_or_else(mixed)?;
-        selector.destination_port = match destination_ports(traffic).as_slice() {
+        (selector.source_port, selector.destination_port) = match ports(traffic).as_slice() {
             [one] => *one,
             _ => {
                 let first = traffic.port.unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use esplanade_crds::{TrafficProtocol, TrafficSelector};
+use esplanade_crds::{IpFamily, TrafficProtocol, TrafficSelector};
 use esplanade_model::{Port, Selector};
 use ipnet::IpNet;
 
@@ -39,10 +39,10 @@ fn between(from: IpNet, to: IpNet, traffic: &[TrafficSelector]) -> Vec<Selector>
     let mut selectors = Vec::new();
     for one in traffic {
         let Some(protocol) = number(one.protocol, from) else { continue };
-        for destination_port in destination_ports(one) {
+        for (source_port, destination_port) in ports(one) {
             let mut selector = all;
             selector.protocol = protocol;
-            selector.destination_port = destination_port;
+            (selector.source_port, selector.destination_port) = (source_port, destination_port);
             selectors.push(selector);
         }
     }
@@ -51,24 +51,28 @@ fn between(from: IpNet, to: IpNet, traffic: &[TrafficSelector]) -> Vec<Selector>
 
 /// The protocol's number, if it exists in the network's address family.
 pub(crate) fn number(protocol: TrafficProtocol, network: IpNet) -> Option<u8> {
-    match (protocol, network) {
-        (TrafficProtocol::TCP, _) => Some(6),
-        (TrafficProtocol::UDP, _) => Some(17),
-        (TrafficProtocol::SCTP, _) => Some(132),
-        (TrafficProtocol::ICMP, IpNet::V4(_)) => Some(1),
-        (TrafficProtocol::ICMPv6, IpNet::V6(_)) => Some(ICMPV6),
-        (TrafficProtocol::ICMP, IpNet::V6(_)) | (TrafficProtocol::ICMPv6, IpNet::V4(_)) => None,
+    let exists = match protocol.family() {
+        Some(IpFamily::IPv4) => matches!(network, IpNet::V4(_)),
+        Some(IpFamily::IPv6) => matches!(network, IpNet::V6(_)),
+        None => true,
+    };
+    exists.then_some(protocol.number())
+}
+
+/// What is to be where the source's and the destination's ports are: ports of the destination, or ICMP's type and code.
+pub(crate) fn ports(traffic: &TrafficSelector) -> Vec<(Port, Port)> {
+    let number = |number: u8| Port::exactly(number.into());
+    match (traffic.icmp_type, traffic.port) {
+        (Some(kind), _) => vec![(number(kind), traffic.icmp_code.map_or(Port::ANY, number))],
+        (None, Some(first)) => {
+            let blocks = ports::blocks(first..=traffic.end_port.unwrap_or(first));
+            blocks.into_iter().map(|port| (Port::ANY, port)).collect()
+        }
+        (None, None) => vec![(Port::ANY, Port::ANY)],
     }
 }
 
-pub(crate) fn destination_ports(traffic: &TrafficSelector) -> Vec<Port> {
-    match traffic.port {
-        Some(first) => ports::blocks(first..=traffic.end_port.unwrap_or(first)),
-        None => vec![Port::ANY],
-    }
-}
-
-/// Neighbour discovery inside what a selector of outbound traffic covers, out and in: ICMPv6 of the types 133 to 137
+/// Neighbour discovery, where a selector of outbound traffic covers any of it, out and in: ICMPv6 of the types 133 to 137
 /// (RFC 4861 §4), in both directions. A neighbour is found in the clear before anything can be sent to it.
 pub(crate) fn neighbour_discovery(outbound: &Selector) -> Vec<(Selector, Selector)> {
     let covered = matches!(outbound.source(), IpNet::V6(_)) && [0, ICMPV6].contains(&outbound.protocol);
@@ -76,8 +80,9 @@ pub(crate) fn neighbour_discovery(outbound: &Selector) -> Vec<(Selector, Selecto
         return Vec::new();
     }
     // The type stands where the source port does, in both directions.
-    ports::blocks(133..=137)
-        .into_iter()
+    let kinds = ports::blocks(133..=137).into_iter();
+    kinds
+        .filter(|kind| kind.overlaps(outbound.source_port))
         .map(|kind| {
             let typed = |mut selector: Selector| {
                 selector.protocol = ICMPV6;

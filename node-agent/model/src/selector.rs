@@ -2,6 +2,9 @@
 
 use ipnet::IpNet;
 
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+
 /// A port under a mask, as the kernel compares it: `(packet ^ value) & mask == 0`. For ICMP the source port stands for
 /// the type and the destination port for the code (`xfrm_flowi_sport`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -32,6 +35,11 @@ impl Port {
     /// The mask, in host byte order.
     pub fn mask(self) -> u16 {
         self.mask
+    }
+
+    /// Some port agrees with both.
+    pub fn overlaps(self, other: Self) -> bool {
+        (self.value ^ other.value) & self.mask & other.mask == 0
     }
 }
 
@@ -93,14 +101,18 @@ impl Selector {
         [self.source, self.destination].iter().all(|one| one.prefix_len() == one.max_prefix_len())
     }
 
-    /// The same for packets the other way.
+    /// The same for packets the other way. What isn't a port stays where it is: a type of messages is one both ways.
     pub fn reversed(&self) -> Self {
+        let (source_port, destination_port) = match self.protocol {
+            ICMP | ICMPV6 => (self.source_port, self.destination_port),
+            _ => (self.destination_port, self.source_port),
+        };
         Self {
             source: self.destination,
             destination: self.source,
             protocol: self.protocol,
-            source_port: self.destination_port,
-            destination_port: self.source_port,
+            source_port,
+            destination_port,
         }
     }
 }

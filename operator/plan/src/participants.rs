@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use esplanade_crds::conditions::reason;
-use esplanade_crds::{GatewaySelectors, TrafficProtocol, TrafficSelector};
+use esplanade_crds::{GatewaySelectors, IpFamily, TrafficSelector};
 use ipnet::IpNet;
 use kube::core::SelectorExt as _;
 
@@ -210,10 +210,10 @@ fn families(traffic: &[TrafficSelector]) -> Families {
         return Families::BOTH;
     }
     traffic.iter().fold(Families::default(), |sum, one| {
-        sum.or(match one.protocol {
-            TrafficProtocol::ICMP => Families::IPV4,
-            TrafficProtocol::ICMPv6 => Families::IPV6,
-            TrafficProtocol::TCP | TrafficProtocol::UDP | TrafficProtocol::SCTP => Families::BOTH,
+        sum.or(match one.protocol.family() {
+            Some(IpFamily::IPv4) => Families::IPV4,
+            Some(IpFamily::IPv6) => Families::IPV6,
+            None => Families::BOTH,
         })
     })
 }

@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use esplanade_crds::{
-    IpFamily, IpsecSASpec, Mode, NodeSaSelector, SaSelector, TrafficProtocol, TrafficSelector,
-};
+use esplanade_crds::{IpFamily, IpsecSASpec, Mode, NodeSaSelector, SaSelector, TrafficSelector};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{End, invalid, rule, traffic};
@@ -37,7 +35,7 @@ pub(super) fn parse(
     }
 
     let named = [source, destination].into_iter().flatten().map(of_network);
-    let mut families = named.chain(selector.traffic.as_ref().and_then(of_protocol));
+    let mut families = named.chain(selector.traffic.as_ref().and_then(|traffic| traffic.protocol.family()));
     let first = families.next();
     rule(
         families.all(|family| Some(family) == first),
@@ -105,14 +103,6 @@ fn of_network(network: IpNet) -> IpFamily {
     match network {
         IpNet::V4(_) => IpFamily::IPv4,
         IpNet::V6(_) => IpFamily::IPv6,
-    }
-}
-
-fn of_protocol(traffic: &TrafficSelector) -> Option<IpFamily> {
-    match traffic.protocol {
-        TrafficProtocol::ICMP => Some(IpFamily::IPv4),
-        TrafficProtocol::ICMPv6 => Some(IpFamily::IPv6),
-        TrafficProtocol::TCP | TrafficProtocol::UDP | TrafficProtocol::SCTP => None,
     }
 }
 

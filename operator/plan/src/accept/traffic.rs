@@ -1,18 +1,15 @@
 //! Traffic selectors.
 
-use esplanade_crds::{TrafficProtocol, TrafficSelector};
+use esplanade_crds::TrafficSelector;
 
 use super::rule;
 use crate::finding::Finding;
 
 pub(super) fn check(traffic: &[TrafficSelector]) -> Result<(), Finding> {
     traffic.iter().try_for_each(|one| {
-        let ports = match one.protocol {
-            TrafficProtocol::TCP | TrafficProtocol::UDP | TrafficProtocol::SCTP => true,
-            TrafficProtocol::ICMP | TrafficProtocol::ICMPv6 => false,
-        };
+        rule(one.protocol.number() != 0, "traffic: a protocol's number must be 1 to 255")?;
         rule(
-            one.port.is_none() || ports,
+            one.port.is_none() || one.protocol.has_ports(),
             "traffic: port needs a protocol with ports: write protocol: TCP, UDP or SCTP, or remove port",
         )?;
         rule(one.port != Some(0), "traffic: port must be 1 to 65535")?;
@@ -23,6 +20,14 @@ pub(super) fn check(traffic: &[TrafficSelector]) -> Result<(), Finding> {
         rule(
             one.end_port.is_none_or(|end| one.port.is_none_or(|port| end >= port)),
             "traffic: endPort must not be lower than port",
+        )?;
+        rule(
+            (one.icmp_type.is_none() && one.icmp_code.is_none()) || one.protocol.is_icmp(),
+            "traffic: icmpType and icmpCode are for ICMP: write protocol: ICMP or ICMPv6, or remove them",
+        )?;
+        rule(
+            one.icmp_code.is_none() || one.icmp_type.is_some(),
+            "traffic: a code belongs to a type: write icmpType as well, e.g. icmpType: 3, icmpCode: 4",
         )
     })
 }

@@ -192,7 +192,7 @@ fn the_revision_changes_with_selectors_and_algorithms_only() {
     spec.priority = 7;
     spec.protection.as_mut().unwrap().enforcement = Enforcement::Permissive;
     assert_eq!(revision(&mut world), first);
-    let tcp = TrafficSelector { protocol: TrafficProtocol::TCP, port: None, end_port: None };
+    let tcp = TrafficSelector::all_of(TrafficProtocol::TCP);
     world.policy("pods").spec.traffic.push(tcp);
     let second = revision(&mut world);
     assert_ne!(second, first);

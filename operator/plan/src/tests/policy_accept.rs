@@ -171,10 +171,23 @@ fn endpoints_are_one_of_a_kind() {
 
 #[test]
 fn traffic_has_ports_where_its_protocol_has() {
-    let check = |protocol, port, end_port, message: &str| {
-        let accepted = accepted(|policy| policy.traffic = vec![TrafficSelector { protocol, port, end_port }]);
-        assert_eq!(accepted, format!("False Invalid: traffic: {message}"));
+    let accepted = |protocol, port, end_port| {
+        let all = TrafficSelector::all_of(protocol);
+        accepted(|policy| policy.traffic = vec![TrafficSelector { port, end_port, ..all }])
     };
+    let check = |protocol, port, end_port, message: &str| {
+        assert_eq!(accepted(protocol, port, end_port), format!("False Invalid: traffic: {message}"));
+    };
+    for protocol in [TrafficProtocol::TCP, TrafficProtocol::Number(17), TrafficProtocol::Number(132)] {
+        assert_eq!(accepted(protocol, Some(1), Some(2)), "True Accepted");
+    }
+    check(TrafficProtocol::Number(0), None, None, "a protocol's number must be 1 to 255");
+    check(
+        TrafficProtocol::Number(136),
+        Some(1),
+        None,
+        "port needs a protocol with ports: write protocol: TCP, UDP or SCTP, or remove port",
+    );
     check(
         TrafficProtocol::ICMP,
         Some(1),
@@ -184,6 +197,30 @@ fn traffic_has_ports_where_its_protocol_has() {
     check(TrafficProtocol::UDP, Some(0), None, "port must be 1 to 65535");
     check(TrafficProtocol::UDP, None, Some(9), "endPort ends the range that port starts: write port as well");
     check(TrafficProtocol::UDP, Some(9), Some(8), "endPort must not be lower than port");
+}
+
+#[test]
+fn types_and_codes_are_icmps() {
+    let check = |protocol, icmp_type, icmp_code, expected: &str| {
+        let all = TrafficSelector::all_of(protocol);
+        let accepted =
+            accepted(|policy| policy.traffic = vec![TrafficSelector { icmp_type, icmp_code, ..all }]);
+        assert_eq!(accepted, expected);
+    };
+    const OTHER: &str = "False Invalid: traffic: icmpType and icmpCode are for ICMP: write protocol: ICMP or ICMPv6, or \
+                         remove them";
+    for protocol in [TrafficProtocol::ICMP, TrafficProtocol::ICMPv6, TrafficProtocol::Number(1)] {
+        check(protocol, Some(0), Some(255), "True Accepted");
+        check(protocol, Some(8), None, "True Accepted");
+    }
+    check(TrafficProtocol::UDP, Some(8), None, OTHER);
+    check(TrafficProtocol::Number(47), None, Some(0), OTHER);
+    check(
+        TrafficProtocol::ICMP,
+        None,
+        Some(4),
+        "False Invalid: traffic: a code belongs to a type: write icmpType as well, e.g. icmpType: 3, icmpCode: 4",
+    );
 }
 
 #[test]

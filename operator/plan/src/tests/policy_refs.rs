@@ -224,16 +224,15 @@ fn transport_mode_needs_ipsec_sas_of_every_family_that_nodes_have() {
 #[test]
 fn transport_mode_needs_ipsec_sas_of_the_family_of_its_traffic() {
     let mut world = transport(&["a-to-b", "b-to-a", "a-to-b-6"]);
-    world.policy("pods").spec.traffic = vec![esplanade_crds::TrafficSelector {
-        protocol: esplanade_crds::TrafficProtocol::ICMP,
-        port: None,
-        end_port: None,
-    }];
-    assert_eq!(
-        world.plan().policy("pods", "ResolvedRefs"),
-        "False SecurityAssociationMismatch: IpsecSA a-to-b-6 is IPv6, the policy covers IPv4 only between a \
-         and b"
-    );
+    // By name or number.
+    for protocol in [esplanade_crds::TrafficProtocol::ICMP, esplanade_crds::TrafficProtocol::Number(1)] {
+        world.policy("pods").spec.traffic = vec![esplanade_crds::TrafficSelector::all_of(protocol)];
+        assert_eq!(
+            world.plan().policy("pods", "ResolvedRefs"),
+            "False SecurityAssociationMismatch: IpsecSA a-to-b-6 is IPv6, the policy covers IPv4 only between a \
+             and b"
+        );
+    }
 }
 
 #[test]

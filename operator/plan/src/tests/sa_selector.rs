@@ -12,7 +12,11 @@ fn selector(
     destination: Option<&str>,
     traffic: Option<(TrafficProtocol, Option<u16>, Option<u16>)>,
 ) -> Option<SaSelector> {
-    let traffic = traffic.map(|(protocol, port, end_port)| TrafficSelector { protocol, port, end_port });
+    let traffic = traffic.map(|(protocol, port, end_port)| TrafficSelector {
+        port,
+        end_port,
+        ..TrafficSelector::all_of(protocol)
+    });
     Some(SaSelector {
         source: source.map(str::to_owned),
         destination: destination.map(str::to_owned),
@@ -46,7 +50,7 @@ fn nodes_are_told_both_networks() {
     // A tunnel carries either family.
     check(selector(None, Some("fd00::/8"), None), written("::/0", "fd00::/8"));
     let icmp = (TrafficProtocol::ICMPv6, None, None);
-    let traffic = Some(TrafficSelector { protocol: TrafficProtocol::ICMPv6, port: None, end_port: None });
+    let traffic = Some(TrafficSelector::all_of(TrafficProtocol::ICMPv6));
     check(
         selector(None, None, Some(icmp)),
         Some(NodeSaSelector { traffic, ..written("::/0", "::/0").unwrap() }),
