@@ -13,15 +13,18 @@ use tokio::task::JoinSet;
 use crate::desired::{Desired, NotYet};
 use crate::notices::Notices;
 use crate::report::{Latest, Reporter};
-use crate::schedule::{DEBOUNCE, KERNEL_DEBOUNCE, Schedule};
+use crate::schedule::{DEBOUNCE, Schedule};
 use crate::status::Identity;
 use crate::told::Told;
 use crate::watch::{Change, watch};
-use crate::worker::{News, Open, Worker, WorkerGone};
+use crate::worker::{News, Open, Reasons, Worker, WorkerGone};
 
 /// How long a pass that runs may take when the agent is to end: a part of it could be missing else until the next
 /// start.
 const LAST_PASS: Duration = Duration::from_secs(5);
+
+/// Beyond so many events it is quicker to read everything.
+const MANY_EVENTS: usize = 100_000;
 
 /// Why the loop ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +46,8 @@ pub struct Agent {
     changes: BoxStream<'static, Change>,
     worker: Worker,
     notices: Option<Notices>,
+    /// What others did that no pass was made for yet.
+    noticed: Noticed,
     schedule: Schedule,
     latest: latest::Sender<Latest>,
     /// Ends the reporter when dropped.
@@ -73,6 +78,7 @@ impl Agent {
             changes,
             worker,
             notices: None,
+            noticed: Noticed::default(),
             schedule: Schedule::new(resync, Instant::now()),
             latest,
             _reporter: reporter,
@@ -136,24 +142,41 @@ impl Agent {
 
     fn noticed(&mut self, noticed: Result<Noticed, KernelError>) -> Result<(), Ended> {
         match noticed {
-            Ok(noticed) => tracing::debug!(?noticed, "somebody else changed the kernel's databases"),
+            Ok(noticed) => {
+                let (events, overrun) = (noticed.events.len(), noticed.overrun);
+                tracing::debug!(events, overrun, "somebody else changed the kernel's databases");
+                self.keep(noticed);
+            }
             Err(error) => {
                 tracing::warn!(%error, "the kernel's events are lost: opening it afresh");
                 self.notices = None;
                 self.worker.reopen()?;
             }
         }
-        self.schedule.wake(Instant::now() + KERNEL_DEBOUNCE);
+        self.schedule.others_changed_something(Instant::now());
         Ok(())
     }
 
+    fn keep(&mut self, noticed: Noticed) {
+        self.noticed.overrun |= noticed.overrun;
+        self.noticed.events.extend(noticed.events);
+        if self.noticed.events.len() > MANY_EVENTS {
+            self.noticed = Noticed { overrun: true, ..Noticed::default() };
+        }
+    }
+
     fn begin(&mut self) -> Result<(), Ended> {
+        // All that is known at this moment counts.
+        if let Some(Ok(noticed)) = self.notices.as_mut().map(Notices::now) {
+            self.keep(noticed);
+        }
         let now = Instant::now();
         match self.desired.input(now) {
             Ok(input) => {
                 self.told.not_waiting();
-                self.schedule.begin(now, rand::random());
-                self.worker.pass(input)?;
+                let audit = self.schedule.begin(now, rand::random());
+                let noticed = std::mem::take(&mut self.noticed);
+                self.worker.pass(input, Reasons { noticed, audit })?;
             }
             Err(reason) => {
                 self.schedule.pass_over(now, rand::random());
@@ -171,7 +194,7 @@ impl Agent {
             News::Opened(watch) => self.notices = Some(Notices::new(watch).map_err(Ended::Notices)?),
             News::Done(done) => {
                 if done.in_sync() {
-                    self.schedule.succeeded();
+                    self.schedule.succeeded(Instant::now());
                 } else {
                     self.schedule.failed(Instant::now(), rand::random());
                 }

@@ -1,6 +1,6 @@
 //! The node agent: keeps the kernel's XFRM databases at the node's desired state.
 //!
-//! What decides is in `esplanade-expand` and `esplanade-diff`. This crate moves data: watches at the API server
+//! What decides is in `esplanade-expand`, `esplanade-diff` and `esplanade-sync`. This crate moves data: watches at the API server
 //! ([`watch`]) fill [`desired`]; [`schedule`] says when a [`pass`] over the kernel is due; one thread ([`worker`]) makes
 //! it; what it came to becomes the [`status`], which [`report`] writes. [`agent`] ties them together.
 

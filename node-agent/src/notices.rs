@@ -37,6 +37,14 @@ impl Notices {
         Ok(Self(waiting?))
     }
 
+    /// What there is to be told now. Never waits.
+    ///
+    /// # Errors
+    /// As for [`Notices::changed`].
+    pub fn now(&mut self) -> Result<Noticed, KernelError> {
+        self.0.get_mut().watch.look()
+    }
+
     /// Waits until somebody else changed something, or events were lost. Nothing is missed when this is dropped
     /// meanwhile.
     ///
@@ -48,7 +56,7 @@ impl Notices {
             // Takes in all that is there, so the next readiness is a new one.
             let noticed = ready.get_inner_mut().watch.look()?;
             ready.clear_ready();
-            if noticed.is_reason_to_dump() {
+            if noticed.is_news() {
                 return Ok(noticed);
             }
         }

@@ -1,4 +1,4 @@
-//! One pass over the kernel: dump, diff, apply, dump again.
+//! One pass over the kernel: read what may have changed, write, read back what was written.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{Counts, Problem, ProblemKind};
-use esplanade_diff::{Diff, Memory, Step, diff};
-use esplanade_model::{Observed, Wanted};
+use esplanade_diff::Object;
+use esplanade_model::Op;
+use esplanade_sync::{Engine, Plan, ToRead};
 use esplanade_xfrm::{Kernel, KernelError};
 
 mod words;
@@ -23,68 +24,96 @@ pub struct Outcome {
     pub operations: usize,
     /// The kernel has all of what is wanted that foreign SAs and policies leave room for.
     pub in_sync: bool,
+    /// How much of what the last audit found no event has told of: the kernel lost some, or we did.
+    pub surprises: usize,
 }
 
-/// Makes the kernel of `node` hold what is wanted. With nothing to write it is one dump, else two: the second one shows
-/// what the kernel made of it.
+/// Makes the kernel of `node` hold what is wanted. Only what may have changed is read, everything if it is not known or to
+/// be audited; with nothing to write that is all, else what was written is read back.
 ///
 /// # Errors
-/// The kernel could not be asked; what of it was done isn't known.
+/// The kernel could not be asked; what of it was done isn't known. The engine knows that it doesn't.
 pub fn pass(
     kernel: &mut dyn Kernel,
     node: &str,
-    wanted: &Wanted,
-    memory: &mut Memory,
+    engine: &mut Engine,
+    audit: bool,
 ) -> Result<Outcome, KernelError> {
-    let began = uptime();
-    let observed = kernel.dump()?;
-    memory.learn(&observed, began);
-    let mut plan = diff(wanted, &observed);
-    memory.restore(&mut plan, uptime());
-    if plan.is_empty() {
-        let problems = by_object(plan.conflicts);
-        return Ok(Outcome { problems, counts: counts(&observed), operations: 0, in_sync: true });
+    let outcome = try_pass(kernel, node, engine, audit);
+    if outcome.is_err() {
+        engine.distrust();
     }
+    outcome
+}
 
-    let refused = apply(kernel, node, &plan)?;
-    let began = uptime();
-    let observed = kernel.dump()?;
-    memory.learn(&observed, began);
-    let left = diff(wanted, &observed);
-    let in_sync = left.is_empty();
-    let mut problems = left.conflicts;
-    problems.extend(refused);
-    problems.extend(left.steps.iter().map(|step| unchanged(node, step)));
-    let operations = plan.steps.len();
-    Ok(Outcome { problems: by_object(problems), counts: counts(&observed), operations, in_sync })
+fn try_pass(
+    kernel: &mut dyn Kernel,
+    node: &str,
+    engine: &mut Engine,
+    audit: bool,
+) -> Result<Outcome, KernelError> {
+    let surprises = engine.surprises();
+    let to_read = engine.begin(uptime(), audit);
+    read(kernel, engine, &to_read)?;
+    let plan = engine.plan();
+    let operations = if plan.is_empty() { 0 } else { write(kernel, engine, &plan)? };
+    let make = |object: Option<Object>, what: &str| {
+        let (kind, name) = match object {
+            Some(object) => (object.kind, object.name),
+            None => (ProblemKind::Node, node.to_owned()),
+        };
+        Problem { kind, name, category: reason::KERNEL_ERROR.to_owned(), message: what.to_owned() }
+    };
+    let problems = by_object(engine.problems(make));
+    Ok(Outcome { problems, counts: engine.counts(), operations, in_sync: engine.in_sync(), surprises })
+}
+
+fn read(kernel: &mut dyn Kernel, engine: &mut Engine, to_read: &ToRead) -> Result<(), KernelError> {
+    match to_read {
+        ToRead::Everything => kernel.read(engine)?,
+        ToRead::Only(sas, policies) if sas.is_empty() && policies.is_empty() => {}
+        ToRead::Only(sas, policies) => kernel.look_up(sas, policies, engine)?,
+    }
+    engine.end_reading(to_read);
+    Ok(())
+}
+
+/// Carries the plan out and reads back what became of it; how many operations it took.
+fn write(kernel: &mut dyn Kernel, engine: &mut Engine, plan: &Plan) -> Result<usize, KernelError> {
+    let mut ops = engine.ops(plan, uptime());
+    let refusals = kernel.carry_out(&mut ops)?;
+    let operations = ops.made();
+    // What the kernel refused, in its own words; the first where it is several about one.
+    let mut said = BTreeMap::new();
+    for (at, refusal) in refusals {
+        let Some((name, number)) = ops.about(at) else { continue };
+        let op = engine.operation(&name, number);
+        said.entry(name).or_insert_with(|| text(op.as_ref(), &refusal.to_string()));
+    }
+    let to_read = engine.begin_reading_back(uptime(), plan.names());
+    read(kernel, engine, &to_read)?;
+    // Without a refusal the kernel took the operation for something else.
+    for name in plan.names() {
+        if engine.is_wrong(name) && !said.contains_key(name) {
+            let op = engine.operation(name, 0);
+            said.insert(*name, text(op.as_ref(), "the kernel accepted it, and shows something else"));
+        }
+    }
+    said.into_iter().for_each(|(name, text)| engine.say(name, text));
+    Ok(operations)
+}
+
+fn text(op: Option<&Op>, what: &str) -> String {
+    match op {
+        Some(op) => format!("{}: {what}", words::op(op)),
+        None => what.to_owned(),
+    }
 }
 
 /// The time since the first call.
-fn uptime() -> Duration {
+pub(crate) fn uptime() -> Duration {
     static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
     FIRST.elapsed()
-}
-
-/// What the kernel refused, in its own words.
-fn apply(kernel: &mut dyn Kernel, node: &str, plan: &Diff) -> Result<Vec<Problem>, KernelError> {
-    let ops: Vec<_> = plan.steps.iter().map(|step| step.op.clone()).collect();
-    let results = kernel.apply(&ops)?;
-    let refused = plan.steps.iter().zip(results).filter_map(|(step, result)| Some((step, result.err()?)));
-    Ok(refused.map(|(step, refusal)| problem(node, step, &refusal.to_string())).collect())
-}
-
-/// A difference that is left after the operations: without a refusal the kernel took the operation for something else.
-fn unchanged(node: &str, step: &Step) -> Problem {
-    problem(node, step, "the kernel accepted it, and shows something else")
-}
-
-fn problem(node: &str, step: &Step, what: &str) -> Problem {
-    let (kind, name) = match &step.object {
-        Some(object) => (object.kind, object.name.clone()),
-        None => (ProblemKind::Node, node.to_owned()),
-    };
-    let message = format!("{}: {what}", words::op(&step.op));
-    Problem { kind, name, category: reason::KERNEL_ERROR.to_owned(), message }
 }
 
 /// One problem for each object, the first: a policy is many entries in the kernel, and one kind of trouble with it is
@@ -95,16 +124,6 @@ fn by_object(problems: Vec<Problem>) -> Vec<Problem> {
         objects.entry((problem.kind, problem.name.clone())).or_insert(problem);
     }
     objects.into_values().collect()
-}
-
-fn counts(observed: &Observed) -> Counts {
-    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    Counts {
-        security_associations: number(observed.sas.len()),
-        policies: number(observed.policies.len()),
-        foreign_security_associations: number(observed.foreign_sa_count),
-        foreign_policies: number(observed.foreign_policy_count),
-    }
 }
 
 #[cfg(test)]

@@ -53,6 +53,10 @@ impl Told {
             }
             PassResult::Done { counts, problems, .. } => {
                 self.failure = None;
+                if done.surprises > 0 {
+                    let found = done.surprises;
+                    tracing::warn!(found, "the kernel held something else than its events had told");
+                }
                 if done.operations > 0 {
                     let (operations, sas, policies) =
                         (done.operations, counts.security_associations, counts.policies);

@@ -3,14 +3,15 @@
 use std::sync::mpsc as std_mpsc;
 use std::thread;
 
-use esplanade_diff::Memory;
-use esplanade_expand::{Expansion, expand};
+use esplanade_crds::Problem;
+use esplanade_expand::expand;
 use esplanade_seal::KeyPair;
-use esplanade_xfrm::{Kernel, KernelError, Watch};
+use esplanade_sync::Engine;
+use esplanade_xfrm::{Kernel, KernelError, Noticed, Watch};
 use tokio::sync::mpsc;
 
 use crate::desired::Input;
-use crate::pass::pass;
+use crate::pass::{Outcome, pass, uptime};
 use crate::status::{PassResult, Report};
 
 /// A kernel, and what tells of others' changes to it. Whoever opens it afresh gets both.
@@ -34,6 +35,8 @@ pub struct Done {
     pub report: Report,
     /// How many operations it took.
     pub operations: usize,
+    /// See [`Outcome::surprises`].
+    pub surprises: usize,
 }
 
 impl Done {
@@ -45,8 +48,22 @@ impl Done {
 
 /// What the thread is to do next.
 enum Job {
-    Pass(Box<Input>),
+    Pass(Box<Order>),
     Reopen,
+}
+
+/// What a pass is made for.
+#[derive(Debug, Default)]
+pub struct Reasons {
+    /// What others did since the pass before.
+    pub noticed: Noticed,
+    /// Everything is to be read, whatever is known.
+    pub audit: bool,
+}
+
+struct Order {
+    input: Input,
+    reasons: Reasons,
 }
 
 /// The handle on the thread. It ends when this is dropped, after the pass it is at.
@@ -73,7 +90,7 @@ impl Worker {
             keys,
             open,
             kernel: None,
-            memory: Memory::default(),
+            engine: Engine::default(),
             expanded: None,
         };
         thread::Builder::new().name("kernel".to_owned()).spawn(move || state.work(&todo, &tell))?;
@@ -84,8 +101,8 @@ impl Worker {
     ///
     /// # Errors
     /// The thread is gone.
-    pub fn pass(&self, input: Input) -> Result<(), WorkerGone> {
-        self.jobs.send(Job::Pass(Box::new(input))).map_err(|_| WorkerGone)
+    pub fn pass(&self, input: Input, reasons: Reasons) -> Result<(), WorkerGone> {
+        self.jobs.send(Job::Pass(Box::new(Order { input, reasons }))).map_err(|_| WorkerGone)
     }
 
     /// The kernel is to be opened afresh for the next pass.
@@ -111,9 +128,9 @@ struct State {
     keys: KeyPair,
     open: Open,
     kernel: Option<Box<dyn Kernel>>,
-    memory: Memory,
-    /// Of the input of this version: opening sealed keys is most of the work of a pass that changes nothing.
-    expanded: Option<(u64, Expansion)>,
+    engine: Engine,
+    /// The problems of the input of this version, which the engine knows.
+    expanded: Option<(u64, Vec<Problem>)>,
 }
 
 impl State {
@@ -121,8 +138,8 @@ impl State {
         while let Ok(job) = todo.recv() {
             match job {
                 Job::Reopen => self.kernel = None,
-                Job::Pass(input) => {
-                    let done = self.pass(&input, tell);
+                Job::Pass(order) => {
+                    let done = self.pass(*order, tell);
                     if tell.send(News::Done(done)).is_err() {
                         return;
                     }
@@ -131,47 +148,64 @@ impl State {
         }
     }
 
-    fn pass(&mut self, input: &Input, tell: &mpsc::UnboundedSender<News>) -> Done {
-        let (result, operations) = match self.try_pass(input, tell) {
-            Ok(done) => done,
+    fn pass(&mut self, order: Order, tell: &mpsc::UnboundedSender<News>) -> Done {
+        let Order { input, reasons } = order;
+        let audit = reasons.audit;
+        self.notice(reasons.noticed);
+        let (result, operations, surprises) = match self.try_pass(&input, audit, tell) {
+            Ok((outcome, problems)) => {
+                let Outcome { counts, in_sync, operations, surprises, .. } = outcome;
+                (PassResult::Done { counts, problems, in_sync }, operations, surprises)
+            }
             Err(error) => {
                 // A socket that failed isn't used again.
                 self.kernel = None;
-                (PassResult::Failed { category: error.category(), message: error.to_string() }, 0)
+                (PassResult::Failed { category: error.category(), message: error.to_string() }, 0, 0)
             }
         };
         let report = Report { generation: input.generation, peers_through: input.peers_through, result };
-        Done { report, operations }
+        Done { report, operations, surprises }
     }
 
+    fn notice(&mut self, noticed: Noticed) {
+        let now = uptime();
+        noticed.events.into_iter().for_each(|event| self.engine.notice(event, now));
+        if noticed.overrun {
+            self.engine.distrust();
+        }
+    }
+
+    /// What the pass came to, and everything that is wrong with the objects that it was made for.
     fn try_pass(
         &mut self,
         input: &Input,
+        audit: bool,
         tell: &mpsc::UnboundedSender<News>,
-    ) -> Result<(PassResult, usize), KernelError> {
+    ) -> Result<(Outcome, Vec<Problem>), KernelError> {
         let kernel = match &mut self.kernel {
             Some(kernel) => kernel,
             None => {
-                // What happens from here on is told, and what happened before is in the dump.
+                // What happens from here on is told, and what happened before will be read.
+                self.engine.distrust();
                 let (kernel, watch) = (self.open)()?;
                 // Nobody listens any more only when the agent ends.
                 let _ = tell.send(News::Opened(watch));
                 self.kernel.insert(kernel)
             }
         };
-        let expansion = match &mut self.expanded {
-            Some((version, expansion)) if *version == input.version => expansion,
+        let expanded = match &mut self.expanded {
+            Some((version, problems)) if *version == input.version => problems,
             stale => {
                 let fresh = expand(&self.node, &input.spec, &input.peers, Some(&self.keys));
-                &mut stale.insert((input.version, fresh)).1
+                self.engine.want(fresh.wanted);
+                &mut stale.insert((input.version, fresh.problems)).1
             }
         };
-        let outcome = pass(kernel.as_mut(), &self.node, &expansion.wanted, &mut self.memory)?;
+        let outcome = pass(kernel.as_mut(), &self.node, &mut self.engine, audit)?;
         let mut problems = input.problems.clone();
-        problems.extend(expansion.problems.iter().cloned());
-        problems.extend(outcome.problems);
-        let result = PassResult::Done { counts: outcome.counts, problems, in_sync: outcome.in_sync };
-        Ok((result, outcome.operations))
+        problems.extend(expanded.iter().cloned());
+        problems.extend(outcome.problems.iter().cloned());
+        Ok((outcome, problems))
     }
 }
 

@@ -7,11 +7,12 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use esplanade_diff::Memory;
 use esplanade_model::{Op, Reqid, Wanted, WantedSa};
 use esplanade_node_agent::pass::{Outcome, pass};
-use esplanade_xfrm::{Kernel, Netlink};
+use esplanade_sync::Engine;
+use esplanade_xfrm::{Events, Kernel, Netlink, Watch};
 use nix::sched::{CloneFlags, unshare};
 
 #[path = "../expand/tests/fixture/mod.rs"]
@@ -62,19 +63,18 @@ fn in_a_namespace(work: impl FnOnce() + Send + 'static) {
 }
 
 fn case(node: &str, wanted: &Wanted) {
-    let mut agent = Agent { kernel: Netlink::open().unwrap(), node, memory: Memory::default() };
+    let mut agent = Agent::new(node);
     let entries = wanted.sas.len() + wanted.policies.len();
     assert_eq!(agent.pass(wanted).operations, entries, "all of it is new");
     assert_eq!(agent.pass(wanted).operations, 0, "nothing is left to do");
-    let mut another = Agent { kernel: Netlink::open().unwrap(), node, memory: Memory::default() };
-    assert_eq!(another.pass(wanted).operations, 0, "another agent adopts it");
+    assert_eq!(Agent::new(node).pass(wanted).operations, 0, "another agent adopts it");
 
     let changed = changed(wanted);
     let operations = 2 * wanted.sas.len() + wanted.policies.len();
     assert_eq!(agent.pass(&changed).operations, operations, "SAs are replaced, policies changed");
     assert_eq!(agent.pass(&changed).operations, 0, "and that is all");
 
-    flush(&mut agent.kernel);
+    delete_everything();
     assert_eq!(agent.pass(&changed).operations, entries, "all of it is back");
     assert_eq!(agent.pass(&changed).operations, 0);
     assert_eq!(agent.pass(&Wanted::default()).operations, entries);
@@ -84,16 +84,30 @@ fn case(node: &str, wanted: &Wanted) {
 
 struct Agent<'a> {
     kernel: Netlink,
+    watch: Events,
     node: &'a str,
-    memory: Memory,
+    engine: Engine,
 }
 
-impl Agent<'_> {
-    /// A pass that must leave no difference.
+impl<'a> Agent<'a> {
+    fn new(node: &'a str) -> Self {
+        let kernel = Netlink::open().unwrap();
+        let watch = kernel.watch().unwrap();
+        Self { kernel, watch, node, engine: Engine::default() }
+    }
+
+    /// A pass that must leave no difference; nor does an audit find one after it.
     #[track_caller]
     fn pass(&mut self, wanted: &Wanted) -> Outcome {
-        let outcome = pass(&mut self.kernel, self.node, wanted, &mut self.memory).unwrap();
+        self.engine.want(wanted.clone());
+        let noticed = self.watch.look().unwrap();
+        assert!(!noticed.overrun);
+        noticed.events.into_iter().for_each(|event| self.engine.notice(event, Duration::ZERO));
+        let outcome = pass(&mut self.kernel, self.node, &mut self.engine, false).unwrap();
         assert!(outcome.in_sync && outcome.problems.is_empty(), "{outcome:?}");
+        let audit = pass(&mut self.kernel, self.node, &mut self.engine, true).unwrap();
+        assert_eq!((audit.operations, &audit.counts), (0, &outcome.counts));
+        assert_eq!(self.engine.surprises(), 0);
         outcome
     }
 }
@@ -114,8 +128,9 @@ fn changed(wanted: &Wanted) -> Wanted {
     changed
 }
 
-/// Somebody else deletes everything.
-fn flush(kernel: &mut Netlink) {
+/// Somebody else deletes everything, one by one.
+fn delete_everything() {
+    let mut kernel = Netlink::open().unwrap();
     let observed = kernel.dump().unwrap();
     let sas = observed.sas.iter().map(|sa| Op::DeleteSa(sa.id));
     let policies = observed.policies.iter();

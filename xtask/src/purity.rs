@@ -19,6 +19,7 @@ const PURE: &[(&str, &str)] = &[
     ("esplanade-expand", "node-agent/expand"),
     ("esplanade-diff", "node-agent/diff"),
     ("esplanade-keying", "node-agent/keying"),
+    ("esplanade-sync", "node-agent/sync"),
 ];
 
 /// The crates that do I/O. Every crate of the workspace is in one of the two lists, so that a new one is never

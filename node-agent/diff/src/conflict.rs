@@ -8,7 +8,8 @@ use esplanade_model::{Direction, PolicyKey, Port, SaId};
 
 use crate::Object;
 
-pub(crate) fn sa(object: &Object, id: SaId) -> Problem {
+/// An SA.
+pub fn sa(object: &Object, id: SaId) -> Problem {
     problem(
         object,
         format!(
@@ -17,7 +18,8 @@ pub(crate) fn sa(object: &Object, id: SaId) -> Problem {
     )
 }
 
-pub(crate) fn policy(object: &Object, key: &PolicyKey) -> Problem {
+/// A policy.
+pub fn policy(object: &Object, key: &PolicyKey) -> Problem {
     let direction = match key.direction {
         Direction::In => "an inbound",
         Direction::Out => "an outbound",

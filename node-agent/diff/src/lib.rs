@@ -4,19 +4,20 @@
 //! Foreign SAs and policies are never touched: where one has a name that we want, that is a conflict, and nothing is
 //! done about it.
 
-mod conflict;
+pub mod conflict;
 mod crypto;
+mod hash;
 mod memory;
-mod policies;
+pub mod policies;
 mod replay;
-mod sas;
+pub mod sas;
 mod stage;
 
 use esplanade_crds::{Problem, ProblemKind};
 use esplanade_model::{Observed, Op, Wanted};
 
 pub use memory::Memory;
-use stage::Stage;
+pub use stage::Stage;
 
 /// The API object that asks for something in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +35,28 @@ pub struct Step {
     pub object: Option<Object>,
     /// The operation.
     pub op: Op,
+}
+
+/// What the kernel has under the name of something wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found<T> {
+    /// Nothing.
+    Nothing,
+    /// Somebody else's.
+    Foreign,
+    /// One of ours.
+    Ours(T),
+}
+
+/// What that means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is just what is wanted.
+    Right,
+    /// It is to be changed, or made.
+    Wrong,
+    /// It can't be had.
+    Conflict,
 }
 
 /// What is to be done.
@@ -71,7 +94,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn add(&mut self, stage: Stage, object: Option<&Object>, op: Op) {
-        self.steps.push((stage, Step { object: object.cloned(), op }));
+    fn add(&mut self, stage: Stage, object: Option<Object>, op: Op) {
+        self.steps.push((stage, Step { object, op }));
     }
 }

@@ -1,11 +1,11 @@
 //! What is remembered of SAs after they have vanished.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use esplanade_model::{Observed, ObservedSa, Op, SaId, WantedSa};
+use esplanade_model::{Observed, ObservedSa, Op, ReplayState, SaId, WantedSa};
 
 use crate::crypto::same_crypto;
+use crate::hash::Map;
 use crate::{Diff, replay};
 
 /// Packets that an SA may send in a second: 25 Gbit/s in packets of 1500 bytes. They go out one after the other under the
@@ -13,42 +13,95 @@ use crate::{Diff, replay};
 const PER_SECOND: u64 = 1 << 21;
 
 /// The furthest that an SA goes on past where it was seen. A receiver of extended sequence numbers can't follow a step of
-/// 2³² (RFC 4303 appendix A2.2). It is reached when the last dump is 17 minutes old. With 32-bit sequence numbers an SA
+/// 2³² (RFC 4303 appendix A2.2). It is reached when the last look is 17 minutes old. With 32-bit sequence numbers an SA
 /// that is seen every minute can vanish 32 times before it is used up.
 const FURTHEST: u64 = 1 << 31;
 
 /// SAs remembered besides those that are there.
 const AT_MOST: usize = 1 << 16;
 
-/// How far the SAs of earlier dumps had come. If one has vanished (somebody flushed the SAD) or was deleted, and one with
-/// the same key has to be made, it goes on past what the old one can have sent, and accepts nothing that the old one
+/// How far SAs had come when they were last seen. If one has vanished (somebody flushed the SAD) or was deleted, and one
+/// with the same key has to be made, it goes on past what the old one can have sent, and accepts nothing that the old one
 /// accepted (RFC 4303 §3.3.3).
 ///
 /// Times are counted from any fixed moment.
 #[derive(Debug, Default)]
-pub struct Memory(BTreeMap<SaId, Known>);
+pub struct Memory {
+    known: Map<SaId, Known>,
+    /// Ends that were told before this many losses of events count no more.
+    losses: u64,
+}
 
 #[derive(Debug)]
 struct Known {
     sa: ObservedSa,
-    /// When the last dump that showed it began.
+    /// When it was seen: not after what `sa` says of it was so.
     at: Duration,
+    /// It was told, after so many losses, that this is the last of it.
+    ended: Option<u64>,
 }
 
 impl Memory {
     /// Takes a dump in that began `at`.
     pub fn learn(&mut self, observed: &Observed, at: Duration) {
         for sa in &observed.sas {
-            match self.0.get_mut(&sa.id) {
-                Some(known) => {
-                    remember(&mut known.sa, sa);
-                    known.at = at;
-                }
-                None => drop(self.0.insert(sa.id, Known { sa: sa.clone(), at })),
-            }
+            self.see(sa, at);
         }
-        if self.0.len() > observed.sas.len() + AT_MOST {
-            self.0 = observed.sas.iter().map(|sa| (sa.id, Known { sa: sa.clone(), at })).collect();
+        let there: crate::hash::Set<_> = observed.sas.iter().map(|sa| sa.id).collect();
+        self.limit(there.len(), |id| there.contains(id));
+    }
+
+    /// Takes in an SA that was there `at` this time.
+    pub fn see(&mut self, sa: &ObservedSa, at: Duration) {
+        match self.known.get_mut(&sa.id) {
+            Some(known) => {
+                remember(&mut known.sa, sa);
+                (known.at, known.ended) = (at, None);
+            }
+            None => drop(self.known.insert(sa.id, Known { sa: sa.clone(), at, ended: None })),
+        }
+    }
+
+    /// Takes in that an SA which was seen before has counted on.
+    pub fn count(&mut self, id: SaId, state: ReplayState, at: Duration) {
+        if let Some(known) = self.known.get_mut(&id) {
+            let before = std::mem::replace(&mut known.sa.state, state);
+            advance(&mut known.sa.state, before);
+            (known.at, known.ended) = (at, None);
+        }
+    }
+
+    /// It was still there `at` this time, just as it was seen.
+    pub fn still_there(&mut self, id: SaId, at: Duration) {
+        if let Some(known) = self.known.get_mut(&id) {
+            known.at = known.at.max(at);
+        }
+    }
+
+    /// Takes in the last of an SA: nothing went through it after this, unless it came again.
+    pub fn end(&mut self, last: &ObservedSa, at: Duration) {
+        self.see(last, at);
+        if let Some(known) = self.known.get_mut(&last.id) {
+            known.ended = Some(self.losses);
+        }
+    }
+
+    /// Another SA under this name may have come and gone since its end was told.
+    pub fn may_have_come_again(&mut self, id: SaId) {
+        if let Some(known) = self.known.get_mut(&id) {
+            known.ended = None;
+        }
+    }
+
+    /// Under any name another SA may have come and gone.
+    pub fn any_may_have_come_again(&mut self) {
+        self.losses += 1;
+    }
+
+    /// Forgets SAs that aren't there where there are too many of them. `there` are that many.
+    pub fn limit(&mut self, count: usize, there: impl Fn(&SaId) -> bool) {
+        if self.known.len() > count + AT_MOST {
+            self.known.retain(|id, _| there(id));
         }
     }
 
@@ -67,9 +120,11 @@ impl Memory {
         }
     }
 
-    fn state(&self, wanted: &WantedSa, now: Duration) -> Option<esplanade_model::ReplayState> {
-        let Known { sa, at } = self.0.get(&wanted.sa().id())?;
-        replay::carried_over(wanted, sa, unseen(now.saturating_sub(*at)))
+    /// Where an SA that isn't there goes on from when it is made `now`; none if from the beginning.
+    pub fn state(&self, wanted: &WantedSa, now: Duration) -> Option<ReplayState> {
+        let Known { sa, at, ended } = self.known.get(&wanted.sa().id())?;
+        let unseen = if *ended == Some(self.losses) { 0 } else { unseen(now.saturating_sub(*at)) };
+        replay::carried_over(wanted, sa, unseen)
     }
 }
 
@@ -88,10 +143,15 @@ fn remember(known: &mut ObservedSa, seen: &ObservedSa) {
     let before = std::mem::replace(known, seen.clone());
     if same {
         known.sa = known.sa.take().or(before.sa);
-        known.state.sent = known.state.sent.max(before.state.sent);
-        if before.state.received > known.state.received {
-            known.state.received = before.state.received;
-            known.state.bitmap = before.state.bitmap;
-        }
+        advance(&mut known.state, before.state);
+    }
+}
+
+/// The further of both: what was so before stays so.
+fn advance(state: &mut ReplayState, before: ReplayState) {
+    state.sent = state.sent.max(before.sent);
+    if before.received > state.received {
+        state.received = before.received;
+        state.bitmap = before.bitmap;
     }
 }

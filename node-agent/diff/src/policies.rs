@@ -1,47 +1,72 @@
 //! Policies.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use esplanade_crds::ProblemKind;
-use esplanade_model::{Observed, Op, PolicyIndex, PolicyKey, Wanted};
+use esplanade_model::{Observed, ObservedPolicy, Op, Policy, PolicyIndex, PolicyKey, Wanted};
 
+use crate::hash::{Map, Set};
 use crate::stage::Stage;
-use crate::{Object, Plan, conflict};
+use crate::{Found, Object, Plan, Verdict, conflict};
 
 pub(crate) fn diff(wanted: &Wanted, observed: &Observed, plan: &mut Plan) {
-    let have: BTreeMap<_, _> = observed.policies.iter().map(|policy| (policy.key, policy)).collect();
-    let foreign: BTreeSet<_> = observed.foreign_policies.iter().copied().collect();
-    let mut taken = observed.taken_indexes.clone();
-    let mut kept = BTreeSet::new();
+    let have: Map<_, _> = observed.policies.iter().map(|policy| (policy.key, policy)).collect();
+    let foreign: Set<_> = observed.foreign_policies.iter().copied().collect();
+    // Of those that are to be given.
+    let mut taken: Set<u32> = Set::default();
+    let mut kept: Set<_> = Set::default();
     for (name, policy) in &wanted.policies {
-        let object = Object { kind: ProblemKind::IpsecPolicy, name: name.clone() };
         let key = policy.key();
         kept.insert(key);
-        let stage = Stage::adding_policy(key.direction);
-        match have.get(&key) {
-            Some(there) if there.policy.as_ref() == Some(policy) => {}
-            // In one step, without a gap for packets (`xfrm_policy_insert`).
-            Some(there) => {
-                let update = Op::UpdatePolicy { policy: policy.clone(), index: there.index };
-                plan.add(stage, Some(&object), update);
-            }
-            None if foreign.contains(&key) => plan.conflicts.push(conflict::policy(&object, &key)),
-            None => {
-                let index = free_index(&key, &mut taken);
-                plan.add(stage, Some(&object), Op::AddPolicy { policy: policy.clone(), index });
+        let there = match have.get(&key) {
+            Some(there) => Found::Ours(*there),
+            None if foreign.contains(&key) => Found::Foreign,
+            None => Found::Nothing,
+        };
+        let object = || Object { kind: ProblemKind::IpsecPolicy, name: name.clone() };
+        match judge(policy, there) {
+            Verdict::Right => {}
+            Verdict::Conflict => plan.conflicts.push(conflict::policy(&object(), &key)),
+            Verdict::Wrong => {
+                let there = have.get(&key).map(|there| there.index);
+                let free = |index: u32| !observed.taken_indexes.contains(&index) && taken.insert(index);
+                plan.add(Stage::adding_policy(key.direction), Some(object()), bring(policy, there, free));
             }
         }
     }
     for there in observed.policies.iter().filter(|policy| !kept.contains(&policy.key)) {
-        let PolicyKey { direction, interface_id, .. } = there.key;
-        let delete = Op::DeletePolicy { direction, index: there.index, interface_id };
-        plan.add(Stage::removing_policy(direction), None, delete);
+        plan.add(Stage::removing_policy(there.key.direction), None, remove(&there.key, there.index));
     }
 }
 
-/// An index that nobody has: scattered by the key, so that two writers seldom want the same one. Takes it.
-fn free_index(key: &PolicyKey, taken: &mut BTreeSet<u32>) -> PolicyIndex {
+/// What is to be done about a wanted policy where the kernel has this.
+pub fn judge(wanted: &Policy, there: Found<&ObservedPolicy>) -> Verdict {
+    match there {
+        Found::Ours(there) if there.policy.as_ref() == Some(wanted) => Verdict::Right,
+        Found::Ours(_) | Found::Nothing => Verdict::Wrong,
+        Found::Foreign => Verdict::Conflict,
+    }
+}
+
+/// The operation that brings a policy into being where it is wrong (it is `there`, under that index) or missing. `free`
+/// says whether nobody has an index; the last one it is asked about is taken.
+pub fn bring(wanted: &Policy, there: Option<PolicyIndex>, free: impl FnMut(u32) -> bool) -> Op {
+    let policy = wanted.clone();
+    match there {
+        // In one step, without a gap for packets (`xfrm_policy_insert`).
+        Some(index) => Op::UpdatePolicy { policy, index },
+        None => Op::AddPolicy { index: free_index(&wanted.key(), free), policy },
+    }
+}
+
+/// The operation that removes a policy.
+pub fn remove(key: &PolicyKey, index: PolicyIndex) -> Op {
+    let PolicyKey { direction, interface_id, .. } = *key;
+    Op::DeletePolicy { direction, index, interface_id }
+}
+
+/// An index that nobody has: scattered by the key, so that two writers seldom want the same one.
+fn free_index(key: &PolicyKey, mut free: impl FnMut(u32) -> bool) -> PolicyIndex {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     // The lower half is as good as any other.
@@ -49,7 +74,7 @@ fn free_index(key: &PolicyKey, taken: &mut BTreeSet<u32>) -> PolicyIndex {
     let mut slot = hasher.finish() as u32;
     loop {
         let index = PolicyIndex::new(slot, key.direction);
-        if taken.insert(index.get()) {
+        if free(index.get()) {
             return index;
         }
         slot = slot.wrapping_add(1);

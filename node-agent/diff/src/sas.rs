@@ -1,31 +1,37 @@
 //! SAs.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use esplanade_crds::ProblemKind;
-use esplanade_model::{Direction, Observed, ObservedSa, Op, ReplayProtection, Sa, Wanted, WantedSa};
+use esplanade_model::{
+    Direction, Observed, ObservedSa, Op, ReplayProtection, ReplayState, Sa, Wanted, WantedSa,
+};
 
 use crate::crypto::same_crypto;
+use crate::hash::{Map, Set};
 use crate::stage::Stage;
-use crate::{Object, Plan, conflict, replay};
+use crate::{Found, Object, Plan, Verdict, conflict, replay};
 
 pub(crate) fn diff(wanted: &Wanted, observed: &Observed, plan: &mut Plan) {
-    let have: BTreeMap<_, _> = observed.sas.iter().map(|sa| (sa.id, sa)).collect();
-    let foreign: BTreeSet<_> = observed.foreign_sas.iter().copied().collect();
-    let mut kept = wanted.hold.clone();
+    let have: Map<_, _> = observed.sas.iter().map(|sa| (sa.id, sa)).collect();
+    let foreign: Set<_> = observed.foreign_sas.iter().copied().collect();
+    let mut kept: Set<_> = wanted.hold.iter().copied().collect();
     for (name, sa) in &wanted.sas {
-        let object = Object { kind: ProblemKind::IpsecSA, name: name.clone() };
         let id = sa.sa().id();
         kept.insert(id);
-        match have.get(&id) {
-            Some(there) if there.sa.as_ref().is_some_and(|there| same(sa, there)) => {}
-            Some(there) => {
-                let state = replay::carried_over(sa, there, replay::AFTER_DUMP);
-                plan.add(stage(sa), Some(&object), Op::DeleteSa(id));
-                plan.add(stage(sa), Some(&object), add(sa, state));
+        let there = match have.get(&id) {
+            Some(there) => Found::Ours(*there),
+            None if foreign.contains(&id) => Found::Foreign,
+            None => Found::Nothing,
+        };
+        let object = || Object { kind: ProblemKind::IpsecSA, name: name.clone() };
+        match judge(sa, there) {
+            Verdict::Right => {}
+            Verdict::Conflict => plan.conflicts.push(conflict::sa(&object(), id)),
+            Verdict::Wrong => {
+                let there = have.get(&id).copied();
+                for op in bring(sa, there, None) {
+                    plan.add(stage(sa), Some(object()), op);
+                }
             }
-            None if foreign.contains(&id) => plan.conflicts.push(conflict::sa(&object, id)),
-            None => plan.add(stage(sa), Some(&object), add(sa, None)),
         }
     }
     let unwanted = observed.sas.iter().filter(|sa| !kept.contains(&sa.id));
@@ -35,14 +41,41 @@ pub(crate) fn diff(wanted: &Wanted, observed: &Observed, plan: &mut Plan) {
     }
 }
 
-fn stage(sa: &WantedSa) -> Stage {
+/// What is to be done about a wanted SA where the kernel has this.
+pub fn judge(wanted: &WantedSa, there: Found<&ObservedSa>) -> Verdict {
+    match there {
+        Found::Ours(there) if there.sa.as_ref().is_some_and(|there| same(wanted, there)) => Verdict::Right,
+        Found::Ours(_) | Found::Nothing => Verdict::Wrong,
+        Found::Foreign => Verdict::Conflict,
+    }
+}
+
+/// The operations that bring an SA into being where it is wrong or missing. One that is there must have been read right
+/// before; where none is, it goes on from `state`.
+pub fn bring(wanted: &WantedSa, there: Option<&ObservedSa>, state: Option<ReplayState>) -> Vec<Op> {
+    match there {
+        Some(there) => {
+            let state = replay::carried_over(wanted, there, replay::AFTER_DUMP);
+            vec![Op::DeleteSa(there.id), add(wanted, state)]
+        }
+        None => vec![add(wanted, state)],
+    }
+}
+
+/// When an SA is brought into being.
+pub fn stage(sa: &WantedSa) -> Stage {
     match sa {
         WantedSa::Inbound(_) => Stage::AddInboundSas,
         WantedSa::Outbound(_) => Stage::AddOutboundSas,
     }
 }
 
-fn add(sa: &WantedSa, state: Option<esplanade_model::ReplayState>) -> Op {
+/// When one that goes out, or doesn't, is removed.
+pub fn stage_of_removal(outbound: bool) -> Stage {
+    if outbound { Stage::RemoveOutboundSas } else { Stage::RemoveInboundSas }
+}
+
+fn add(sa: &WantedSa, state: Option<ReplayState>) -> Op {
     match sa {
         WantedSa::Inbound(sa) => Op::AddInbound { sa: sa.clone(), state },
         WantedSa::Outbound(sa) => Op::AddOutbound { sa: sa.clone(), state },
@@ -50,15 +83,15 @@ fn add(sa: &WantedSa, state: Option<esplanade_model::ReplayState>) -> Op {
 }
 
 /// The reqids of outbound policies: an SA in the kernel doesn't say which way it goes, the policies that use it do.
-fn outbound_reqids(observed: &Observed) -> BTreeSet<u32> {
+fn outbound_reqids(observed: &Observed) -> Set<u32> {
     let outbound = observed.policies.iter().filter(|policy| policy.key.direction == Direction::Out);
     let templates = outbound.filter_map(|policy| policy.policy.as_ref()).flat_map(|policy| &policy.templates);
     templates.map(|template| template.reqid.get()).collect()
 }
 
-fn removal_stage(sa: &ObservedSa, outbound_reqids: &BTreeSet<u32>) -> Stage {
+fn removal_stage(sa: &ObservedSa, outbound_reqids: &Set<u32>) -> Stage {
     let used_outbound = sa.sa.as_ref().is_some_and(|sa| outbound_reqids.contains(&sa.reqid.get()));
-    if used_outbound || sa.state.sent > 0 { Stage::RemoveOutboundSas } else { Stage::RemoveInboundSas }
+    stage_of_removal(used_outbound || sa.state.sent > 0)
 }
 
 /// The kernel has just what is wanted.

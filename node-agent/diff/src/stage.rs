@@ -5,26 +5,36 @@ use esplanade_model::Direction;
 /// When something is done. What arrives can be read before anything is sent; what is sent stops before it can't be
 /// read any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
+pub enum Stage {
+    /// SAs that end here are made.
     AddInboundSas,
+    /// Inbound and forward policies are made.
     AddInboundPolicies,
+    /// SAs that start here are made.
     AddOutboundSas,
+    /// Outbound policies are made.
     AddOutboundPolicies,
+    /// Outbound policies are removed.
     RemoveOutboundPolicies,
+    /// SAs that start here are removed.
     RemoveOutboundSas,
+    /// Inbound and forward policies are removed.
     RemoveInboundPolicies,
+    /// SAs that end here are removed.
     RemoveInboundSas,
 }
 
 impl Stage {
-    pub(crate) fn adding_policy(direction: Direction) -> Self {
+    /// Of making a policy of this direction.
+    pub fn adding_policy(direction: Direction) -> Self {
         match direction {
             Direction::Out => Self::AddOutboundPolicies,
             Direction::In | Direction::Forward => Self::AddInboundPolicies,
         }
     }
 
-    pub(crate) fn removing_policy(direction: Direction) -> Self {
+    /// Of removing one.
+    pub fn removing_policy(direction: Direction) -> Self {
         match direction {
             Direction::Out => Self::RemoveOutboundPolicies,
             Direction::In | Direction::Forward => Self::RemoveInboundPolicies,

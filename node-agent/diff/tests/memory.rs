@@ -111,3 +111,63 @@ fn an_sa_that_vanished_is_not_seen_in_dumps_without_it() {
     let Op::AddOutbound { state: Some(state), .. } = &diff.steps[0].op else { panic!("{diff:?}") };
     assert_eq!(state.sent, 900 + AT_ONCE + (30 << 21));
 }
+
+/// Where the outbound SA goes on from a second after what `told` told.
+fn goes_on(told: impl FnOnce(&mut Memory)) -> u64 {
+    let mut memory = Memory::default();
+    let second = Duration::from_secs(1);
+    memory.see(&after(900, 0, leaving()), second);
+    told(&mut memory);
+    memory.state(&outbound(sa()), second * 31).unwrap().sent
+}
+
+#[test]
+fn what_is_told_to_be_the_last_is() {
+    let last = after(5000, 0, leaving());
+    let second = Duration::from_secs(1);
+    assert_eq!(goes_on(|_| {}), 900 + AT_ONCE + (30 << 21));
+    assert_eq!(goes_on(|memory| memory.end(&last, second * 30)), 5000);
+    // Whoever says less is late.
+    assert_eq!(goes_on(|memory| memory.end(&after(3, 0, leaving()), second * 30)), 900);
+    // One that came again counts on.
+    let again: [fn(&mut Memory); 4] = [
+        |memory| memory.see(&after(5001, 0, leaving()), Duration::from_secs(31)),
+        |memory| memory.may_have_come_again(sa().id()),
+        Memory::any_may_have_come_again,
+        |memory| {
+            let state = ReplayState { sent: 4, ..ReplayState::default() };
+            memory.count(sa().id(), state, Duration::from_secs(31));
+        },
+    ];
+    for again in again {
+        let sent = goes_on(|memory| {
+            memory.end(&last, second * 30);
+            again(memory);
+        });
+        assert!(sent >= 5000 + AT_ONCE, "{sent}");
+    }
+}
+
+#[test]
+fn a_receiver_goes_on_where_it_was_told_to_have_ended() {
+    let mut memory = Memory::default();
+    memory.see(&after(0, 60, in_kernel(sa())), Duration::ZERO);
+    memory.end(&after(0, 70, in_kernel(sa())), Duration::ZERO);
+    let state = memory.state(&inbound(sa()), Duration::ZERO).unwrap();
+    assert_eq!((state.received, state.bitmap), (70, vec![0x1ff, 0]));
+}
+
+#[test]
+fn counting_is_seeing() {
+    let mut memory = Memory::default();
+    let second = Duration::from_secs(1);
+    memory.see(&after(900, 0, leaving()), second);
+    memory.count(sa().id(), ReplayState { sent: 1000, ..ReplayState::default() }, second * 31);
+    assert_eq!(memory.state(&outbound(sa()), second * 31).unwrap().sent, 1000 + AT_ONCE);
+    memory.still_there(sa().id(), second * 61);
+    assert_eq!(memory.state(&outbound(sa()), second * 61).unwrap().sent, 1000 + AT_ONCE);
+    // Never backwards.
+    memory.still_there(sa().id(), second);
+    memory.count(sa().id(), ReplayState { sent: 3, ..ReplayState::default() }, second * 61);
+    assert_eq!(memory.state(&outbound(sa()), second * 61).unwrap().sent, 1000 + AT_ONCE);
+}

@@ -1,13 +1,14 @@
 use std::net::IpAddr;
 
 use esplanade_crds::{Counts, ProblemKind};
-use esplanade_diff::Memory;
 use esplanade_model::{
-    Action, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Mode, Op, OutboundSa, Policy,
-    Protocol, Refusal, ReplayProtection, Reqid, Sa, SaId, Selector, Spi, Template, Wanted, WantedSa,
+    Action, Authentication, Cipher, Crypto, Direction, Event, InboundSa, Key, Mode, Op, OutboundSa, Policy,
+    PolicyKey, Protocol, Reader, Refusal, ReplayProtection, Reqid, Sa, SaId, Selector, Spi, Template, Wanted,
+    WantedSa,
 };
+use esplanade_sync::Engine;
 use esplanade_xfrm::fake::{FakeKernel, ForeignPolicy, ForeignSa};
-use esplanade_xfrm::{Kernel, KernelError};
+use esplanade_xfrm::{Kernel, KernelError, Watch};
 
 use super::{Outcome, pass};
 
@@ -81,55 +82,159 @@ fn refusal(text: &str) -> Refusal {
     Refusal { errno: 38, message: Some(text.to_owned()) }
 }
 
-/// A kernel that counts how often it is asked.
-struct Counting {
-    kernel: FakeKernel,
-    dumps: usize,
+/// How often a kernel was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Asked {
+    /// For everything.
+    reads: usize,
+    /// For so many SAs and policies.
+    look_ups: usize,
+    /// To carry out so many operations.
     writes: usize,
 }
 
+/// A kernel that counts how often it is asked.
+struct Counting {
+    kernel: FakeKernel,
+    asked: Asked,
+}
+
 impl Kernel for Counting {
-    fn dump(&mut self) -> Result<esplanade_model::Observed, KernelError> {
-        self.dumps += 1;
-        self.kernel.dump()
+    fn read(&mut self, reader: &mut dyn Reader) -> Result<(), KernelError> {
+        self.asked.reads += 1;
+        self.kernel.read(reader)
     }
 
-    fn apply(&mut self, ops: &[Op]) -> Result<Vec<Result<(), Refusal>>, KernelError> {
-        self.writes += 1;
-        self.kernel.apply(ops)
+    fn look_up(
+        &mut self,
+        sas: &[SaId],
+        policies: &[PolicyKey],
+        reader: &mut dyn Reader,
+    ) -> Result<(), KernelError> {
+        self.asked.look_ups += sas.len() + policies.len();
+        self.kernel.look_up(sas, policies, reader)
+    }
+
+    fn carry_out(&mut self, ops: &mut dyn Iterator<Item = Op>) -> Result<Vec<(usize, Refusal)>, KernelError> {
+        let writes = &mut self.asked.writes;
+        self.kernel.carry_out(&mut ops.inspect(|_| *writes += 1))
     }
 }
 
 struct Setup {
     kernel: FakeKernel,
-    memory: Memory,
+    watch: Box<dyn Watch>,
+    engine: Engine,
 }
 
 impl Setup {
     fn new() -> Self {
-        Self { kernel: FakeKernel::new(), memory: Memory::default() }
+        let kernel = FakeKernel::new();
+        let watch = Box::new(kernel.watch().unwrap());
+        Self { kernel, watch, engine: Engine::default() }
     }
 
-    /// The outcome, and how many dumps and writes it took.
-    fn pass(&mut self, wanted: &Wanted) -> (Outcome, usize, usize) {
-        let mut kernel = Counting { kernel: self.kernel.clone(), dumps: 0, writes: 0 };
-        let outcome = pass(&mut kernel, "a", wanted, &mut self.memory).unwrap();
-        (outcome, kernel.dumps, kernel.writes)
+    /// The outcome of a pass made for what is wanted and what the kernel's events told, and what was asked of the kernel.
+    fn pass(&mut self, wanted: &Wanted) -> (Outcome, Asked) {
+        self.engine.want(wanted.clone());
+        self.pass_again(false)
+    }
+
+    fn pass_again(&mut self, audit: bool) -> (Outcome, Asked) {
+        let noticed = self.watch.look().unwrap();
+        noticed.events.into_iter().for_each(|event| self.engine.notice(event, super::uptime()));
+        if noticed.overrun {
+            self.engine.distrust();
+        }
+        let mut kernel = Counting { kernel: self.kernel.clone(), asked: Asked::default() };
+        let outcome = pass(&mut kernel, "a", &mut self.engine, audit).unwrap();
+        (outcome, kernel.asked)
     }
 }
 
 #[test]
-fn the_first_pass_writes_and_the_second_only_looks() {
+fn what_is_known_is_not_read() {
     let mut setup = Setup::new();
-    let (outcome, dumps, writes) = setup.pass(&wanted());
-    assert_eq!((outcome.operations, dumps, writes), (5, 2, 1));
+    let (outcome, asked) = setup.pass(&wanted());
+    assert_eq!((outcome.operations, asked), (5, Asked { reads: 1, look_ups: 5, writes: 5 }));
     assert_eq!((outcome.problems.as_slice(), outcome.in_sync), ([].as_slice(), true));
     let counts = Counts { security_associations: 2, policies: 3, ..Counts::default() };
     assert_eq!(outcome.counts, counts);
 
-    let (outcome, dumps, writes) = setup.pass(&wanted());
-    assert_eq!((outcome.operations, dumps, writes), (0, 1, 0));
+    // With nothing new there is nothing to ask.
+    let (outcome, asked) = setup.pass(&wanted());
+    assert_eq!((outcome.operations, asked), (0, Asked::default()));
+    assert_eq!((&outcome.counts, outcome.in_sync), (&counts, true));
+    // An audit reads everything once.
+    let (outcome, asked) = setup.pass_again(true);
+    assert_eq!((outcome.operations, asked), (0, Asked { reads: 1, ..Asked::default() }));
     assert_eq!((outcome.counts, outcome.in_sync), (counts, true));
+}
+
+#[test]
+fn only_what_changed_is_asked_for() {
+    let mut setup = Setup::new();
+    setup.pass(&wanted());
+    // Another key: read, deleted and added, read back.
+    let mut other = wanted();
+    let key = Key::from([9; 36].as_slice());
+    let changed = Sa { crypto: Crypto::aead(esplanade_model::Aead::AesGcm256, key).unwrap(), ..out() };
+    other.sas[0].1 = WantedSa::Outbound(OutboundSa(changed));
+    let (outcome, asked) = setup.pass(&other);
+    assert!(outcome.in_sync);
+    assert_eq!(asked, Asked { reads: 0, look_ups: 2, writes: 2 });
+    // One that is no longer wanted: deleted, looked for.
+    other.sas.remove(0);
+    let (outcome, asked) = setup.pass(&other);
+    assert!(outcome.in_sync);
+    assert_eq!(asked, Asked { reads: 0, look_ups: 1, writes: 1 });
+    // Somebody else deletes one: looked for, added, read back.
+    setup.kernel.remove_policy(policy(Direction::In, 2).key());
+    let (outcome, asked) = setup.pass_again(false);
+    assert!(outcome.in_sync);
+    assert_eq!(asked, Asked { reads: 0, look_ups: 2, writes: 1 });
+    assert_eq!(outcome.counts.policies, 3);
+}
+
+#[test]
+fn what_no_event_told_is_found_by_an_audit_and_counted() {
+    let mut setup = Setup::new();
+    setup.pass(&wanted());
+    setup.kernel.losing(true);
+    setup.kernel.remove_sa(out().id());
+    setup.kernel.replace_sa(back().id(), None);
+    setup.kernel.losing(false);
+    assert_eq!(setup.pass_again(false).0.operations, 0, "nobody knows yet");
+    let (outcome, _) = setup.pass_again(true);
+    assert_eq!((outcome.operations, outcome.in_sync, outcome.surprises), (3, true, 0));
+    assert_eq!(setup.pass_again(false).0.surprises, 2, "once it is clear that no event comes");
+    assert_eq!(setup.pass_again(false).0.surprises, 0, "once");
+    assert_eq!(setup.kernel.observed().sas.len(), 2);
+}
+
+#[test]
+fn what_an_event_tells_late_is_no_surprise() {
+    let mut setup = Setup::new();
+    setup.pass(&wanted());
+    setup.kernel.losing(true);
+    setup.kernel.remove_sa(out().id());
+    setup.kernel.losing(false);
+    assert_eq!(setup.pass_again(true).0.operations, 1);
+    setup.engine.notice(Event::Sa(out().id()), super::uptime());
+    assert_eq!(setup.pass_again(false).0.surprises, 0);
+}
+
+#[test]
+fn lost_events_make_everything_be_read() {
+    let mut setup = Setup::new();
+    setup.pass(&wanted());
+    setup.kernel.losing(true);
+    setup.kernel.flush();
+    setup.kernel.losing(false);
+    setup.kernel.overrun();
+    let (outcome, asked) = setup.pass_again(false);
+    assert_eq!((outcome.operations, outcome.in_sync, asked.reads), (5, true, 1));
+    assert_eq!(setup.pass_again(false).0.surprises, 0, "that something was lost was told");
 }
 
 #[test]
@@ -137,7 +242,7 @@ fn another_agent_adopts_what_it_finds() {
     let mut setup = Setup::new();
     setup.pass(&wanted());
     let log = setup.kernel.log();
-    setup.memory = Memory::default();
+    setup.engine = Engine::default();
     let (outcome, ..) = setup.pass(&wanted());
     assert_eq!((outcome.operations, setup.kernel.log()), (0, log));
 }
@@ -239,20 +344,50 @@ fn a_flush_is_healed_and_sequence_numbers_go_on() {
     let mut setup = Setup::new();
     setup.pass(&wanted());
     assert!(setup.kernel.count_traffic(out().id(), 1000, 0));
-    setup.pass(&wanted());
+    setup.pass_again(true);
     setup.kernel.flush();
     let (outcome, ..) = setup.pass(&wanted());
     assert_eq!((outcome.operations, outcome.in_sync), (5, true));
+    assert!(sent(&setup) > 1000 + (1 << 21), "{}", sent(&setup));
+}
+
+/// How far the outbound SA in the kernel is.
+fn sent(setup: &Setup) -> u64 {
     let observed = setup.kernel.observed();
-    let sent = observed.sas.iter().find(|sa| sa.id == out().id()).map(|sa| sa.state.sent);
-    assert!(sent.is_some_and(|sent| sent > 1000), "{sent:?}");
+    observed.sas.iter().find(|sa| sa.id == out().id()).map(|sa| sa.state.sent).unwrap()
+}
+
+#[test]
+fn one_that_somebody_deleted_goes_on_just_where_it_was() {
+    let mut setup = Setup::new();
+    setup.pass(&wanted());
+    // No reading has seen how far it is.
+    assert!(setup.kernel.count_traffic(out().id(), 1000, 0));
+    setup.kernel.remove_sa(out().id());
+    let (outcome, ..) = setup.pass_again(false);
+    assert_eq!((outcome.operations, outcome.in_sync, sent(&setup)), (1, true, 1000));
+    // If another one may have been there since, that is not the last of it.
+    setup.kernel.remove_sa(out().id());
+    setup.kernel.overrun();
+    setup.pass_again(false);
+    assert!(sent(&setup) > 1000 + (1 << 21), "{}", sent(&setup));
 }
 
 #[test]
 fn a_kernel_that_can_not_be_asked_is_an_error() {
     let mut setup = Setup::new();
     setup.kernel.fail_next(KernelError::Overrun);
-    let failed = pass(&mut setup.kernel.clone(), "a", &wanted(), &mut setup.memory);
+    setup.engine.want(wanted());
+    let failed = pass(&mut setup.kernel.clone(), "a", &mut setup.engine, false);
     assert!(matches!(failed, Err(KernelError::Overrun)));
     assert_eq!(setup.kernel.log(), []);
+    // Whatever failed, everything is read the next time.
+    setup.pass_again(false);
+    setup.kernel.remove_policy(policy(Direction::In, 2).key());
+    setup.kernel.fail_next(KernelError::Overrun);
+    let noticed = setup.watch.look().unwrap();
+    noticed.events.into_iter().for_each(|event| setup.engine.notice(event, super::uptime()));
+    assert!(pass(&mut setup.kernel.clone(), "a", &mut setup.engine, false).is_err());
+    let (outcome, asked) = setup.pass_again(false);
+    assert_eq!((outcome.operations, outcome.in_sync, asked.reads), (1, true, 1));
 }

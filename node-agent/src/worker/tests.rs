@@ -5,10 +5,10 @@ use esplanade_crds::{
     Action, IpsecNodeStateSpec, IpsecPeerSpec, Mode, NodePolicy, PeerSelectors, Phase, Protocol,
 };
 use esplanade_seal::KeyPair;
-use esplanade_xfrm::KernelError;
 use esplanade_xfrm::fake::FakeKernel;
+use esplanade_xfrm::{KernelError, Noticed};
 
-use super::{Done, News, Worker};
+use super::{Done, News, Reasons, Worker};
 use crate::desired::Input;
 use crate::notices::Notices;
 use crate::status::PassResult;
@@ -73,11 +73,11 @@ async fn done(worker: &mut Worker) -> Done {
 async fn a_pass_reports_what_it_was_made_for() {
     let kernel = FakeKernel::new();
     let (mut worker, _) = start(&kernel);
-    worker.pass(input(1)).unwrap();
+    worker.pass(input(1), Reasons::default()).unwrap();
     let first = done(&mut worker).await;
     assert_eq!((first.report.generation, first.report.peers_through), (Some(1), Some(9)));
     assert_eq!((first.operations, first.in_sync()), (3, true));
-    worker.pass(input(1)).unwrap();
+    worker.pass(input(1), Reasons::default()).unwrap();
     assert_eq!(done(&mut worker).await.operations, 0);
 }
 
@@ -85,18 +85,18 @@ async fn a_pass_reports_what_it_was_made_for() {
 async fn a_kernel_that_failed_is_opened_afresh() {
     let kernel = FakeKernel::new();
     let (mut worker, opened) = start(&kernel);
-    worker.pass(input(1)).unwrap();
+    worker.pass(input(1), Reasons::default()).unwrap();
     done(&mut worker).await;
     kernel.fail_next(KernelError::Overrun);
-    worker.pass(input(1)).unwrap();
+    worker.pass(input(1), Reasons { audit: true, ..Reasons::default() }).unwrap();
     let failed = done(&mut worker).await;
     assert!(!failed.in_sync());
     assert!(matches!(failed.report.result, PassResult::Failed { category: "AnswersLost", .. }));
-    worker.pass(input(1)).unwrap();
+    worker.pass(input(1), Reasons::default()).unwrap();
     assert!(done(&mut worker).await.in_sync());
     assert_eq!(opened.load(Ordering::SeqCst), 2);
     worker.reopen().unwrap();
-    worker.pass(input(1)).unwrap();
+    worker.pass(input(1), Reasons::default()).unwrap();
     done(&mut worker).await;
     assert_eq!(opened.load(Ordering::SeqCst), 3);
 }
@@ -108,7 +108,7 @@ async fn a_kernel_that_can_not_be_opened_is_reported() {
         Err(KernelError::Open { step: "socket", source })
     });
     let mut worker = Worker::start("a", KeyPair::from_bytes(&[7; 32]), open).unwrap();
-    worker.pass(input(1)).unwrap();
+    worker.pass(input(1), Reasons::default()).unwrap();
     let PassResult::Failed { category, message } = done(&mut worker).await.report.result else {
         panic!("it fails")
     };
@@ -120,7 +120,7 @@ async fn a_kernel_that_can_not_be_opened_is_reported() {
 async fn changes_of_others_are_noticed_and_own_ones_are_not() {
     let kernel = FakeKernel::new();
     let (mut worker, _) = start(&kernel);
-    worker.pass(input(1)).unwrap();
+    worker.pass(input(1), Reasons::default()).unwrap();
     let News::Opened(watch) = worker.news().await.unwrap() else { panic!("opened first") };
     let mut notices = Notices::new(watch).unwrap();
     assert!(done(&mut worker).await.in_sync());
@@ -130,6 +130,7 @@ async fn changes_of_others_are_noticed_and_own_ones_are_not() {
     assert!(noticed.changed && !noticed.overrun);
     kernel.overrun();
     assert!(notices.changed().await.unwrap().overrun);
-    worker.pass(input(1)).unwrap();
+    assert_eq!(notices.now().unwrap(), Noticed::default());
+    worker.pass(input(1), Reasons { noticed, audit: false }).unwrap();
     assert_eq!(done(&mut worker).await.operations, 3);
 }

@@ -2,40 +2,78 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use esplanade_model::{Observed, Op, Refusal};
+use esplanade_model::{Event, Observed, Op, PolicyKey, Reader, Refusal, SaId};
 
 use crate::KernelError;
+use crate::wire::Observer;
 
 /// The XFRM databases of one network namespace. After an error open it afresh: what the failed socket still holds, or
 /// has the kernel do (a dump that nobody reads on), would stand in the way of the next request.
 pub trait Kernel: Send {
-    /// Reads both databases.
+    /// Reads both databases, SAs first.
     ///
     /// # Errors
-    /// They could not be read as a whole; nothing is known.
-    fn dump(&mut self) -> Result<Observed, KernelError>;
+    /// They could not be read as a whole: what the reader was told counts for nothing.
+    fn read(&mut self, reader: &mut dyn Reader) -> Result<(), KernelError>;
 
-    /// Carries the operations out in order; the ones after a refused one too. One result for each, in their order.
-    /// Deleting what isn't there is a success.
+    /// Reads these SAs and policies, whoever's they are. The reader is told of each, there or not.
+    ///
+    /// # Errors
+    /// As for [`Kernel::read`].
+    fn look_up(
+        &mut self,
+        sas: &[SaId],
+        policies: &[PolicyKey],
+        reader: &mut dyn Reader,
+    ) -> Result<(), KernelError>;
+
+    /// Carries the operations out in order; the ones after a refused one too. Returns the refusals, each with the place of
+    /// its operation, in order. Deleting what isn't there is a success.
     ///
     /// # Errors
     /// The kernel could not be asked, or its answers were lost: some of the operations may have been carried out. Read
     /// the databases again.
-    fn apply(&mut self, ops: &[Op]) -> Result<Vec<Result<(), Refusal>>, KernelError>;
+    fn carry_out(&mut self, ops: &mut dyn Iterator<Item = Op>) -> Result<Vec<(usize, Refusal)>, KernelError>;
+
+    /// All of both databases.
+    ///
+    /// # Errors
+    /// As for [`Kernel::read`].
+    fn dump(&mut self) -> Result<Observed, KernelError> {
+        let mut observer = Observer::default();
+        self.read(&mut observer)?;
+        Ok(observer.finish())
+    }
+
+    /// [`Kernel::carry_out`] with one result for each operation, in their order.
+    ///
+    /// # Errors
+    /// As for [`Kernel::carry_out`].
+    fn apply(&mut self, ops: &[Op]) -> Result<Vec<Result<(), Refusal>>, KernelError> {
+        let mut results = vec![Ok(()); ops.len()];
+        for (at, refusal) in self.carry_out(&mut ops.iter().cloned())? {
+            if let Some(result) = results.get_mut(at) {
+                *result = Err(refusal);
+            }
+        }
+        Ok(results)
+    }
 }
 
 /// What happened to the databases since the last look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Noticed {
     /// Somebody else than our [`Kernel`] changed something.
     pub changed: bool,
     /// Events were lost: anything may have changed.
     pub overrun: bool,
+    /// What they changed, as far as it can be of interest, in order.
+    pub events: Vec<Event>,
 }
 
 impl Noticed {
-    /// The databases have to be read again.
-    pub fn is_reason_to_dump(self) -> bool {
+    /// There is something to be looked at.
+    pub fn is_news(&self) -> bool {
         self.changed || self.overrun
     }
 }
@@ -43,7 +81,7 @@ impl Noticed {
 /// Tells of changes. Its file descriptor is non-blocking, and readable when there is something to look at.
 pub trait Watch: AsFd + AsRawFd + Send {
     /// Takes in all that is there to be read; never blocks. If that has no end, it is an overrun: what is left unread is
-    /// older than any dump made from then on, so waiting for what comes next misses nothing.
+    /// older than anything read from then on, so waiting for what comes next misses nothing.
     ///
     /// # Errors
     /// The socket is broken: open it afresh.

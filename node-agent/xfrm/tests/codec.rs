@@ -10,7 +10,7 @@ mod strategies;
 use esplanade_model::{Op, PolicyIndex, Sa};
 use esplanade_xfrm::wire::batch::Answers;
 use esplanade_xfrm::wire::reply::Messages;
-use esplanade_xfrm::wire::{PolicyRecord, SaRecord, encode, replay};
+use esplanade_xfrm::wire::{Decode, PolicyRecord, SaRecord, encode, replay};
 use proptest::prelude::*;
 
 const SA_HEADER: usize = 224;
@@ -109,5 +109,5 @@ fn read_as_datagram(bytes: &[u8]) {
     }
     let requests = [encode(&objects::inbound(objects::sa(1)))];
     let sequence = bytes.get(8..12).map_or(0, |four| u32::from_ne_bytes(four.try_into().unwrap()));
-    let _ = Answers::to(&requests, sequence).take(bytes);
+    let _ = Answers::to(requests.iter().map(|request| request.gone), sequence).take(bytes);
 }

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use esplanade_model::Event;
 use esplanade_xfrm::wire::reply::{Message, Messages};
-use esplanade_xfrm::wire::{PolicyRecord, SaRecord};
+use esplanade_xfrm::wire::{Decode, PolicyRecord, SaRecord, decode_event};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -70,6 +71,38 @@ fn records_read_as_what_they_were_recorded_as() {
     }
     for kind in ["event-", "datagram-"] {
         assert!(of_kind(kind).all(|(_, messages)| !messages.is_empty()));
+    }
+}
+
+/// What each recorded event is about.
+#[test]
+fn events_say_what_they_are_about() {
+    let events = |kind: &str| {
+        let events = of_kind(kind).map(|(name, messages)| (name.clone(), decode_event(&messages[0])));
+        events.collect::<Vec<_>>()
+    };
+    // None: an SA of a protocol that we don't write.
+    for kind in ["event-newsa", "event-updsa", "event-delsa-foreign"] {
+        for (name, event) in events(kind) {
+            assert!(matches!(event, Some(Event::Sa(_)) | None), "{name}: {event:?}");
+        }
+    }
+    for (name, event) in events("event-expire") {
+        assert!(matches!(event, Some(Event::Sa(_) | Event::Policy(_))), "{name}: {event:?}");
+    }
+    for (name, event) in events("event-delsa-0") {
+        assert!(matches!(event, Some(Event::SaEnded(ref last)) if last.sa.is_some()), "{name}: {event:?}");
+    }
+    for kind in ["event-newpolicy", "event-updpolicy", "event-delpolicy"] {
+        for (name, event) in events(kind) {
+            assert!(matches!(event, Some(Event::Policy(_))), "{name}: {event:?}");
+        }
+    }
+    for (name, event) in events("event-flush") {
+        assert_eq!(event, Some(Event::Anything), "{name}");
+    }
+    for (name, event) in events("event-default") {
+        assert_eq!(event, None, "{name}");
     }
 }
 

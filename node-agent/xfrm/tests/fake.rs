@@ -25,6 +25,11 @@ impl Subject for FakeKernel {
         self.insert_foreign_policy(ForeignPolicy { key, index }).unwrap();
     }
 
+    fn remove_as_another(&mut self, sas: &[SaId], policies: &[PolicyKey]) {
+        assert!(sas.iter().all(|id| self.remove_sa(*id)));
+        assert!(policies.iter().all(|key| self.remove_policy(*key)));
+    }
+
     fn raw(&mut self) -> Vec<Vec<u8>> {
         let (sas, policies) = self.foreign();
         let observed = self.observed();

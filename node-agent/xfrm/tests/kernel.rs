@@ -31,6 +31,7 @@ tests_of! { only, inside::run:
     a_policy_with_a_longer_name_is_not_ours
     larval_sas_are_passed_over
     a_flush_is_noticed
+    own_changes_are_not_even_queued
     lost_events_are_noticed
 }
 tests_of! { traffic, inside::run:

@@ -1,13 +1,15 @@
 //! The two databases and the kernel's rules for them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use esplanade_model::{
-    Observed, ObservedPolicy, ObservedSa, Op, Policy, PolicyIndex, PolicyKey, Refusal, ReplayState, Sa, SaId,
+    Glance, InboundSa, Observed, ObservedPolicy, ObservedSa, Op, Policy, PolicyIndex, PolicyKey,
+    PolicyRecord, Reader, Recognised, Refusal, ReplayState, Sa, SaId, SaRecord,
 };
 
 use super::check;
-use crate::wire::replay;
+use crate::wire::{Observer, encode, replay};
 
 /// An SA of somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,60 @@ impl PolicyEntry {
             Self::Foreign(policy) => policy.key,
         }
     }
+}
+
+impl SaEntry {
+    fn record(&self, id: SaId) -> SaRecord {
+        match self {
+            Self::Ours { sa, state } => {
+                SaRecord::Ours(ObservedSa { id, sa: sa.clone(), state: state.clone() })
+            }
+            Self::Foreign(_) => SaRecord::Foreign(Some(id)),
+        }
+    }
+
+    /// Of all that the real kernel shows.
+    fn glance(&self, id: SaId) -> Glance {
+        let counters = match self {
+            Self::Ours { state, .. } => print((state.sent, state.received, &state.bitmap)),
+            Self::Foreign(_) => 0,
+        };
+        let print = match self {
+            Self::Ours { sa: Some(sa), .. } => {
+                let op = Op::AddInbound { sa: InboundSa(sa.clone()), state: None };
+                print(encode(&op).body.as_slice())
+            }
+            Self::Ours { sa: None, .. } => print((id, "unlike ours")),
+            Self::Foreign(sa) => print((id, sa.reqid)),
+        };
+        Glance { print, counters }
+    }
+}
+
+impl PolicyEntry {
+    fn record(&self, index: u32) -> PolicyRecord {
+        match (self, PolicyIndex::owned(index)) {
+            (Self::Ours(policy), Some(index)) => {
+                PolicyRecord::Ours(ObservedPolicy { index, key: policy.key(), policy: Some(policy.clone()) })
+            }
+            // One of ours that lost its index looks like somebody else's.
+            _ => PolicyRecord::Foreign { index, key: Some(self.key()) },
+        }
+    }
+
+    fn glance(&self, index: u32) -> Glance {
+        let ours = match self {
+            Self::Ours(policy) => Some((policy.priority, policy.action, &policy.templates)),
+            Self::Foreign(_) => None,
+        };
+        Glance { print: print((index, self.key(), ours)), counters: 0 }
+    }
+}
+
+fn print(what: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[derive(Debug, Default)]
@@ -136,32 +192,44 @@ impl Databases {
         self.policies.get(&index).map(PolicyEntry::key)
     }
 
-    pub(super) fn observed(&self) -> Observed {
-        let mut observed = Observed::default();
+    pub(super) fn read(&self, reader: &mut dyn Reader) {
+        reader.begin_sas();
         for (id, entry) in &self.sas {
-            match entry {
-                SaEntry::Ours { sa, state } => {
-                    observed.sas.push(ObservedSa { id: *id, sa: sa.clone(), state: state.clone() });
-                }
-                SaEntry::Foreign(_) => observed.foreign_sas.push(*id),
+            let glance = entry.glance(*id);
+            match (reader.glance_at_sa(glance), entry) {
+                (Recognised::Same, _) => {}
+                (Recognised::Counted, SaEntry::Ours { state, .. }) => reader.sa_counted(state.clone()),
+                (Recognised::No | Recognised::Counted, _) => reader.sa(glance, entry.record(*id)),
             }
         }
-        observed.foreign_sa_count = observed.foreign_sas.len();
+        reader.begin_policies();
         for (index, entry) in &self.policies {
-            let ours = PolicyIndex::owned(*index);
-            observed.taken_indexes.extend(ours.map(PolicyIndex::get));
-            match (entry, ours) {
-                (PolicyEntry::Ours(policy), Some(index)) => observed.policies.push(ObservedPolicy {
-                    index,
-                    key: policy.key(),
-                    policy: Some(policy.clone()),
-                }),
-                // One of ours that lost its index looks like somebody else's.
-                _ => observed.foreign_policies.push(entry.key()),
+            let glance = entry.glance(*index);
+            if !reader.glance_at_policy(glance) {
+                reader.policy(glance, entry.record(*index));
             }
         }
-        observed.foreign_policy_count = observed.foreign_policies.len();
-        observed
+    }
+
+    pub(super) fn look_up(&self, sas: &[SaId], policies: &[PolicyKey], reader: &mut dyn Reader) {
+        for id in sas {
+            match self.sas.get(id) {
+                Some(entry) => reader.sa(entry.glance(*id), entry.record(*id)),
+                None => reader.no_sa(*id),
+            }
+        }
+        for key in policies {
+            match self.index_of(*key).and_then(|index| Some((index, self.policies.get(&index)?))) {
+                Some((index, entry)) => reader.policy(entry.glance(index), entry.record(index)),
+                None => reader.no_policy(*key),
+            }
+        }
+    }
+
+    pub(super) fn observed(&self) -> Observed {
+        let mut observer = Observer::default();
+        self.read(&mut observer);
+        observer.finish()
     }
 
     pub(super) fn add_foreign_sa(&mut self, sa: ForeignSa) -> Result<(), Refusal> {
@@ -193,8 +261,9 @@ impl Databases {
         (sas.collect(), policies.collect())
     }
 
-    pub(super) fn remove_sa(&mut self, id: SaId) -> bool {
-        self.sas.remove(&id).is_some()
+    /// The last of it.
+    pub(super) fn remove_sa(&mut self, id: SaId) -> Option<SaRecord> {
+        self.sas.remove(&id).map(|entry| entry.record(id))
     }
 
     pub(super) fn remove_policy(&mut self, key: PolicyKey) -> bool {

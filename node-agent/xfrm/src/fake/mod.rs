@@ -10,7 +10,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use esplanade_model::{Observed, Op, PolicyKey, Refusal, Sa, SaId};
+use esplanade_model::{Event, Observed, Op, PolicyKey, Reader, Refusal, Sa, SaId, SaRecord};
 
 use crate::{Kernel, KernelError};
 use databases::Databases;
@@ -28,6 +28,7 @@ struct Inner {
     refused_policies: BTreeMap<PolicyKey, Refusal>,
     failures: Vec<KernelError>,
     watchers: Vec<watch::Sender>,
+    losing: bool,
     log: Vec<Op>,
 }
 
@@ -42,12 +43,18 @@ impl FakeKernel {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the databases as somebody else would: watchers hear of it.
-    fn disturb<T>(&self, change: impl FnOnce(&mut Databases) -> T) -> T {
+    /// Changes the databases as somebody else would: watchers hear of it, unless that is [`Self::losing`].
+    fn disturb<T>(&self, event: Event, change: impl FnOnce(&mut Databases) -> T) -> T {
         let mut inner = self.lock();
         let result = change(&mut inner.databases);
-        inner.watchers.retain(watch::Sender::changed);
+        inner.tell(event);
         result
+    }
+
+    /// From now on (or no more) watchers don't hear of what somebody else does, nor that they don't: what a kernel never
+    /// does.
+    pub fn losing(&self, events: bool) {
+        self.lock().losing = events;
     }
 
     /// What a dump shows.
@@ -80,7 +87,7 @@ impl FakeKernel {
     /// # Errors
     /// The kernel refuses it.
     pub fn insert_foreign_sa(&self, sa: ForeignSa) -> Result<(), Refusal> {
-        self.disturb(|databases| databases.add_foreign_sa(sa))
+        self.disturb(Event::Sa(sa.id), |databases| databases.add_foreign_sa(sa))
     }
 
     /// Somebody else adds a policy; returns its index.
@@ -88,7 +95,7 @@ impl FakeKernel {
     /// # Errors
     /// The kernel refuses it.
     pub fn insert_foreign_policy(&self, policy: ForeignPolicy) -> Result<u32, Refusal> {
-        self.disturb(|databases| databases.add_foreign_policy(policy))
+        self.disturb(Event::Policy(policy.key), |databases| databases.add_foreign_policy(policy))
     }
 
     /// What others put there, as it is now.
@@ -98,23 +105,30 @@ impl FakeKernel {
 
     /// Somebody else deletes an SA; tells whether there was one.
     pub fn remove_sa(&self, id: SaId) -> bool {
-        self.disturb(|databases| databases.remove_sa(id))
+        let mut inner = self.lock();
+        let record = inner.databases.remove_sa(id);
+        let there = record.is_some();
+        inner.tell(match record {
+            Some(SaRecord::Ours(last)) => Event::SaEnded(last),
+            _ => Event::Sa(id),
+        });
+        there
     }
 
     /// Somebody else deletes a policy; tells whether there was one.
     pub fn remove_policy(&self, key: PolicyKey) -> bool {
-        self.disturb(|databases| databases.remove_policy(key))
+        self.disturb(Event::Policy(key), |databases| databases.remove_policy(key))
     }
 
     /// Somebody else flushes both databases.
     pub fn flush(&self) {
-        self.disturb(|databases| databases.flush());
+        self.disturb(Event::Anything, Databases::flush);
     }
 
     /// Somebody else puts another SA of ours in the place of one: none is an SA that we could not have written.
     /// Tells whether there was one.
     pub fn replace_sa(&self, id: SaId, sa: Option<Sa>) -> bool {
-        self.disturb(|databases| databases.replace_sa(id, sa))
+        self.disturb(Event::Sa(id), |databases| databases.replace_sa(id, sa))
     }
 
     /// Traffic: sets an SA's sequence numbers. Tells whether there is such an SA. Watchers hear nothing of it.
@@ -151,6 +165,12 @@ impl FakeKernel {
 }
 
 impl Inner {
+    fn tell(&mut self, event: Event) {
+        if !self.losing {
+            self.watchers.retain(|watcher| watcher.changed(event.clone()));
+        }
+    }
+
     fn injected(&self, op: &Op) -> Option<Refusal> {
         let sa = |id: &SaId| self.refused_sas.get(id);
         let policy = |key: &PolicyKey| self.refused_policies.get(key);
@@ -179,19 +199,41 @@ impl Inner {
 }
 
 impl Kernel for FakeKernel {
-    fn dump(&mut self) -> Result<Observed, KernelError> {
+    fn read(&mut self, reader: &mut dyn Reader) -> Result<(), KernelError> {
         let mut inner = self.lock();
         match inner.failures.pop() {
             Some(error) => Err(error),
-            None => Ok(inner.databases.observed()),
+            None => {
+                inner.databases.read(reader);
+                Ok(())
+            }
         }
     }
 
-    fn apply(&mut self, ops: &[Op]) -> Result<Vec<Result<(), Refusal>>, KernelError> {
+    fn look_up(
+        &mut self,
+        sas: &[SaId],
+        policies: &[PolicyKey],
+        reader: &mut dyn Reader,
+    ) -> Result<(), KernelError> {
         let mut inner = self.lock();
         match inner.failures.pop() {
             Some(error) => Err(error),
-            None => Ok(ops.iter().map(|op| inner.carry_out(op)).collect()),
+            None => {
+                inner.databases.look_up(sas, policies, reader);
+                Ok(())
+            }
+        }
+    }
+
+    fn carry_out(&mut self, ops: &mut dyn Iterator<Item = Op>) -> Result<Vec<(usize, Refusal)>, KernelError> {
+        let mut inner = self.lock();
+        match inner.failures.pop() {
+            Some(error) => Err(error),
+            None => {
+                let refused = ops.enumerate().filter_map(|(at, op)| Some((at, inner.carry_out(&op).err()?)));
+                Ok(refused.collect())
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use esplanade_model::{
-    Action, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Mode, Op, Policy, PolicyIndex,
+    Action, Authentication, Cipher, Crypto, Direction, Event, InboundSa, Key, Mode, Op, Policy, PolicyIndex,
     Refusal, ReplayProtection, Reqid, Sa, Selector, Spi,
 };
 
@@ -103,14 +103,15 @@ fn disturbances_are_noticed() {
         |kernel: &FakeKernel| kernel.remove_sa(sa(257).id()),
     ] {
         assert!(disturb(&kernel));
-        assert!(watch.look().unwrap().is_reason_to_dump());
-        assert!(!watch.look().unwrap().is_reason_to_dump());
+        assert!(watch.look().unwrap().is_news());
+        assert!(!watch.look().unwrap().is_news());
     }
     assert_eq!(kernel.observed().sas.iter().map(|sa| sa.sa.clone()).collect::<Vec<_>>(), [None]);
     kernel.overrun();
-    assert_eq!(watch.look().unwrap(), Noticed { changed: false, overrun: true });
+    assert_eq!(watch.look().unwrap(), Noticed { overrun: true, ..Noticed::default() });
     kernel.flush();
-    assert_eq!(watch.look().unwrap(), Noticed { changed: true, overrun: false });
+    let events = vec![Event::Anything];
+    assert_eq!(watch.look().unwrap(), Noticed { changed: true, overrun: false, events });
     assert_eq!(kernel.observed().sas, []);
 }
 

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::link::{Link, Socket};
 use crate::wire::reply::Messages;
-use crate::{KernelError, Noticed, Watch};
+use crate::{KernelError, Noticed, Watch, wire};
 
 /// The groups that are safe to join. Not ACQUIRE: with a listener there the kernel makes larval SAs, and drops packets
 /// while they wait (`km_is_alive`).
@@ -29,6 +29,8 @@ impl Events {
     pub(super) fn open(own_port: u32) -> Result<Self, KernelError> {
         let socket = Socket::open()?;
         socket.never_block()?;
+        // Before anything comes.
+        socket.pass_over(own_port)?;
         for group in GROUPS {
             socket.join(group)?;
         }
@@ -52,7 +54,11 @@ pub(super) fn look(link: &impl Link, own_port: u32) -> Result<Noticed, KernelErr
             Ok(length) => {
                 for message in Messages::of(&buffer[..length]) {
                     match message {
-                        Ok(message) => noticed.changed |= message.port != own_port,
+                        Ok(message) if message.port == own_port => {}
+                        Ok(message) => {
+                            noticed.changed = true;
+                            noticed.events.extend(wire::decode_event(&message));
+                        }
                         Err(KernelError::Overrun) => noticed.overrun = true,
                         Err(error) => return Err(error),
                     }

@@ -3,25 +3,31 @@
 mod calls;
 mod events;
 mod exchange;
+mod filter;
 mod link;
 mod sys;
 
-use esplanade_model::{Observed, Op, Refusal};
+use esplanade_model::{Op, PolicyKey, Reader, Refusal, SaId};
 use netlink_packet_xfrm::constants::{XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA};
 
-use crate::wire::{Dumped, Observer, encode};
+use crate::wire::batch::{Datagram, Limits};
+use crate::wire::{Dumped, Glancer};
 use crate::{Kernel, KernelError};
 pub use events::Events;
-use exchange::Sequence;
+use exchange::{Buffer, Reading, Sequence};
 use link::{Link, Socket};
 
 /// The kernel of the network namespace that the calling thread was in when it was opened. Needs CAP_NET_ADMIN there.
 #[derive(Debug)]
 pub struct Netlink {
-    /// Two sockets: a dump and its replies must not meet the answers to requests.
+    /// Two sockets: what is read must not meet the answers to operations.
     requests: Socket,
     dumps: Socket,
+    operations: Datagram,
+    look_ups: Datagram,
+    buffer: Buffer,
     sequence: Sequence,
+    glancer: Glancer,
 }
 
 impl Netlink {
@@ -30,7 +36,13 @@ impl Netlink {
     /// # Errors
     /// The kernel has no NETLINK_XFRM, or there are no more file descriptors.
     pub fn open() -> Result<Self, KernelError> {
-        Ok(Self { requests: Socket::open()?, dumps: Socket::open()?, sequence: Sequence::default() })
+        let (requests, dumps) = (Socket::open()?, Socket::open()?);
+        let (send, receive) = requests.buffers()?;
+        let operations = Datagram::new(Limits::of_operations(send, receive), requests.port());
+        let (send, receive) = dumps.buffers()?;
+        let look_ups = Datagram::new(Limits::of_look_ups(send, receive), dumps.port());
+        let (buffer, sequence, glancer) = (Buffer::default(), Sequence::default(), Glancer::default());
+        Ok(Self { requests, dumps, operations, look_ups, buffer, sequence, glancer })
     }
 
     /// Tells of changes that others make from now on, in the namespace that the calling thread is in.
@@ -43,26 +55,33 @@ impl Netlink {
 }
 
 impl Kernel for Netlink {
-    fn dump(&mut self) -> Result<Observed, KernelError> {
-        observe(&self.dumps, &mut self.sequence)
+    fn read(&mut self, reader: &mut dyn Reader) -> Result<(), KernelError> {
+        let mut reading = Reading { glancer: &self.glancer, buffer: &mut self.buffer, reader };
+        read(&self.dumps, &self.sequence, &mut reading)
     }
 
-    fn apply(&mut self, ops: &[Op]) -> Result<Vec<Result<(), Refusal>>, KernelError> {
-        let requests: Vec<_> = ops.iter().map(encode).collect();
-        exchange::carry_out(&self.requests, &mut self.sequence, &requests)
+    fn look_up(
+        &mut self,
+        sas: &[SaId],
+        policies: &[PolicyKey],
+        reader: &mut dyn Reader,
+    ) -> Result<(), KernelError> {
+        let mut reading = Reading { glancer: &self.glancer, buffer: &mut self.buffer, reader };
+        let named = (sas, policies);
+        exchange::look_up(&self.dumps, &self.sequence, &mut self.look_ups, &mut reading, named)
+    }
+
+    fn carry_out(&mut self, ops: &mut dyn Iterator<Item = Op>) -> Result<Vec<(usize, Refusal)>, KernelError> {
+        exchange::carry_out(&self.requests, &self.sequence, &mut self.operations, &mut self.buffer, ops)
     }
 }
 
 /// Reads both databases.
-fn observe(link: &impl Link, sequence: &mut Sequence) -> Result<Observed, KernelError> {
-    let mut observer = Observer::default();
+fn read(link: &impl Link, sequence: &Sequence, reading: &mut Reading<'_>) -> Result<(), KernelError> {
     for (of, message_type) in [(Dumped::Sas, XFRM_MSG_GETSA), (Dumped::Policies, XFRM_MSG_GETPOLICY)] {
-        let records = exchange::dump(link, sequence, of, message_type)?;
-        for record in records.bodies() {
-            observer.record(of, record)?;
-        }
+        reading.dump(link, sequence, of, message_type)?;
     }
-    Ok(observer.finish())
+    Ok(())
 }
 
 #[cfg(test)]

@@ -10,6 +10,34 @@ pub(super) fn force_receive_buffer(socket: &impl AsFd, bytes: i32) -> io::Result
     set(socket, libc::SO_RCVBUFFORCE, bytes)
 }
 
+/// Sets the send buffer, as [`force_receive_buffer`].
+pub(super) fn force_send_buffer(socket: &impl AsFd, bytes: i32) -> io::Result<()> {
+    set(socket, libc::SO_SNDBUFFORCE, bytes)
+}
+
+/// Sets the send buffer up to the system's limit.
+pub(super) fn set_send_buffer(socket: &impl AsFd, bytes: i32) -> io::Result<()> {
+    set(socket, libc::SO_SNDBUF, bytes)
+}
+
+/// The size of the receive buffer, as the kernel counts it.
+pub(super) fn receive_buffer(socket: &impl AsFd) -> io::Result<usize> {
+    get(socket, libc::SO_RCVBUF)
+}
+
+/// The size of the send buffer, as the kernel counts it.
+pub(super) fn send_buffer(socket: &impl AsFd) -> io::Result<usize> {
+    get(socket, libc::SO_SNDBUF)
+}
+
+/// Lets the program decide which messages come.
+pub(super) fn attach_filter(socket: &impl AsFd, program: &[libc::sock_filter]) -> io::Result<()> {
+    let len = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // The kernel copies the program and writes nothing to it.
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    set(socket, libc::SO_ATTACH_FILTER, program)
+}
+
 /// Lets receiving fail with EAGAIN after this long.
 pub(super) fn set_receive_timeout(socket: &impl AsFd, timeout: Duration) -> io::Result<()> {
     let seconds = libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX);
@@ -31,4 +59,26 @@ fn set<T>(socket: &impl AsFd, option: libc::c_int, value: T) -> io::Result<()> {
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `option` must have an int for its value.
+fn get(socket: &impl AsFd, option: libc::c_int) -> io::Result<usize> {
+    let mut value: libc::c_int = 0;
+    let mut length =
+        libc::socklen_t::try_from(size_of_val(&value)).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: both pointers are to live values that the kernel may write to, `length` bytes of the first; the descriptor
+    // is open as long as it is borrowed.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            std::ptr::from_mut(&mut value).cast(),
+            std::ptr::from_mut(&mut length),
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    usize::try_from(value).map_err(|_| io::ErrorKind::InvalidData.into())
 }

@@ -4,46 +4,176 @@
 //! (`netlink_rcv_skb`). It always answers an error, and a success only where it was asked to. So only the last message
 //! asks: no error means success, and the last one's answer means that there is no more to come.
 
-use std::ops::Range;
-
-use esplanade_model::Refusal;
+use esplanade_model::{Op, PolicyKey, Refusal, SaId};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::reply::{Message, Messages};
-use super::request::Request;
+use super::request::{self, Request, Sink};
 use crate::KernelError;
 
 /// Length of `struct nlmsghdr`.
 pub const HEADER_LENGTH: usize = 16;
-/// The longest datagram. The default send buffer would take three of them.
-pub const MAX_BYTES: usize = 64 * 1024;
-/// The most messages of a datagram. Their errors fit the default receive buffer, should it not be allowed to grow:
-/// each takes 768 bytes of it.
-pub const MAX_MESSAGES: usize = 128;
+/// Where `nlmsg_flags` is in it.
+const FLAGS: usize = 6;
 
-/// Splits requests into datagrams, in order.
-///
-/// # Errors
-/// A request is longer than a datagram.
-pub fn split(requests: &[Request]) -> Result<Vec<Range<usize>>, KernelError> {
-    let mut ranges = Vec::new();
-    let (mut start, mut bytes) = (0, 0);
-    for (at, request) in requests.iter().enumerate() {
-        let length = length(request);
-        if length > MAX_BYTES {
-            return Err(KernelError::TooLong(length));
-        }
-        if bytes + length > MAX_BYTES || at - start == MAX_MESSAGES {
-            ranges.push(start..at);
-            (start, bytes) = (at, 0);
-        }
-        bytes += length;
+/// How large a datagram may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// In bytes.
+    pub bytes: usize,
+    /// In messages: their errors, or their answers, must fit the receive buffer all at once.
+    pub messages: usize,
+}
+
+impl Limits {
+    /// More makes it no faster: at this many, the work in the kernel is all that counts.
+    pub const LARGEST: Self = Self { bytes: 1024 * 1024, messages: 2048 };
+    /// What an error takes of the receive buffer, in bytes, with room to spare (768 with a few words).
+    const ERROR: usize = 1024;
+    /// What a record takes of it: the kernel makes a page's room for each (`NLMSG_DEFAULT_SIZE`), with room to spare.
+    const RECORD: usize = 8 * 1024;
+
+    /// For operations through a socket with these buffers, in bytes as the kernel counts them.
+    pub fn of_operations(send: usize, receive: usize) -> Self {
+        Self::of(send, receive / Self::ERROR)
     }
-    if start < requests.len() {
-        ranges.push(start..requests.len());
+
+    /// For look-ups.
+    pub fn of_look_ups(send: usize, receive: usize) -> Self {
+        Self::of(send, receive / Self::RECORD)
     }
-    Ok(ranges)
+
+    fn of(send: usize, messages: usize) -> Self {
+        // `netlink_sendmsg` keeps 32 bytes.
+        let bytes = send.saturating_sub(32).min(Self::LARGEST.bytes);
+        Self { bytes, messages: messages.clamp(1, Self::LARGEST.messages) }
+    }
+}
+
+/// A datagram in the making, and made again and again in the same place. Wiped when dropped.
+pub struct Datagram {
+    bytes: Zeroizing<Vec<u8>>,
+    /// How much of it was ever used since it was wiped.
+    used: usize,
+    limits: Limits,
+    port: u32,
+    first_sequence: u32,
+    /// Where the last message begins.
+    last: usize,
+    /// Of each message, the error number that says that there is nothing.
+    gone: Vec<Option<i32>>,
+}
+
+impl Datagram {
+    /// An empty one. `port` comes back in the events that its messages cause.
+    pub fn new(limits: Limits, port: u32) -> Self {
+        // All of it at once: growing would leave keys behind in freed memory. It is taken as it is used.
+        let bytes = Zeroizing::new(Vec::with_capacity(limits.bytes));
+        Self { bytes, used: 0, limits, port, first_sequence: 0, last: 0, gone: Vec::new() }
+    }
+
+    /// Empties it. Messages are numbered from `first_sequence`.
+    pub fn begin(&mut self, first_sequence: u32) {
+        self.bytes.clear();
+        self.gone.clear();
+        self.first_sequence = first_sequence;
+    }
+
+    /// Adds an operation; whether there was room.
+    ///
+    /// # Errors
+    /// There is not even room for it alone.
+    pub fn operation(&mut self, op: &Op) -> Result<bool, KernelError> {
+        let written = request::write(op, self);
+        self.added(written)
+    }
+
+    /// Adds a question for an SA, as for operations.
+    ///
+    /// # Errors
+    /// As for operations.
+    pub fn sa(&mut self, id: SaId) -> Result<bool, KernelError> {
+        let written = request::ask_for_sa(id, self);
+        self.added(written)
+    }
+
+    /// Adds a question for a policy, as for operations.
+    ///
+    /// # Errors
+    /// As for operations.
+    pub fn policy(&mut self, key: &PolicyKey) -> Result<bool, KernelError> {
+        let written = request::ask_for_policy(key, self);
+        self.added(written)
+    }
+
+    fn added(&mut self, written: Result<(), usize>) -> Result<bool, KernelError> {
+        match written {
+            Ok(()) => Ok(true),
+            Err(length) if self.gone.is_empty() => Err(KernelError::TooLong(HEADER_LENGTH + length)),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// How many messages it has.
+    pub fn len(&self) -> usize {
+        self.gone.len()
+    }
+
+    /// Nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.gone.is_empty()
+    }
+
+    /// Lets its last message ask for an answer; what answers there are to all of them.
+    pub fn ask_for_answer(&mut self) -> Answers {
+        if let Some(flags) = self.bytes.get_mut(self.last + FLAGS..self.last + FLAGS + 2) {
+            flags.copy_from_slice(&(NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
+        }
+        Answers::to(self.gone.iter().copied(), self.first_sequence)
+    }
+
+    /// Whether the error number says that what message `at` is about isn't there.
+    pub fn is_gone(&self, at: usize, errno: i32) -> bool {
+        self.gone.get(at).is_some_and(|gone| *gone == Some(errno))
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Empties and wipes it.
+    pub fn wipe(&mut self) {
+        self.bytes.resize(self.used, 0);
+        self.bytes.as_mut_slice().zeroize();
+        self.used = 0;
+        self.begin(0);
+    }
+}
+
+impl std::fmt::Debug for Datagram {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Datagram({} messages, {} bytes)", self.gone.len(), self.bytes.len())
+    }
+}
+
+impl Sink for Datagram {
+    fn room(&mut self, message_type: u16, gone: Option<i32>, length: usize) -> Option<&mut [u8]> {
+        let at = self.bytes.len();
+        let end = at + HEADER_LENGTH + length.next_multiple_of(4);
+        if end > self.limits.bytes || self.gone.len() == self.limits.messages {
+            return None;
+        }
+        let number = u32::try_from(self.gone.len()).unwrap_or(u32::MAX);
+        let sequence = self.first_sequence.wrapping_add(number);
+        self.bytes.extend(header(message_type, NLM_F_REQUEST, sequence, self.port, length));
+        self.bytes.resize(end, 0);
+        self.used = self.used.max(end);
+        self.last = at;
+        self.gone.push(gone);
+        self.bytes.get_mut(at + HEADER_LENGTH..at + HEADER_LENGTH + length)
+    }
 }
 
 /// The requests as one datagram, numbered from `first_sequence`. `port` comes back in the events they cause.
@@ -71,14 +201,21 @@ fn length(request: &Request) -> usize {
 }
 
 fn push(bytes: &mut Vec<u8>, message_type: u16, flags: u16, sequence: u32, port: u32, body: &[u8]) {
-    let length = u32::try_from(HEADER_LENGTH + body.len()).unwrap_or(u32::MAX);
-    bytes.extend(length.to_ne_bytes());
-    bytes.extend(message_type.to_ne_bytes());
-    bytes.extend(flags.to_ne_bytes());
-    bytes.extend(sequence.to_ne_bytes());
-    bytes.extend(port.to_ne_bytes());
+    bytes.extend(header(message_type, flags, sequence, port, body.len()));
     bytes.extend(body);
     bytes.resize(bytes.len().next_multiple_of(4), 0);
+}
+
+/// `struct nlmsghdr` before a body of this length.
+fn header(message_type: u16, flags: u16, sequence: u32, port: u32, length: usize) -> [u8; HEADER_LENGTH] {
+    let length = u32::try_from(HEADER_LENGTH + length).unwrap_or(u32::MAX);
+    let mut bytes = [0; HEADER_LENGTH];
+    bytes[..4].copy_from_slice(&length.to_ne_bytes());
+    bytes[4..6].copy_from_slice(&message_type.to_ne_bytes());
+    bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
+    bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
+    bytes[12..].copy_from_slice(&port.to_ne_bytes());
+    bytes
 }
 
 /// The answers to one datagram.
@@ -91,14 +228,10 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// To these requests, numbered from `first_sequence`.
-    pub fn to(requests: &[Request], first_sequence: u32) -> Self {
-        Self {
-            first_sequence,
-            gone: requests.iter().map(|request| request.gone).collect(),
-            results: vec![Ok(()); requests.len()],
-            complete: requests.is_empty(),
-        }
+    /// To requests that are numbered from `first_sequence`. `gone`: of each, [`Request::gone`].
+    pub fn to(gone: impl IntoIterator<Item = Option<i32>>, first_sequence: u32) -> Self {
+        let gone: Vec<_> = gone.into_iter().collect();
+        Self { first_sequence, results: vec![Ok(()); gone.len()], complete: gone.is_empty(), gone }
     }
 
     /// Takes a datagram from the kernel in.

@@ -9,6 +9,8 @@ mod address;
 mod attributes;
 pub mod batch;
 mod crypto;
+mod event;
+mod glance;
 mod observe;
 mod policy;
 pub mod replay;
@@ -17,7 +19,10 @@ mod request;
 mod sa;
 mod selector;
 
-pub use observe::{Dumped, Observer, PolicyRecord, SaRecord};
+pub use esplanade_model::{PolicyRecord, SaRecord};
+pub use event::decode as decode_event;
+pub use glance::Glancer;
+pub use observe::{Decode, Dumped, Observer, decode_state};
 pub use request::{Request, encode};
 
 #[cfg(test)]

@@ -1,39 +1,15 @@
-//! Dump records to what they show.
+//! Records to what they show.
 
-use esplanade_model::{Observed, ObservedPolicy, ObservedSa, PolicyIndex, PolicyKey, SaId};
+use esplanade_model::{
+    Glance, Observed, ObservedPolicy, ObservedSa, PolicyIndex, PolicyRecord, Reader, ReplayState, SaRecord,
+};
 use netlink_packet_xfrm::{UserPolicyInfo, UserSaInfo, XFRM_USER_POLICY_INFO_LEN, XFRM_USER_SA_INFO_LEN};
 
 use super::attributes::Attributes;
 use super::crypto::Algorithms;
+use super::replay::WireReplay;
 use super::{policy, sa};
 use crate::KernelError;
-
-/// One SA of a dump.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SaRecord {
-    /// It carries our tags.
-    Ours(ObservedSa),
-    /// Somebody else's, with its name if one of ours could have it.
-    Foreign(Option<SaId>),
-    /// Not an SA yet: made by an acquire or for an SPI (`xfrm_find_acq`).
-    Larval,
-}
-
-/// One policy of a dump.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PolicyRecord {
-    /// It carries our tags.
-    Ours(ObservedPolicy),
-    /// Somebody else's.
-    Foreign {
-        /// The kernel's name for it.
-        index: u32,
-        /// What names it besides, if it could name one of ours.
-        key: Option<PolicyKey>,
-    },
-    /// A single socket's.
-    OfSocket,
-}
 
 /// The databases that dumps are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,36 +20,61 @@ pub enum Dumped {
     Policies,
 }
 
-impl SaRecord {
-    /// Reads the body of a NEWSA message.
-    ///
-    /// # Errors
-    /// It is shorter than its fixed header.
-    pub fn decode(body: &[u8]) -> Result<Self, KernelError> {
-        let short = KernelError::Malformed("an SA shorter than its header");
-        let Some((header, rest)) = body.split_at_checked(XFRM_USER_SA_INFO_LEN) else { return Err(short) };
-        let Ok(info) = UserSaInfo::parse(header) else { return Err(short) };
-        let attributes = Attributes::parse(rest);
-        let algorithms = Algorithms::of(&attributes);
-        let id = sa::decode_id(&info);
-        Ok(match id {
-            // Every SA of ESP and AH has an algorithm once it is one (`esp_init_state`, `ah_init_state`).
-            _ if sa::decode_protocol(info.id.proto).is_some() && algorithms.none() => Self::Larval,
-            Some(id) if sa::is_ours(&info, &attributes) => {
-                let (sa, state) = sa::decode(&info, &attributes, &algorithms);
-                Self::Ours(ObservedSa { id, sa, state })
-            }
-            id => Self::Foreign(id),
-        })
+impl Dumped {
+    /// What is in it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sas => "SAs",
+            Self::Policies => "policies",
+        }
     }
 }
 
-impl PolicyRecord {
-    /// Reads the body of a NEWPOLICY message.
+/// What the kernel's messages say.
+pub trait Decode: Sized {
+    /// Reads the body of a NEWSA or NEWPOLICY message.
     ///
     /// # Errors
     /// It is shorter than its fixed header.
-    pub fn decode(body: &[u8]) -> Result<Self, KernelError> {
+    fn decode(body: &[u8]) -> Result<Self, KernelError>;
+}
+
+impl Decode for SaRecord {
+    fn decode(body: &[u8]) -> Result<Self, KernelError> {
+        let short = KernelError::Malformed("an SA shorter than its header");
+        let Some((header, rest)) = body.split_at_checked(XFRM_USER_SA_INFO_LEN) else { return Err(short) };
+        let Ok(info) = UserSaInfo::parse(header) else { return Err(short) };
+        Ok(sa_record(&info, &Attributes::parse(rest)))
+    }
+}
+
+pub(super) fn sa_record(info: &UserSaInfo, attributes: &Attributes) -> SaRecord {
+    let algorithms = Algorithms::of(attributes);
+    let id = sa::decode_id(info);
+    match id {
+        // Every SA of ESP and AH has an algorithm once it is one (`esp_init_state`, `ah_init_state`).
+        _ if sa::decode_protocol(info.id.proto).is_some() && algorithms.none() => SaRecord::Larval,
+        Some(id) if sa::is_ours(info, attributes) => {
+            let (sa, state) = sa::decode(info, attributes, &algorithms);
+            SaRecord::Ours(ObservedSa { id, sa, state })
+        }
+        id => SaRecord::Foreign(id),
+    }
+}
+
+/// Where the SA of a NEWSA message has come to.
+///
+/// # Errors
+/// It is shorter than its fixed header.
+pub fn decode_state(body: &[u8]) -> Result<ReplayState, KernelError> {
+    let short = KernelError::Malformed("an SA shorter than its header");
+    let Some((header, rest)) = body.split_at_checked(XFRM_USER_SA_INFO_LEN) else { return Err(short) };
+    let Ok(info) = UserSaInfo::parse(header) else { return Err(short) };
+    Ok(WireReplay::of(&info, &Attributes::parse(rest)).state())
+}
+
+impl Decode for PolicyRecord {
+    fn decode(body: &[u8]) -> Result<Self, KernelError> {
         let short = KernelError::Malformed("a policy shorter than its header");
         let Some((header, rest)) = body.split_at_checked(XFRM_USER_POLICY_INFO_LEN) else {
             return Err(short);
@@ -94,7 +95,7 @@ impl PolicyRecord {
     }
 }
 
-/// Collects records.
+/// Collects everything.
 #[derive(Debug, Default)]
 pub struct Observer(Observed);
 
@@ -105,13 +106,13 @@ impl Observer {
     /// It is shorter than its fixed header.
     pub fn record(&mut self, of: Dumped, body: &[u8]) -> Result<(), KernelError> {
         match of {
-            Dumped::Sas => self.sa(SaRecord::decode(body)?),
-            Dumped::Policies => self.policy(PolicyRecord::decode(body)?),
+            Dumped::Sas => self.take_sa(SaRecord::decode(body)?),
+            Dumped::Policies => self.take_policy(PolicyRecord::decode(body)?),
         }
         Ok(())
     }
 
-    fn sa(&mut self, record: SaRecord) {
+    fn take_sa(&mut self, record: SaRecord) {
         match record {
             SaRecord::Ours(sa) => self.0.sas.push(sa),
             SaRecord::Foreign(id) => {
@@ -122,7 +123,7 @@ impl Observer {
         }
     }
 
-    fn policy(&mut self, record: PolicyRecord) {
+    fn take_policy(&mut self, record: PolicyRecord) {
         match record {
             PolicyRecord::Ours(policy) => {
                 self.0.taken_indexes.insert(policy.index.get());
@@ -140,5 +141,26 @@ impl Observer {
     /// Everything taken in.
     pub fn finish(self) -> Observed {
         self.0
+    }
+}
+
+impl Reader for Observer {
+    fn begin_sas(&mut self) {
+        self.0 = Observed::default();
+    }
+
+    fn begin_policies(&mut self) {
+        self.0.policies.clear();
+        self.0.foreign_policies.clear();
+        self.0.foreign_policy_count = 0;
+        self.0.taken_indexes.clear();
+    }
+
+    fn sa(&mut self, _: Glance, record: SaRecord) {
+        self.take_sa(record);
+    }
+
+    fn policy(&mut self, _: Glance, record: PolicyRecord) {
+        self.take_policy(record);
     }
 }

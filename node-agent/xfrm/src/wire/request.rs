@@ -2,16 +2,17 @@
 
 use std::fmt;
 
-use esplanade_model::{Direction, Op, PolicyIndex, SaId};
+use esplanade_model::{Direction, Op, PolicyIndex, PolicyKey, SaId};
 use netlink_packet_core::{Emitable, NlasIterator};
 use netlink_packet_xfrm::constants::{
-    XFRM_MSG_DELPOLICY, XFRM_MSG_DELSA, XFRM_MSG_NEWPOLICY, XFRM_MSG_NEWSA, XFRM_MSG_UPDPOLICY,
+    XFRM_MSG_DELPOLICY, XFRM_MSG_DELSA, XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA, XFRM_MSG_NEWPOLICY,
+    XFRM_MSG_NEWSA, XFRM_MSG_UPDPOLICY,
 };
 use netlink_packet_xfrm::{UserPolicyId, UserSaId};
 use zeroize::Zeroizing;
 
 use super::attributes::Attributes;
-use super::{address, policy, sa};
+use super::{address, policy, sa, selector};
 
 /// A message to the kernel without its `nlmsghdr`. Wiped when dropped, never printed.
 pub struct Request {
@@ -29,45 +30,90 @@ impl fmt::Debug for Request {
     }
 }
 
+/// Where messages are written to.
+pub(super) trait Sink {
+    /// Room of this length for the body of a message of this type; none where there isn't so much. `gone`: the error number
+    /// that says that what is to be deleted isn't there.
+    fn room(&mut self, message_type: u16, gone: Option<i32>, length: usize) -> Option<&mut [u8]>;
+}
+
 /// The message that carries the operation out.
 pub fn encode(op: &Op) -> Request {
+    let mut request = Request { message_type: 0, body: Zeroizing::default(), gone: None };
+    // It makes all the room there is need for.
+    let _ = write(op, &mut request);
+    request
+}
+
+impl Sink for Request {
+    fn room(&mut self, message_type: u16, gone: Option<i32>, length: usize) -> Option<&mut [u8]> {
+        // At its full length at once: growing would leave keys behind in freed memory.
+        *self = Self { message_type, gone, body: Zeroizing::new(vec![0; length]) };
+        Some(&mut self.body)
+    }
+}
+
+/// Writes the message that carries the operation out; whether there was room for it, and if not, how much it needs.
+pub(super) fn write(op: &Op, to: &mut impl Sink) -> Result<(), usize> {
     match op {
         Op::AddInbound { sa, state } => {
             let (info, attributes) = sa::encode(&sa.0, sa.0.replay, state.as_ref());
-            request(XFRM_MSG_NEWSA, &info, &attributes)
+            request(XFRM_MSG_NEWSA, &info, &attributes, to)
         }
         Op::AddOutbound { sa, state } => {
             let replay = super::replay::outbound(sa.0.replay);
             let (info, attributes) = sa::encode(&sa.0, replay, state.as_ref());
-            request(XFRM_MSG_NEWSA, &info, &attributes)
+            request(XFRM_MSG_NEWSA, &info, &attributes, to)
         }
-        Op::DeleteSa(id) => delete_sa(*id),
+        Op::DeleteSa(id) => {
+            let (wire, attributes) = sa_id(*id);
+            of_what_may_be_gone(XFRM_MSG_DELSA, libc::ESRCH, &wire, &attributes, to)
+        }
         Op::AddPolicy { policy, index } => {
             let (info, attributes) = policy::encode(policy, *index);
-            request(XFRM_MSG_NEWPOLICY, &info, &attributes)
+            request(XFRM_MSG_NEWPOLICY, &info, &attributes, to)
         }
         Op::UpdatePolicy { policy, index } => {
             let (info, attributes) = policy::encode(policy, *index);
-            request(XFRM_MSG_UPDPOLICY, &info, &attributes)
+            request(XFRM_MSG_UPDPOLICY, &info, &attributes, to)
         }
         Op::DeletePolicy { direction, index, interface_id } => {
-            delete_policy(*direction, *index, *interface_id)
+            let (wire, attributes) = policy_index(*direction, *index, *interface_id);
+            of_what_may_be_gone(XFRM_MSG_DELPOLICY, libc::ENOENT, &wire, &attributes, to)
         }
     }
 }
 
-fn delete_sa(id: SaId) -> Request {
+/// Writes the message that asks for an SA.
+pub(super) fn ask_for_sa(id: SaId, to: &mut impl Sink) -> Result<(), usize> {
+    let (wire, attributes) = sa_id(id);
+    of_what_may_be_gone(XFRM_MSG_GETSA, libc::ESRCH, &wire, &attributes, to)
+}
+
+/// Writes the message that asks for a policy, whatever its index.
+pub(super) fn ask_for_policy(key: &PolicyKey, to: &mut impl Sink) -> Result<(), usize> {
+    let wire = UserPolicyId {
+        selector: selector::encode(&key.selector),
+        index: 0,
+        direction: policy::direction(key.direction),
+    };
+    let mut attributes = Attributes::default();
+    sa::interface_id(key.interface_id, &mut attributes);
+    of_what_may_be_gone(XFRM_MSG_GETPOLICY, libc::ENOENT, &wire, &attributes, to)
+}
+
+fn sa_id(id: SaId) -> (UserSaId, Attributes) {
     let wire = UserSaId {
         daddr: address::encode(id.destination),
         spi: id.spi.get(),
         family: address::family(id.destination),
         proto: id.protocol.number(),
     };
-    Request { gone: Some(libc::ESRCH), ..request(XFRM_MSG_DELSA, &wire, &Attributes::default()) }
+    (wire, Attributes::default())
 }
 
-/// By index: by selector, the kernel walks the whole tree.
-fn delete_policy(direction: Direction, index: PolicyIndex, interface_id: u32) -> Request {
+/// By index: to delete it by selector, the kernel walks the whole tree.
+fn policy_index(direction: Direction, index: PolicyIndex, interface_id: u32) -> (UserPolicyId, Attributes) {
     let wire = UserPolicyId {
         index: index.get(),
         direction: policy::direction(direction),
@@ -75,16 +121,41 @@ fn delete_policy(direction: Direction, index: PolicyIndex, interface_id: u32) ->
     };
     let mut attributes = Attributes::default();
     sa::interface_id(interface_id, &mut attributes);
-    Request { gone: Some(libc::ENOENT), ..request(XFRM_MSG_DELPOLICY, &wire, &attributes) }
+    (wire, attributes)
 }
 
-fn request(message_type: u16, header: &impl Emitable, attributes: &Attributes) -> Request {
+fn request(
+    message_type: u16,
+    header: &impl Emitable,
+    attributes: &Attributes,
+    to: &mut impl Sink,
+) -> Result<(), usize> {
+    message(message_type, None, header, attributes, to)
+}
+
+/// Of something that may be gone already.
+fn of_what_may_be_gone(
+    message_type: u16,
+    gone: i32,
+    header: &impl Emitable,
+    attributes: &Attributes,
+    to: &mut impl Sink,
+) -> Result<(), usize> {
+    message(message_type, Some(gone), header, attributes, to)
+}
+
+fn message(
+    message_type: u16,
+    gone: Option<i32>,
+    header: &impl Emitable,
+    attributes: &Attributes,
+    to: &mut impl Sink,
+) -> Result<(), usize> {
     let list = attributes.as_slice();
     let (start, length) = (header.buffer_len(), list.buffer_len());
-    // At its full length at once: growing would leave keys behind in freed memory.
-    let mut body = Zeroizing::new(vec![0; start + length]);
-    header.emit(&mut body[..start]);
-    list.emit(&mut body[start..]);
-    debug_assert!(NlasIterator::new(&body[start..]).all(|item| item.is_ok()));
-    Request { message_type, body, gone: None }
+    let Some(room) = to.room(message_type, gone, start + length) else { return Err(start + length) };
+    header.emit(&mut room[..start]);
+    list.emit(&mut room[start..]);
+    debug_assert!(NlasIterator::new(&room[start..]).all(|item| item.is_ok()));
+    Ok(())
 }

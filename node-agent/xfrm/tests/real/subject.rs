@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use esplanade_model::{Observed, Op, PolicyKey, Protocol, Refusal, SaId};
+use esplanade_model::{Op, PolicyKey, Protocol, Reader, Refusal, SaId};
 use esplanade_xfrm::wire::batch;
 use esplanade_xfrm::wire::reply::{Message, Messages};
 use esplanade_xfrm::{Kernel, KernelError, Netlink, Watch};
@@ -23,12 +23,21 @@ impl Real {
 }
 
 impl Kernel for Real {
-    fn dump(&mut self) -> Result<Observed, KernelError> {
-        self.0.dump()
+    fn read(&mut self, reader: &mut dyn Reader) -> Result<(), KernelError> {
+        self.0.read(reader)
     }
 
-    fn apply(&mut self, ops: &[Op]) -> Result<Vec<Result<(), Refusal>>, KernelError> {
-        self.0.apply(ops)
+    fn look_up(
+        &mut self,
+        sas: &[SaId],
+        policies: &[PolicyKey],
+        reader: &mut dyn Reader,
+    ) -> Result<(), KernelError> {
+        self.0.look_up(sas, policies, reader)
+    }
+
+    fn carry_out(&mut self, ops: &mut dyn Iterator<Item = Op>) -> Result<Vec<(usize, Refusal)>, KernelError> {
+        self.0.carry_out(ops)
     }
 }
 
@@ -49,6 +58,18 @@ impl Subject for Real {
             "policy add src {from} dst {to} dir {direction} {index} priority 5 \
              tmpl src 192.0.2.1 dst 192.0.2.2 proto esp reqid 1 mode tunnel"
         ));
+    }
+
+    fn remove_as_another(&mut self, sas: &[SaId], policies: &[PolicyKey]) {
+        let observed = self.dump().unwrap();
+        let policies = policies.iter().map(|key| {
+            let there = observed.policies.iter().find(|one| one.key == *key).unwrap();
+            Op::DeletePolicy { direction: key.direction, index: there.index, interface_id: key.interface_id }
+        });
+        let ops: Vec<_> = sas.iter().map(|id| Op::DeleteSa(*id)).chain(policies).collect();
+        // Another socket is another program.
+        let results = Netlink::open().unwrap().apply(&ops).unwrap();
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
     }
 
     fn raw(&mut self) -> Vec<Vec<u8>> {

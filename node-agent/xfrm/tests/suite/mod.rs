@@ -4,6 +4,7 @@ pub(crate) mod objects;
 pub(crate) mod strategies;
 
 mod foreign;
+mod look_ups;
 mod policies;
 mod refusals;
 mod sas;
@@ -17,6 +18,7 @@ use esplanade_model::{ObservedPolicy, Op, PolicyKey, Refusal, Sa, SaId};
 use esplanade_xfrm::{Kernel, Watch};
 
 pub(crate) use foreign::*;
+pub(crate) use look_ups::*;
 pub(crate) use policies::*;
 pub(crate) use refusals::*;
 pub(crate) use sas::*;
@@ -29,6 +31,8 @@ pub(crate) trait Subject: Kernel {
     fn add_foreign_sa(&mut self, source: IpAddr, id: SaId, reqid: u32);
     /// Somebody else adds a policy, and gets this index or the kernel's choice.
     fn add_foreign_policy(&mut self, key: PolicyKey, index: Option<u32>);
+    /// Somebody else deletes SAs and policies of ours.
+    fn remove_as_another(&mut self, sas: &[SaId], policies: &[PolicyKey]);
     /// Both databases, one record after the other, to the last bit.
     fn raw(&mut self) -> Vec<Vec<u8>>;
     /// Tells of changes from now on.
@@ -73,6 +77,11 @@ macro_rules! tests_of_the_suite {
             an_index_must_fit_the_direction
             own_changes_are_no_news
             changes_of_others_are_noticed
+            the_last_of_a_deleted_sa_is_told
+            what_is_looked_up_reads_as_in_a_dump
+            what_is_not_there_is_told
+            many_are_looked_up_at_once
+            what_was_seen_is_recognised
         }
     };
 }

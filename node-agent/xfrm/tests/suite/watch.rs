@@ -1,10 +1,14 @@
 //! Noticing changes.
 
-use esplanade_model::{Direction, Op, PolicyKey};
+use esplanade_model::{Direction, Event, Op, PolicyKey, ReplayState};
 use esplanade_xfrm::Noticed;
 
-use super::objects::{add, id, inbound, policy, sa, selector, v4};
+use super::objects::{add, delete, id, inbound, inbound_at, outbound_at, policy, sa, selector, v4};
 use super::{Subject, must};
+
+fn told(events: Vec<Event>) -> Noticed {
+    Noticed { changed: true, overrun: false, events }
+}
 
 pub(crate) fn own_changes_are_no_news(kernel: &mut dyn Subject) {
     let mut watch = kernel.start_watch();
@@ -15,15 +19,34 @@ pub(crate) fn own_changes_are_no_news(kernel: &mut dyn Subject) {
 
 pub(crate) fn changes_of_others_are_noticed(kernel: &mut dyn Subject) {
     let mut watch = kernel.start_watch();
-    let changed = Noticed { changed: true, overrun: false };
-    kernel.add_foreign_sa(v4(1), id(v4(2), 0x1000), 1);
+    let theirs = id(v4(2), 0x1000);
+    kernel.add_foreign_sa(v4(1), theirs, 1);
     must(kernel, &[inbound(sa(1))]);
-    assert_eq!(watch.look().unwrap(), changed);
+    assert_eq!(watch.look().unwrap(), told(vec![Event::Sa(theirs)]));
     assert_eq!(watch.look().unwrap(), Noticed::default());
-    kernel.add_foreign_policy(
-        PolicyKey { direction: Direction::In, selector: selector(1), interface_id: 0 },
-        None,
-    );
-    assert_eq!(watch.look().unwrap(), changed);
+    let key = PolicyKey { direction: Direction::In, selector: selector(1), interface_id: 0 };
+    kernel.add_foreign_policy(key, None);
+    assert_eq!(watch.look().unwrap(), told(vec![Event::Policy(key)]));
     assert_eq!(watch.look().unwrap(), Noticed::default());
+}
+
+/// Whoever deletes an SA, the kernel tells how far it had come.
+pub(crate) fn the_last_of_a_deleted_sa_is_told(kernel: &mut dyn Subject) {
+    let sent = ReplayState { sent: 4711, ..ReplayState::default() };
+    let received = ReplayState { sent: 0, received: 70, bitmap: vec![0xf0f1] };
+    must(kernel, &[outbound_at(sa(1), sent), inbound_at(sa(2), received), add(policy(Direction::Out, 1), 1)]);
+    let mut watch = kernel.start_watch();
+    let before = kernel.dump().unwrap();
+    let key = policy(Direction::Out, 1).key();
+    kernel.remove_as_another(&[sa(1).id(), sa(2).id()], &[key]);
+    let mut events: Vec<_> = before.sas.into_iter().map(Event::SaEnded).collect();
+    events.sort_by_key(|event| match event {
+        Event::SaEnded(last) => last.id.spi,
+        _ => unreachable!(),
+    });
+    events.push(Event::Policy(key));
+    assert_eq!(watch.look().unwrap(), told(events));
+    let left = kernel.dump().unwrap();
+    assert_eq!((left.sas.len(), left.policies.len()), (0, 0));
+    must(kernel, &[Op::DeleteSa(sa(1).id()), delete(Direction::Out, 1)]);
 }

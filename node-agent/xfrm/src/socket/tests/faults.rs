@@ -12,10 +12,9 @@ use esplanade_model::{Observed, Refusal};
 
 use super::super::calls::Calls;
 use super::super::events::look;
-use super::super::exchange::{Sequence, carry_out};
+use super::super::exchange::Sequence;
 use super::super::link::Socket;
-use super::super::observe;
-use super::{done, error, message, requests};
+use super::{carry_out, deletions, done, error, id, look_up, message, observe};
 use crate::{KernelError, Noticed};
 
 const OWN_PORT: u32 = 7;
@@ -78,11 +77,15 @@ impl Script {
 
     /// Carries out this many deletions.
     fn carry_out(&self, count: usize) -> Result<Vec<Result<(), Refusal>>, KernelError> {
-        carry_out(&self.socket(), &mut Sequence::default(), &requests(count))
+        carry_out(&self.socket(), &Sequence::default(), &deletions(count))
     }
 
     fn dump(&self) -> Result<Observed, KernelError> {
-        observe(&self.socket(), &mut Sequence::default())
+        observe(&self.socket())
+    }
+
+    fn look_up(&self) -> Result<Observed, KernelError> {
+        look_up(&self.socket(), &[id(256), id(257)], &[])
     }
 
     fn look(&self) -> Result<Noticed, KernelError> {
@@ -95,12 +98,13 @@ impl Script {
     }
 }
 
-/// What a request, a dump and a look at events make of the same fault.
-fn everywhere(fault: impl Fn() -> Received) -> [(&'static str, Result<(), KernelError>); 3] {
+/// What a request, a dump, a look-up and a look at events make of the same fault.
+fn everywhere(fault: impl Fn() -> Received) -> [(&'static str, Result<(), KernelError>); 4] {
     let script = || Script::receiving([fault()]);
     [
         ("requests", script().carry_out(3).map(|_| ())),
         ("dump", script().dump().map(|_| ())),
+        ("look-up", script().look_up().map(|_| ())),
         ("events", script().look().map(|_| ())),
     ]
 }

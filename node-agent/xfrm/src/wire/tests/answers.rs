@@ -1,10 +1,10 @@
 //! Which answer is about which request, and what it says.
 
-use esplanade_model::Refusal;
+use esplanade_model::{Op, Refusal};
 
 use super::{add, delete};
 use crate::KernelError;
-use crate::wire::batch::{self, Answers, HEADER_LENGTH, MAX_BYTES, MAX_MESSAGES};
+use crate::wire::batch::{Answers, Datagram, HEADER_LENGTH, Limits};
 use crate::wire::reply::{Message, Messages};
 use crate::wire::{Request, encode};
 
@@ -93,7 +93,7 @@ fn cut_messages_are_malformed() {
 }
 
 fn answers(requests: &[Request], datagrams: &[Vec<u8>]) -> (bool, Vec<Result<(), Refusal>>) {
-    let mut answers = Answers::to(requests, 10);
+    let mut answers = Answers::to(requests.iter().map(|request| request.gone), 10);
     for datagram in datagrams {
         assert!(!answers.is_complete());
         answers.take(datagram).unwrap();
@@ -132,8 +132,7 @@ fn answers_to_earlier_requests_count_for_nothing() {
 
 #[test]
 fn numbers_go_round() {
-    let requests = requests(3);
-    let mut answers = Answers::to(&requests, u32::MAX);
+    let mut answers = Answers::to([None; 3], u32::MAX);
     answers.take(&error(0, 22, CAPPED, &[])).unwrap();
     answers.take(&error(1, 0, CAPPED, &[])).unwrap();
     assert!(answers.is_complete());
@@ -149,31 +148,63 @@ fn what_is_gone_need_not_be_deleted() {
     assert_eq!(answers(&requests, &datagrams), (true, results));
 }
 
+/// Of how many messages and bytes the datagrams are that carry these operations.
+fn datagrams(limits: Limits, ops: &[Op]) -> Vec<(usize, usize)> {
+    let (mut datagram, mut sizes) = (Datagram::new(limits, 1), Vec::new());
+    datagram.begin(1);
+    for op in ops {
+        if !datagram.operation(op).unwrap() {
+            sizes.push((datagram.len(), datagram.bytes().len()));
+            datagram.begin(1);
+            assert!(datagram.operation(op).unwrap());
+        }
+    }
+    sizes.push((datagram.len(), datagram.bytes().len()));
+    sizes
+}
+
 #[test]
 fn batches_are_bounded() {
-    assert_eq!(batch::split(&[]).unwrap(), []);
-    let many: Vec<_> = (0..1000).map(|number| encode(&delete(0x1000 + number))).collect();
-    for requests in [many, requests(1000)] {
-        let ranges = batch::split(&requests).unwrap();
-        let mut next = 0;
-        for range in ranges {
-            assert_eq!(range.start, next);
-            next = range.end;
-            assert!(range.len() <= MAX_MESSAGES);
-            assert!(batch::datagram(&requests[range], 1, 1).len() <= MAX_BYTES);
-        }
-        assert_eq!(next, 1000);
+    let large: Vec<_> = (0..1000).map(|_| add()).collect();
+    let small: Vec<_> = (0..1000).map(|number| delete(0x1000 + number)).collect();
+    let limits = Limits { bytes: 64 * 1024, messages: 300 };
+    for ops in [large, small] {
+        let sizes = datagrams(limits, &ops);
+        assert!(sizes.iter().all(|(messages, bytes)| *messages <= 300 && *bytes <= 64 * 1024), "{sizes:?}");
+        assert_eq!(sizes.iter().map(|(messages, _)| messages).sum::<usize>(), 1000);
+        assert!(sizes[0].0 == 300 || sizes[0].1 > 63 * 1024, "{sizes:?}");
     }
+    let mut tiny = Datagram::new(Limits { bytes: 100, messages: 1 }, 1);
+    tiny.begin(1);
+    assert!(matches!(tiny.operation(&add()), Err(KernelError::TooLong(length)) if length > 100));
+}
+
+#[test]
+fn limits_come_from_the_buffers() {
+    assert_eq!(Limits::of_operations(16 << 20, 16 << 20), Limits::LARGEST);
+    // The system's defaults, where more isn't allowed.
+    let small = Limits::of_operations(212_992, 212_992);
+    assert_eq!((small.bytes, small.messages), (212_960, 208));
+    assert_eq!(Limits::of_look_ups(212_992, 212_992).messages, 26);
+    assert_eq!(Limits::of_look_ups(0, 0), Limits { bytes: 0, messages: 1 });
 }
 
 #[test]
 fn only_the_last_of_a_batch_asks_for_an_answer() {
     const NLM_F_ACK: u16 = 4;
-    let requests = requests(3);
-    let datagram = batch::datagram(&requests, 10, 77);
-    let flags: Vec<_> = Messages::of(&datagram)
+    let mut datagram = Datagram::new(Limits::LARGEST, 77);
+    datagram.begin(10);
+    for _ in 0..3 {
+        datagram.operation(&add()).unwrap();
+    }
+    datagram.ask_for_answer();
+    let flags: Vec<_> = Messages::of(datagram.bytes())
         .map(|message| message.unwrap())
         .map(|message| (message.sequence, message.port, message.flags() & NLM_F_ACK != 0))
         .collect();
     assert_eq!(flags, [(10, 77, false), (11, 77, false), (12, 77, true)]);
+    // As if each were encoded by itself.
+    let bodies: Vec<_> =
+        Messages::of(datagram.bytes()).map(|message| message.unwrap().body.to_vec()).collect();
+    assert_eq!(bodies, vec![encode(&add()).body.to_vec(); 3]);
 }

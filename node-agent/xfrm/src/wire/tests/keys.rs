@@ -4,7 +4,8 @@ use netlink_packet_xfrm::XfrmAttrs;
 
 use super::{add, sa};
 use crate::wire::attributes::Attributes;
-use crate::wire::{SaRecord, crypto, encode};
+use crate::wire::batch::{Datagram, Limits};
+use crate::wire::{Decode, SaRecord, crypto, encode};
 
 #[test]
 fn nothing_prints_keys() {
@@ -19,6 +20,19 @@ fn nothing_prints_keys() {
     ] {
         assert!(!text.contains(key) && !text.contains("a5a5"), "{text}");
     }
+}
+
+#[test]
+fn a_datagram_never_moves() {
+    let mut datagram = Datagram::new(Limits { bytes: 2000, messages: 10 }, 1);
+    datagram.begin(1);
+    let place = datagram.bytes().as_ptr();
+    while datagram.operation(&add()).unwrap() {
+        assert_eq!(datagram.bytes().as_ptr(), place);
+    }
+    assert!(datagram.len() > 1);
+    datagram.wipe();
+    assert!(datagram.is_empty());
 }
 
 #[test]

@@ -2,11 +2,10 @@
 
 use esplanade_model::{Direction, InboundSa, Op, PolicyIndex};
 
-use super::super::super::exchange::{Sequence, carry_out};
-use super::{Script, brings, error, message, refusal, requests};
+use super::super::super::exchange::Sequence;
+use super::super::{MAX_MESSAGES, carry_out};
+use super::{Script, brings, deletions, error, message, refusal};
 use crate::KernelError;
-use crate::wire::batch::MAX_MESSAGES;
-use crate::wire::encode;
 use crate::wire::tests::sa;
 
 const LAST: u32 = 9;
@@ -70,7 +69,7 @@ fn only_deleting_what_is_gone_is_a_success() {
     ];
     let each = |errno| {
         let script = Script::receiving((1..=3).map(|number| brings(error(number, errno))));
-        carry_out(&script.socket(), &mut Sequence::default(), &ops.each_ref().map(encode)).unwrap()
+        carry_out(&script.socket(), &Sequence::default(), &ops).unwrap()
     };
     let no = refusal;
     assert_eq!(each(libc::ESRCH), [Ok(()), no(libc::ESRCH), no(libc::ESRCH)]);
@@ -95,10 +94,10 @@ fn each_answer_names_its_request_in_whatever_order() {
 fn nothing_is_waited_for_after_the_last_answer() {
     let late = error(1, libc::EINVAL);
     // Nor is it any business of the next ones.
-    let mut sequence = Sequence::default();
+    let sequence = Sequence::default();
     let script = Script::receiving([brings(error(3, 0)), brings(late.clone()), brings(error(6, 0))]);
     for _ in 0..2 {
-        let results = carry_out(&script.socket(), &mut sequence, &requests(3)).unwrap();
+        let results = carry_out(&script.socket(), &sequence, &deletions(3)).unwrap();
         assert_eq!(results, vec![Ok(()); 3]);
     }
     assert!(script.is_played());

@@ -1,11 +1,8 @@
 //! Dumps that don't come to a good end.
 
-use esplanade_model::{InboundSa, Observed, Op, Sa, Spi};
-
+use super::super::{sa_body, spis};
 use super::{Script, brings, done, error, message};
 use crate::KernelError;
-use crate::wire::encode;
-use crate::wire::tests::sa;
 
 const NEWSA: u16 = 0x10;
 const NEWPOLICY: u16 = 0x13;
@@ -13,18 +10,8 @@ const DONE: u16 = 3;
 const MULTI: u16 = 2;
 const DUMP_INTR: u16 = 0x10;
 
-/// Of an SA of ours.
-fn body(spi: u32) -> Vec<u8> {
-    let sa = Sa { spi: Spi::new(spi).unwrap(), ..sa() };
-    encode(&Op::AddInbound { sa: InboundSa(sa), state: None }).body.to_vec()
-}
-
 fn record(sequence: u32, flags: u16, spi: u32) -> Vec<u8> {
-    message(NEWSA, MULTI | flags, sequence, &body(spi))
-}
-
-fn spis(observed: &Observed) -> Vec<u32> {
-    observed.sas.iter().map(|sa| sa.id.spi.get()).collect()
+    message(NEWSA, MULTI | flags, sequence, &sa_body(spi))
 }
 
 #[test]
@@ -108,7 +95,7 @@ fn a_record_shorter_than_its_header_spoils_the_dump() {
 fn an_sa_with_an_attribute_cut_short_is_unlike_ours() {
     // Longer than what is left, and shorter than its own header.
     for attribute in [[0xff, 0xff, 0x10, 0], [8, 0, 0x10, 0], [3, 0, 0x10, 0], [0; 4]] {
-        let cut = [body(0x1000), attribute.to_vec()].concat();
+        let cut = [sa_body(0x1000), attribute.to_vec()].concat();
         let script = Script::receiving([
             brings([message(NEWSA, MULTI, 1, &cut), record(1, 0, 0x1001)].concat()),
             brings(done(1, 0)),

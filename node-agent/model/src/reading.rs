@@ -1,0 +1,119 @@
+//! What reading the kernel's databases brings, a record at a time.
+
+use crate::{ObservedPolicy, ObservedSa, PolicyKey, ReplayState, SaId};
+
+/// One SA as the kernel shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SaRecord {
+    /// It carries our tags.
+    Ours(ObservedSa),
+    /// Somebody else's, with its name if one of ours could have it.
+    Foreign(Option<SaId>),
+    /// Not an SA yet: made by an acquire or for an SPI (`xfrm_find_acq`).
+    Larval,
+}
+
+impl SaRecord {
+    /// Its name, if one of ours could have it.
+    pub fn name(&self) -> Option<SaId> {
+        match self {
+            Self::Ours(sa) => Some(sa.id),
+            Self::Foreign(name) => *name,
+            Self::Larval => None,
+        }
+    }
+}
+
+/// One policy as the kernel shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyRecord {
+    /// It carries our tags.
+    Ours(ObservedPolicy),
+    /// Somebody else's.
+    Foreign {
+        /// The kernel's name for it.
+        index: u32,
+        /// What names it besides, if it could name one of ours.
+        key: Option<PolicyKey>,
+    },
+    /// A single socket's.
+    OfSocket,
+}
+
+impl PolicyRecord {
+    /// Its name, if one of ours could have it.
+    pub fn name(&self) -> Option<&PolicyKey> {
+        match self {
+            Self::Ours(policy) => Some(&policy.key),
+            Self::Foreign { key, .. } => key.as_ref(),
+            Self::OfSocket => None,
+        }
+    }
+}
+
+/// A record without a look at what it says: equal numbers mean equal records, as surely as 64 bits can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Glance {
+    /// Of all that stays the same while packets pass, keys too.
+    pub print: u64,
+    /// Of an SA's sequence numbers and replay window.
+    pub counters: u64,
+}
+
+/// What a glance at an SA says to who has seen it before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recognised {
+    /// It is another one, or not as it was.
+    No,
+    /// Just as it was.
+    Same,
+    /// As it was but for its sequence numbers.
+    Counted,
+}
+
+/// Takes the databases in as they are read. A record that it recognises isn't decoded.
+pub trait Reader {
+    /// The SAs come now, all of them, from the first: again where a change disturbed them.
+    fn begin_sas(&mut self);
+
+    /// The policies come now, as for SAs.
+    fn begin_policies(&mut self);
+
+    /// An SA. If it isn't recognised, [`Reader::sa`] follows; if it has counted, [`Reader::sa_counted`].
+    fn glance_at_sa(&mut self, _: Glance) -> Recognised {
+        Recognised::No
+    }
+
+    /// A policy; whether it is recognised. If not, [`Reader::policy`] follows.
+    fn glance_at_policy(&mut self, _: Glance) -> bool {
+        false
+    }
+
+    /// Where the SA that was just recognised has come to.
+    fn sa_counted(&mut self, _: ReplayState) {}
+
+    /// An SA.
+    fn sa(&mut self, glance: Glance, record: SaRecord);
+
+    /// A policy.
+    fn policy(&mut self, glance: Glance, record: PolicyRecord);
+
+    /// There is no SA of this name; told only of those that were looked up.
+    fn no_sa(&mut self, _: SaId) {}
+
+    /// There is no policy of this name; told only of those that were looked up.
+    fn no_policy(&mut self, _: PolicyKey) {}
+}
+
+/// What somebody else did. It says where to look, not what is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Something happened to an SA.
+    Sa(SaId),
+    /// An SA is gone; this is the last of it, and nothing was sent or received through it since.
+    SaEnded(ObservedSa),
+    /// Something happened to a policy.
+    Policy(PolicyKey),
+    /// Something happened to many, or to who knows what.
+    Anything,
+}

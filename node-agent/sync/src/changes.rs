@@ -1,0 +1,101 @@
+//! What is wanted changes, and what others do.
+
+use std::time::Duration;
+
+use esplanade_model::{Event, Policy, PolicyKey, SaId, Wanted, WantedSa};
+
+use crate::engine::{Engine, PolicyThere, SaThere};
+use crate::plan::Name;
+
+impl Engine {
+    /// All of this is wanted now, and nothing else.
+    pub fn want(&mut self, wanted: Wanted) {
+        let changed = self.want.replace(wanted);
+        changed.sas.into_iter().for_each(|id| self.wanted_sa_changed(id));
+        changed.policies.into_iter().for_each(|key| self.wanted_policy_changed(key));
+    }
+
+    /// This SA is wanted, for the object of this name, instead of any other with its name in the kernel.
+    pub fn want_sa(&mut self, object: String, sa: WantedSa) {
+        let id = sa.sa().id();
+        let before = self.want.sas.insert(id, (object, sa));
+        let now = self.want.sas.get(&id);
+        if before.as_ref().map(|(_, sa)| sa) != now.map(|(_, sa)| sa) {
+            self.wanted_sa_changed(id);
+        }
+    }
+
+    /// No SA of this name is wanted any more.
+    pub fn unwant_sa(&mut self, id: SaId) {
+        if self.want.sas.swap_remove(&id).is_some() {
+            self.wanted_sa_changed(id);
+        }
+    }
+
+    /// This policy is wanted, as for SAs.
+    pub fn want_policy(&mut self, object: String, policy: Policy) {
+        let key = policy.key();
+        let before = self.want.policies.insert(key, (object, policy));
+        let now = self.want.policies.get(&key);
+        if before.as_ref().map(|(_, policy)| policy) != now.map(|(_, policy)| policy) {
+            self.wanted_policy_changed(key);
+        }
+    }
+
+    /// No policy of this name is wanted any more.
+    pub fn unwant_policy(&mut self, key: PolicyKey) {
+        if self.want.policies.swap_remove(&key).is_some() {
+            self.wanted_policy_changed(key);
+        }
+    }
+
+    fn wanted_sa_changed(&mut self, id: SaId) {
+        self.settle_sa(&id);
+        let wanted = self.want.sas.contains_key(&id);
+        match (self.sas.get(&id), wanted) {
+            (Some(SaThere::Ours { .. }), true) => self.ask_for_sa(id),
+            (Some(SaThere::Ours { .. }), false) => {
+                if !self.want.hold.contains(&id) {
+                    self.wrong_sas.insert(id, None);
+                }
+            }
+            (Some(SaThere::Foreign), true) => self.conflict(Name::Sa(id)),
+            (Some(SaThere::Larval) | None, true) => drop(self.wrong_sas.insert(id, None)),
+            (Some(SaThere::Foreign | SaThere::Larval) | None, false) => {}
+        }
+    }
+
+    fn wanted_policy_changed(&mut self, key: PolicyKey) {
+        self.settle_policy(&key);
+        let wanted = self.want.policies.contains_key(&key);
+        match (self.policies.get(&key), wanted) {
+            (Some(PolicyThere::Ours(_)), true) => self.ask_for_policy(key),
+            (Some(PolicyThere::Foreign(_)), true) => self.conflict(Name::Policy(key)),
+            (Some(PolicyThere::Ours(_)), false) | (Some(PolicyThere::OfSocket) | None, true) => {
+                self.wrong_policies.insert(key);
+            }
+            (Some(PolicyThere::Foreign(_) | PolicyThere::OfSocket) | None, false) => {}
+        }
+    }
+
+    /// Takes in what others did, as it was told `at` this time.
+    pub fn notice(&mut self, event: Event, at: Duration) {
+        match event {
+            Event::Sa(id) => {
+                self.memory.may_have_come_again(id);
+                self.suspects.remove(&Name::Sa(id));
+                self.ask_for_sa(id);
+            }
+            Event::SaEnded(last) => {
+                self.memory.end(&last, at);
+                self.suspects.remove(&Name::Sa(last.id));
+                self.ask_for_sa(last.id);
+            }
+            Event::Policy(key) => {
+                self.suspects.remove(&Name::Policy(key));
+                self.ask_for_policy(key);
+            }
+            Event::Anything => self.distrust(),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! What is known, and what is open.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+
+use esplanade_crds::{Counts, Problem, ProblemKind};
+use esplanade_diff::{Memory, Object, conflict};
+use esplanade_model::{ObservedSa, PolicyIndex, PolicyKey, SaId};
+use foldhash::fast::FixedState;
+use indexmap::{IndexMap, IndexSet};
+
+use crate::indexes::Indexes;
+use crate::plan::Name;
+use crate::table::Table;
+use crate::want::Want;
+
+/// An SA that the kernel holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SaThere {
+    Ours {
+        /// It starts here, as far as is known.
+        outbound: bool,
+        /// When it was last read.
+        at: Duration,
+    },
+    Foreign,
+    Larval,
+}
+
+/// A policy that the kernel holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PolicyThere {
+    Ours(PolicyIndex),
+    Foreign(u32),
+    OfSocket,
+}
+
+/// What is to be read before a plan can be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToRead {
+    /// Both databases.
+    Everything,
+    /// These. Maybe none.
+    Only(Vec<SaId>, Vec<PolicyKey>),
+}
+
+/// Looking up so many is never worse than reading everything.
+const FEW: usize = 64;
+/// Of so many records one costs as much to look up as all of them to read.
+const LOOK_UP: usize = 8;
+
+/// What the kernel is known to hold, and what is to be done about it. Times are counted from any fixed moment.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) want: Want,
+    pub(crate) sas: Table<SaId, SaThere>,
+    pub(crate) policies: Table<PolicyKey, PolicyThere>,
+    pub(crate) indexes: Indexes,
+    pub(crate) memory: Memory,
+    /// What is known counts for nothing until everything was read.
+    pub(crate) unknown: bool,
+    /// What is to be read.
+    pub(crate) asked_sas: HashSet<SaId, FixedState>,
+    pub(crate) asked_policies: HashSet<PolicyKey, FixedState>,
+    /// What is not as it should be: with what there is, where one of ours is to be replaced.
+    pub(crate) wrong_sas: IndexMap<SaId, Option<Box<ObservedSa>>, FixedState>,
+    pub(crate) wrong_policies: IndexSet<PolicyKey, FixedState>,
+    /// Wanted, and somebody else's.
+    pub(crate) conflicts: BTreeSet<Name>,
+    /// What was said about something that is still wrong.
+    pub(crate) problems: BTreeMap<Name, String>,
+    /// The SA that was just recognised, and has counted.
+    pub(crate) counting: Option<SaId>,
+    /// When the reading began that is going on.
+    pub(crate) now: Duration,
+    pub(crate) foreign_sas: usize,
+    pub(crate) foreign_policies: usize,
+    pub(crate) own_sas: usize,
+    pub(crate) own_policies: usize,
+    /// This reading of everything looks for what no event told of.
+    pub(crate) auditing: bool,
+    /// What it found, if no event tells of it yet.
+    pub(crate) suspects: HashSet<Name, FixedState>,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self {
+            want: Want::default(),
+            sas: Table::default(),
+            policies: Table::default(),
+            indexes: Indexes::default(),
+            memory: Memory::default(),
+            unknown: true,
+            asked_sas: HashSet::default(),
+            asked_policies: HashSet::default(),
+            wrong_sas: IndexMap::default(),
+            wrong_policies: IndexSet::default(),
+            conflicts: BTreeSet::new(),
+            problems: BTreeMap::new(),
+            counting: None,
+            now: Duration::ZERO,
+            foreign_sas: 0,
+            foreign_policies: 0,
+            own_sas: 0,
+            own_policies: 0,
+            auditing: false,
+            suspects: HashSet::default(),
+        }
+    }
+}
+
+impl Engine {
+    /// Begins a pass at this time: what is to be read for it. `audit`: everything, to find what no event told of.
+    ///
+    /// What is read from here on must be read after this, and reading must end with [`Engine::end_reading`].
+    pub fn begin(&mut self, now: Duration, audit: bool) -> ToRead {
+        self.now = now;
+        // One that is to be replaced may have come further meanwhile.
+        let again: Vec<_> =
+            self.wrong_sas.iter().filter(|(_, there)| there.is_some()).map(|(id, _)| *id).collect();
+        again.into_iter().for_each(|id| self.ask_for_sa(id));
+        let again: Vec<_> =
+            self.wrong_policies.iter().filter(|key| self.is_to_be_updated(key)).copied().collect();
+        again.into_iter().for_each(|key| self.ask_for_policy(key));
+        if audit && !self.unknown {
+            self.auditing = true;
+        }
+        if self.unknown || audit { ToRead::Everything } else { self.to_read() }
+    }
+
+    /// Begins reading back what was written, at this time.
+    pub fn begin_reading_back(&mut self, now: Duration, written: &[Name]) -> ToRead {
+        self.now = now;
+        for name in written {
+            match name {
+                Name::Sa(id) => self.ask_for_sa(*id),
+                Name::Policy(key) => self.ask_for_policy(*key),
+            }
+        }
+        self.to_read()
+    }
+
+    fn is_to_be_updated(&self, key: &PolicyKey) -> bool {
+        self.want.policy(key).is_some() && matches!(self.policies.get(key), Some(PolicyThere::Ours(_)))
+    }
+
+    fn to_read(&self) -> ToRead {
+        let asked = self.asked_sas.len() + self.asked_policies.len();
+        if asked > FEW && asked * LOOK_UP > self.sas.len() + self.policies.len() {
+            return ToRead::Everything;
+        }
+        let (sas, policies) = (self.asked_sas.iter().copied(), self.asked_policies.iter().copied());
+        ToRead::Only(sas.collect(), policies.collect())
+    }
+
+    /// All that [`ToRead`] said was read.
+    pub fn end_reading(&mut self, read: &ToRead) {
+        if let ToRead::Everything = read {
+            self.end_of_sas();
+            self.end_of_policies();
+            self.unknown = false;
+            self.auditing = false;
+            let Self { memory, sas, .. } = self;
+            memory.limit(sas.len(), |id| sas.get(id).is_some());
+        }
+        self.asked_sas.clear();
+        self.asked_policies.clear();
+    }
+
+    /// What is known counts for nothing: everything is to be read.
+    pub fn distrust(&mut self) {
+        self.unknown = true;
+        self.auditing = false;
+        self.suspects.clear();
+        self.memory.any_may_have_come_again();
+    }
+
+    /// How much of what a reading of everything found wasn't told by an event, neither before nor after. Counted once.
+    pub fn surprises(&mut self) -> usize {
+        std::mem::take(&mut self.suspects).len()
+    }
+
+    /// The kernel holds all of what is wanted that others leave room for.
+    pub fn in_sync(&self) -> bool {
+        let nothing_asked = self.asked_sas.is_empty() && self.asked_policies.is_empty();
+        !self.unknown && nothing_asked && self.wrong_sas.is_empty() && self.wrong_policies.is_empty()
+    }
+
+    /// What is in the kernel.
+    pub fn counts(&self) -> Counts {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Counts {
+            security_associations: number(self.own_sas),
+            policies: number(self.own_policies),
+            foreign_security_associations: number(self.foreign_sas),
+            foreign_policies: number(self.foreign_policies),
+        }
+    }
+
+    /// What can't be had because somebody else has its place, and what was [said](Engine::say) about the rest, by name.
+    /// `make` makes a problem of an object (none for what nobody asks for), a name and what was said.
+    pub fn problems(&self, make: impl Fn(Option<Object>, &str) -> Problem) -> Vec<Problem> {
+        let conflicts = self.conflicts.iter().filter_map(|name| {
+            let object = self.object(name)?;
+            Some(match name {
+                Name::Sa(id) => conflict::sa(&object, *id),
+                Name::Policy(key) => conflict::policy(&object, key),
+            })
+        });
+        let said = self.problems.iter().map(|(name, text)| make(self.object(name), text));
+        conflicts.chain(said).collect()
+    }
+
+    /// Remembers what there is to say about something that is wrong, until it isn't any more.
+    pub fn say(&mut self, name: Name, text: String) {
+        if self.is_wrong(&name) {
+            self.problems.insert(name, text);
+        }
+    }
+
+    /// It isn't as it should be.
+    pub fn is_wrong(&self, name: &Name) -> bool {
+        match name {
+            Name::Sa(id) => self.wrong_sas.contains_key(id),
+            Name::Policy(key) => self.wrong_policies.contains(key),
+        }
+    }
+
+    /// The object that asks for it.
+    pub fn object(&self, name: &Name) -> Option<Object> {
+        Some(match name {
+            Name::Sa(id) => Object { kind: ProblemKind::IpsecSA, name: self.want.sas.get(id)?.0.clone() },
+            Name::Policy(key) => {
+                Object { kind: ProblemKind::IpsecPolicy, name: self.want.policies.get(key)?.0.clone() }
+            }
+        })
+    }
+
+    pub(crate) fn ask_for_sa(&mut self, id: SaId) {
+        self.asked_sas.insert(id);
+        self.sas.doubt(&id);
+    }
+
+    pub(crate) fn ask_for_policy(&mut self, key: PolicyKey) {
+        self.asked_policies.insert(key);
+        self.policies.doubt(&key);
+    }
+
+    /// All is well with it.
+    pub(crate) fn settle_sa(&mut self, id: &SaId) {
+        self.wrong_sas.swap_remove(id);
+        self.forget(&Name::Sa(*id));
+    }
+
+    /// All is well with it.
+    pub(crate) fn settle_policy(&mut self, key: &PolicyKey) {
+        self.wrong_policies.swap_remove(key);
+        self.forget(&Name::Policy(*key));
+    }
+
+    fn forget(&mut self, name: &Name) {
+        // Nearly always there is nothing.
+        if !self.conflicts.is_empty() {
+            self.conflicts.remove(name);
+        }
+        if !self.problems.is_empty() {
+            self.problems.remove(name);
+        }
+    }
+
+    pub(crate) fn conflict(&mut self, name: Name) {
+        match &name {
+            Name::Sa(id) => self.settle_sa(id),
+            Name::Policy(key) => self.settle_policy(key),
+        }
+        self.conflicts.insert(name);
+    }
+}

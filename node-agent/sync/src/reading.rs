@@ -1,0 +1,264 @@
+//! What is read, taken in.
+
+use esplanade_diff::{Found, Verdict, policies, sas};
+use esplanade_model::{
+    Glance, ObservedPolicy, ObservedSa, PolicyKey, PolicyRecord, Reader, Recognised, ReplayState, SaId,
+    SaRecord, WantedSa,
+};
+
+use crate::engine::{Engine, PolicyThere, SaThere};
+use crate::plan::Name;
+use crate::table::Seen;
+
+impl Reader for Engine {
+    fn begin_sas(&mut self) {
+        self.sas.begin();
+    }
+
+    fn begin_policies(&mut self) {
+        self.policies.begin();
+    }
+
+    fn glance_at_sa(&mut self, glance: Glance) -> Recognised {
+        match self.sas.glance(glance) {
+            Seen::Unknown => Recognised::No,
+            Seen::Same(_, there) => {
+                if let SaThere::Ours { at, .. } = there {
+                    *at = self.now;
+                }
+                Recognised::Same
+            }
+            Seen::Counted(name, SaThere::Ours { at, .. }) => {
+                *at = self.now;
+                self.counting = name;
+                Recognised::Counted
+            }
+            Seen::Counted(..) => Recognised::Same,
+        }
+    }
+
+    fn glance_at_policy(&mut self, glance: Glance) -> bool {
+        !matches!(self.policies.glance(glance), Seen::Unknown)
+    }
+
+    fn sa_counted(&mut self, state: ReplayState) {
+        if let Some(id) = self.counting.take() {
+            self.memory.count(id, state, self.now);
+        }
+    }
+
+    fn sa(&mut self, glance: Glance, record: SaRecord) {
+        match record {
+            SaRecord::Ours(observed) => self.own_sa(glance, observed),
+            SaRecord::Foreign(name) => {
+                self.suspect(name.map(Name::Sa), glance);
+                self.put_sa(name, glance, SaThere::Foreign);
+                if let Some(id) = name {
+                    self.settle_sa(&id);
+                    if self.want.sas.contains_key(&id) {
+                        self.conflict(Name::Sa(id));
+                    }
+                }
+            }
+            SaRecord::Larval => self.put_sa(None, glance, SaThere::Larval),
+        }
+    }
+
+    fn policy(&mut self, glance: Glance, record: PolicyRecord) {
+        match record {
+            PolicyRecord::Ours(observed) => self.own_policy(glance, &observed),
+            PolicyRecord::Foreign { index, key } => {
+                self.suspect(key.map(Name::Policy), glance);
+                self.put_policy(key, glance, PolicyThere::Foreign(index));
+                if let Some(key) = key {
+                    self.settle_policy(&key);
+                    if self.want.policies.contains_key(&key) {
+                        self.conflict(Name::Policy(key));
+                    }
+                }
+            }
+            PolicyRecord::OfSocket => self.put_policy(None, glance, PolicyThere::OfSocket),
+        }
+    }
+
+    fn no_sa(&mut self, id: SaId) {
+        if let Some(there) = self.sas.remove(&id) {
+            self.sa_left(Some(id), there);
+        }
+        self.sa_is_missing(id);
+    }
+
+    fn no_policy(&mut self, key: PolicyKey) {
+        if let Some(there) = self.policies.remove(&key) {
+            self.policy_left(there);
+        }
+        self.policy_is_missing(key);
+    }
+}
+
+impl Engine {
+    fn own_sa(&mut self, glance: Glance, observed: ObservedSa) {
+        let id = observed.id;
+        self.suspect(Some(Name::Sa(id)), glance);
+        self.memory.see(&observed, self.now);
+        let before = match self.sas.get(&id) {
+            Some(SaThere::Ours { outbound, .. }) => *outbound,
+            _ => false,
+        };
+        let wanted = self.want.sa(&id);
+        let outbound = match wanted {
+            Some(wanted) => matches!(wanted, WantedSa::Outbound(_)),
+            None => before || observed.state.sent > 0,
+        };
+        let verdict = wanted.map(|wanted| sas::judge(wanted, Found::Ours(&observed)));
+        self.put_sa(Some(id), glance, SaThere::Ours { outbound, at: self.now });
+        match verdict {
+            Some(Verdict::Right) => self.settle_sa(&id),
+            Some(Verdict::Wrong | Verdict::Conflict) => {
+                self.conflicts.remove(&Name::Sa(id));
+                self.wrong_sas.insert(id, Some(Box::new(observed)));
+            }
+            None if self.want.hold.contains(&id) => self.settle_sa(&id),
+            None => {
+                self.conflicts.remove(&Name::Sa(id));
+                self.wrong_sas.insert(id, None);
+            }
+        }
+    }
+
+    fn own_policy(&mut self, glance: Glance, observed: &ObservedPolicy) {
+        let key = observed.key;
+        self.suspect(Some(Name::Policy(key)), glance);
+        let verdict = self.want.policy(&key).map(|wanted| policies::judge(wanted, Found::Ours(observed)));
+        self.put_policy(Some(key), glance, PolicyThere::Ours(observed.index));
+        if verdict == Some(Verdict::Right) {
+            self.settle_policy(&key);
+        } else {
+            self.conflicts.remove(&Name::Policy(key));
+            self.wrong_policies.insert(key);
+        }
+    }
+
+    fn sa_is_missing(&mut self, id: SaId) {
+        if self.want.sas.contains_key(&id) {
+            self.conflicts.remove(&Name::Sa(id));
+            self.wrong_sas.insert(id, None);
+        } else {
+            self.settle_sa(&id);
+        }
+    }
+
+    fn policy_is_missing(&mut self, key: PolicyKey) {
+        if self.want.policies.contains_key(&key) {
+            self.conflicts.remove(&Name::Policy(key));
+            self.wrong_policies.insert(key);
+        } else {
+            self.settle_policy(&key);
+        }
+    }
+
+    /// Everything that there is of SAs was read.
+    pub(crate) fn end_of_sas(&mut self) {
+        for (name, there) in self.sas.end() {
+            self.sa_left(name, there);
+            if let Some(id) = name {
+                self.suspect_what_went(Name::Sa(id), self.asked_sas.contains(&id));
+                self.sa_is_missing(id);
+            }
+        }
+    }
+
+    /// Everything that there is of policies was read.
+    pub(crate) fn end_of_policies(&mut self) {
+        for (name, there) in self.policies.end() {
+            self.policy_left(there);
+            if let Some(key) = name {
+                self.suspect_what_went(Name::Policy(key), self.asked_policies.contains(&key));
+                self.policy_is_missing(key);
+            }
+        }
+    }
+
+    fn put_sa(&mut self, name: Option<SaId>, glance: Glance, there: SaThere) {
+        match there {
+            SaThere::Ours { .. } => self.own_sas += 1,
+            SaThere::Foreign => self.foreign_sas += 1,
+            SaThere::Larval => {}
+        }
+        if let Some(before) = self.sas.put(name, glance, there) {
+            // The one that is there now was seen already, if it is ours.
+            let name = name.filter(|_| there == SaThere::Foreign);
+            self.sa_left(name, before);
+        }
+    }
+
+    fn put_policy(&mut self, name: Option<PolicyKey>, glance: Glance, there: PolicyThere) {
+        match there {
+            PolicyThere::Ours(index) => {
+                self.own_policies += 1;
+                self.indexes.add(index.get());
+            }
+            PolicyThere::Foreign(index) => {
+                self.foreign_policies += 1;
+                self.indexes.add(index);
+            }
+            PolicyThere::OfSocket => {}
+        }
+        if let Some(before) = self.policies.put(name, glance, there) {
+            self.policy_left(before);
+        }
+    }
+
+    /// One is gone, or another has its name.
+    fn sa_left(&mut self, name: Option<SaId>, there: SaThere) {
+        match there {
+            SaThere::Ours { at, .. } => {
+                self.own_sas -= 1;
+                if let Some(id) = name {
+                    self.memory.still_there(id, at);
+                }
+            }
+            SaThere::Foreign => self.foreign_sas -= 1,
+            SaThere::Larval => {}
+        }
+    }
+
+    fn policy_left(&mut self, there: PolicyThere) {
+        match there {
+            PolicyThere::Ours(index) => {
+                self.own_policies -= 1;
+                self.indexes.remove(index.get());
+            }
+            PolicyThere::Foreign(index) => {
+                self.foreign_policies -= 1;
+                self.indexes.remove(index);
+            }
+            PolicyThere::OfSocket => {}
+        }
+    }
+
+    /// A record that wasn't recognised: if it isn't just in another place, and there was no reason to look at it, no event
+    /// told of it.
+    fn suspect(&mut self, name: Option<Name>, glance: Glance) {
+        let Some(name) = name.filter(|_| self.auditing) else { return };
+        let expected = match &name {
+            Name::Sa(id) => {
+                self.asked_sas.contains(id) || self.wrong_sas.contains_key(id) || self.sas.is(id, glance)
+            }
+            Name::Policy(key) => {
+                self.asked_policies.contains(key)
+                    || self.wrong_policies.contains(key)
+                    || self.policies.is(key, glance)
+            }
+        };
+        if !expected {
+            self.suspects.insert(name);
+        }
+    }
+
+    fn suspect_what_went(&mut self, name: Name, asked: bool) {
+        if self.auditing && !asked {
+            self.suspects.insert(name);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Multicast messages to what they are about.
+
+use esplanade_model::{Event, PolicyKey, SaRecord};
+use netlink_packet_xfrm::constants::{
+    XFRM_MSG_DELPOLICY, XFRM_MSG_DELSA, XFRM_MSG_EXPIRE, XFRM_MSG_GETDEFAULT, XFRM_MSG_NEWPOLICY,
+    XFRM_MSG_NEWSA, XFRM_MSG_POLEXPIRE, XFRM_MSG_UPDPOLICY, XFRM_MSG_UPDSA, XFRMA_POLICY, XFRMA_SA,
+};
+use netlink_packet_xfrm::{
+    UserPolicyInfo, UserSaInfo, XFRM_USER_POLICY_ID_LEN, XFRM_USER_POLICY_INFO_LEN, XFRM_USER_SA_ID_LEN,
+    XFRM_USER_SA_INFO_LEN, XfrmAttrs,
+};
+
+use super::attributes::{self, Attributes};
+use super::observe::sa_record;
+use super::reply::Message;
+use super::{policy, sa};
+
+/// What the message is about; none if nothing of ours can have to do with it. A message that can't be read may be about
+/// anything.
+pub fn decode(message: &Message<'_>) -> Option<Event> {
+    let body = message.body;
+    match message.message_type {
+        // EXPIRE begins like NEWSA. An update says what was asked for, not what came of it.
+        XFRM_MSG_NEWSA | XFRM_MSG_UPDSA | XFRM_MSG_EXPIRE => match sa_info(body) {
+            Some((info, _)) => sa::decode_id(&info).map(Event::Sa),
+            None => Some(Event::Anything),
+        },
+        XFRM_MSG_DELSA => sa_ended(body).unwrap_or(Some(Event::Anything)),
+        XFRM_MSG_NEWPOLICY | XFRM_MSG_UPDPOLICY | XFRM_MSG_POLEXPIRE => match policy_info(body) {
+            Some((info, rest)) => of_policy(&info, rest),
+            None => Some(Event::Anything),
+        },
+        XFRM_MSG_DELPOLICY => policy_ended(body).unwrap_or(Some(Event::Anything)),
+        // What happens where no policy is.
+        XFRM_MSG_GETDEFAULT => None,
+        _ => Some(Event::Anything),
+    }
+}
+
+fn sa_info(body: &[u8]) -> Option<(UserSaInfo, &[u8])> {
+    let (header, rest) = body.split_at_checked(XFRM_USER_SA_INFO_LEN)?;
+    Some((UserSaInfo::parse(header).ok()?, rest))
+}
+
+fn policy_info(body: &[u8]) -> Option<(UserPolicyInfo, &[u8])> {
+    let (header, rest) = body.split_at_checked(XFRM_USER_POLICY_INFO_LEN)?;
+    Some((UserPolicyInfo::parse(header).ok()?, rest))
+}
+
+/// The whole SA is in an attribute, with its own attributes beside it (`xfrm_notify_sa`).
+fn sa_ended(body: &[u8]) -> Option<Option<Event>> {
+    let (_, rest) = body.split_at_checked(XFRM_USER_SA_ID_LEN)?;
+    let (info, _) = sa_info(attributes::value(rest, XFRMA_SA)?)?;
+    let mut own = Attributes::parse(rest);
+    own.remove(|attribute| matches!(attribute, XfrmAttrs::SaInfo(_)));
+    Some(match sa_record(&info, &own) {
+        SaRecord::Ours(last) => Some(Event::SaEnded(last)),
+        SaRecord::Foreign(_) | SaRecord::Larval => sa::decode_id(&info).map(Event::Sa),
+    })
+}
+
+/// As for SAs (`xfrm_notify_policy`).
+fn policy_ended(body: &[u8]) -> Option<Option<Event>> {
+    let (_, rest) = body.split_at_checked(XFRM_USER_POLICY_ID_LEN)?;
+    let (info, _) = policy_info(attributes::value(rest, XFRMA_POLICY)?)?;
+    Some(of_policy(&info, rest))
+}
+
+fn of_policy(info: &UserPolicyInfo, attributes: &[u8]) -> Option<Event> {
+    if policy::is_of_a_socket(info) {
+        return None;
+    }
+    let key: Option<PolicyKey> = policy::decode_key(info, &Attributes::parse(attributes));
+    key.map(Event::Policy)
+}
