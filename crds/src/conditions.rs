@@ -64,6 +64,8 @@ pub mod reason {
     pub const NOT_READY: &str = "NotReady";
     /// A kernel refused; the message has its words.
     pub const KERNEL_ERROR: &str = "KernelError";
+    /// A kernel lacks what the object asks for; the message says what, and what to write instead.
+    pub const UNSUPPORTED_BY_KERNEL: &str = "UnsupportedByKernel";
     /// The agent hasn't the key that opens the sealed keys (yet).
     pub const UNSEALABLE: &str = "Unsealable";
 }

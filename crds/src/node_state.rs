@@ -286,7 +286,8 @@ pub struct Kernel {
     /// As `uname -r` says.
     #[schemars(length(max = 64))]
     pub release: String,
-    /// Capabilities found by probing, e.g. `SADirection`, `PerCPU`, `Migrate`, `IPTFS`.
+    /// What probing found when the agent started: algorithms by their names in `IpsecSA`, and e.g. `SADirection`,
+    /// `PerCPU`, `Migrate`, `IPTFS`, `XFRMInterfaces`. What isn't listed, the kernel hasn't.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 64)))]
     pub capabilities: Vec<String>,

@@ -68,7 +68,7 @@ impl Agent {
         resync: Duration,
     ) -> std::io::Result<Self> {
         let node = identity.node.clone();
-        let worker = Worker::start(&node, keys, open)?;
+        let worker = Worker::start(&node, &identity.kernel.release, keys, open)?;
         let changes = watch(&client, &node);
         let (latest, to_report) = latest::channel(Latest::default());
         let mut reporter = JoinSet::new();

@@ -31,6 +31,8 @@ pub struct Report {
     pub generation: Option<i64>,
     /// The highest resourceVersion of the IpsecPeers that it was made for.
     pub peers_through: Option<u64>,
+    /// What the kernel can do, once it has been asked.
+    pub capabilities: Option<Vec<String>>,
     /// What it came to.
     pub result: PassResult,
 }
@@ -64,10 +66,16 @@ pub fn status(
     report: &Report,
     now: &Time,
 ) -> IpsecNodeStateStatus {
+    let same_boot = previous.filter(|status| status.boot_id.as_ref() == Some(&identity.boot_id));
+    let capabilities = match &report.capabilities {
+        Some(capabilities) => capabilities.clone(),
+        // An agent that can't ask (yet) has what the one before it found.
+        None => same_boot.and_then(|status| status.kernel.clone()).unwrap_or_default().capabilities,
+    };
     let mut status = IpsecNodeStateStatus {
         sealing_key: Some(identity.sealing_key.clone()),
         boot_id: Some(identity.boot_id.clone()),
-        kernel: Some(identity.kernel.clone()),
+        kernel: Some(Kernel { capabilities, ..identity.kernel.clone() }),
         ..IpsecNodeStateStatus::default()
     };
     let (problems, in_sync) = match &report.result {
@@ -83,7 +91,6 @@ pub fn status(
     };
     if problems.len() > PROBLEMS || matches!(report.result, PassResult::Failed { .. }) {
         // What isn't listed as a problem counts as done: so this generation isn't. A kernel forgets when it boots.
-        let same_boot = previous.filter(|status| status.boot_id.as_ref() == Some(&identity.boot_id));
         status.observed_generation = same_boot.and_then(|status| status.observed_generation);
         status.peers_applied_through = same_boot.and_then(|status| status.peers_applied_through.clone());
     } else {

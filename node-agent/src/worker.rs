@@ -5,6 +5,7 @@ use std::thread;
 
 use esplanade_crds::Problem;
 use esplanade_expand::expand;
+use esplanade_model::Capabilities;
 use esplanade_seal::KeyPair;
 use esplanade_sync::Engine;
 use esplanade_xfrm::{Kernel, KernelError, Noticed, Watch};
@@ -78,18 +79,20 @@ pub struct Worker {
 pub struct WorkerGone;
 
 impl Worker {
-    /// Starts the thread, which opens the kernel for its first pass.
+    /// Starts the thread, which opens the kernel for its first pass. `release` is the kernel's.
     ///
     /// # Errors
     /// No more threads.
-    pub fn start(node: &str, keys: KeyPair, open: Open) -> std::io::Result<Self> {
+    pub fn start(node: &str, release: &str, keys: KeyPair, open: Open) -> std::io::Result<Self> {
         let (jobs, todo) = std_mpsc::channel();
         let (tell, news) = mpsc::unbounded_channel();
         let state = State {
             node: node.to_owned(),
+            release: release.to_owned(),
             keys,
             open,
             kernel: None,
+            capabilities: None,
             engine: Engine::default(),
             expanded: None,
         };
@@ -125,9 +128,12 @@ impl Worker {
 /// The thread's own.
 struct State {
     node: String,
+    release: String,
     keys: KeyPair,
     open: Open,
     kernel: Option<Box<dyn Kernel>>,
+    /// What the kernel can do, asked once.
+    capabilities: Option<Capabilities>,
     engine: Engine,
     /// The problems of the input of this version, which the engine knows.
     expanded: Option<(u64, Vec<Problem>)>,
@@ -163,7 +169,12 @@ impl State {
                 (PassResult::Failed { category: error.category(), message: error.to_string() }, 0, 0)
             }
         };
-        let report = Report { generation: input.generation, peers_through: input.peers_through, result };
+        let report = Report {
+            generation: input.generation,
+            peers_through: input.peers_through,
+            capabilities: self.capabilities.as_ref().map(Capabilities::names),
+            result,
+        };
         Done { report, operations, surprises }
     }
 
@@ -193,10 +204,14 @@ impl State {
                 self.kernel.insert(kernel)
             }
         };
+        let capabilities = match &mut self.capabilities {
+            Some(capabilities) => capabilities,
+            None => self.capabilities.insert(Capabilities::new(&self.release, kernel.probe()?)),
+        };
         let expanded = match &mut self.expanded {
             Some((version, problems)) if *version == input.version => problems,
             stale => {
-                let fresh = expand(&self.node, &input.spec, &input.peers, Some(&self.keys));
+                let fresh = expand(&self.node, &input.spec, &input.peers, Some(&self.keys), capabilities);
                 self.engine.want(fresh.wanted);
                 &mut stale.insert((input.version, fresh.problems)).1
             }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{Problem, ProblemKind};
-use esplanade_model::{CryptoError, KeyLengthError, SaId};
+use esplanade_model::{CryptoError, KeyLengthError, Missing, SaId};
 use esplanade_seal::OpenError;
 
 /// Why an SA can't be had.
@@ -36,6 +36,8 @@ pub(crate) enum SaError {
     Combination(&'static str),
     #[error("{0} is not implemented")]
     NotImplemented(&'static str),
+    #[error(transparent)]
+    Kernel(#[from] Missing),
     #[error("{0}: {1}")]
     Algorithm(String, #[source] CryptoError),
     #[error("the {0} is IpsecSA {1} already")]
@@ -54,6 +56,7 @@ impl SaError {
     pub(crate) fn category(&self) -> &'static str {
         match self {
             Self::NotImplemented(_) => reason::NOT_IMPLEMENTED,
+            Self::Kernel(_) => reason::UNSUPPORTED_BY_KERNEL,
             Self::Algorithm(_, CryptoError::Weak(_)) => reason::INSECURE_ALGORITHM,
             Self::Algorithm(_, CryptoError::Unknown(_)) => reason::UNKNOWN_ALGORITHM,
             Self::Taken(..) => reason::CONFLICTED,
@@ -97,6 +100,8 @@ pub(crate) enum PolicyError {
         "no IpsecSA to or from {0}, and no addresses of the same family on both sides: its traffic is dropped"
     )]
     NoCommonFamily(String),
+    #[error("{0}. Until then the node drops what must be protected")]
+    Kernel(#[from] Missing),
 }
 
 impl PolicyError {
@@ -105,6 +110,7 @@ impl PolicyError {
             Self::NotImplemented(_) => reason::NOT_IMPLEMENTED,
             Self::Network { .. } | Self::Address { .. } => reason::INVALID,
             Self::NoCommonFamily(_) => reason::NO_ADDRESS,
+            Self::Kernel(_) => reason::UNSUPPORTED_BY_KERNEL,
         }
     }
 

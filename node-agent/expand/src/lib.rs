@@ -17,7 +17,7 @@ mod selectors;
 use std::collections::BTreeMap;
 
 use esplanade_crds::{IpsecNodeStateSpec, IpsecPeerSpec, Problem};
-use esplanade_model::Wanted;
+use esplanade_model::{Capabilities, Wanted};
 use esplanade_seal::KeyPair;
 
 pub(crate) use error::SaError;
@@ -32,15 +32,16 @@ pub struct Expansion {
 }
 
 /// What the kernel of `node` should hold: `spec` is its IpsecNodeState's, `peers` every node's IpsecPeer's by name
-/// (`node`'s own too), `keys` the key pair that the node's manual keys are sealed to.
+/// (`node`'s own too), `keys` the key pair that the node's manual keys are sealed to, `kernel` what the kernel can do.
 pub fn expand(
     node: &str,
     spec: &IpsecNodeStateSpec,
     peers: &BTreeMap<String, IpsecPeerSpec>,
     keys: Option<&KeyPair>,
+    kernel: &Capabilities,
 ) -> Expansion {
-    let sas = sas::expand(node, &spec.security_associations, &keys::Opener::new(keys));
-    let policies = policies::expand(node, &spec.policies, peers, &sas.tunnels);
+    let sas = sas::expand(node, &spec.security_associations, &keys::Opener::new(keys), kernel);
+    let policies = policies::expand(node, &spec.policies, peers, &sas.tunnels, kernel);
     let mut problems = sas.problems;
     problems.extend(policies.problems);
     Expansion { wanted: Wanted { sas: sas.wanted, policies: policies.wanted, hold: sas.hold }, problems }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use esplanade_crds::{Action as ApiAction, IpsecPeerSpec, NodePolicy, Phase, Problem};
-use esplanade_model::{Action, Direction, Mode, Policy, PolicyKey, Selector, Template};
+use esplanade_model::{Action, Capabilities, Direction, Mode, Policy, PolicyKey, Selector, Template};
 
 use crate::error::PolicyError;
 use crate::participant::Participant;
@@ -22,15 +22,24 @@ pub(crate) fn expand(
     policies: &[NodePolicy],
     peers: &BTreeMap<String, IpsecPeerSpec>,
     tunnels: &Tunnels,
+    kernel: &Capabilities,
 ) -> Policies {
     // Two policies may ask for the same key: the first counts, as the kernel would look at it first.
     let mut wanted: BTreeMap<PolicyKey, (String, Policy)> = BTreeMap::new();
     let mut problems = Vec::new();
     for (kernel_priority, policy) in priority::in_order(policies) {
         let mut errors = Vec::new();
-        for made in one(node, policy, kernel_priority, peers, tunnels, &mut errors) {
+        for mut made in one(node, policy, kernel_priority, peers, tunnels, &mut errors) {
+            if let Err(missing) = kernel.require_policy(&made) {
+                errors.push(missing.into());
+                if made.templates.iter().any(|template| template.optional) {
+                    continue;
+                }
+                (made.action, made.templates) = (Action::Block, Vec::new());
+            }
             wanted.entry(made.key()).or_insert_with(|| (policy.name.clone(), made));
         }
+        errors.dedup();
         problems.extend(errors.iter().map(|error| error.problem(&policy.name)));
     }
     problems.sort_by(|a, b| a.name.cmp(&b.name));

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 
 use esplanade_crds::{AntiReplay, NodeSecurityAssociation, Problem, Protocol as ApiProtocol};
 use esplanade_model::{
-    InboundSa, Mode, OutboundSa, Protocol, ReplayProtection, Reqid, Sa, SaId, Selector, Spi, WantedSa,
+    Capabilities, InboundSa, Mode, OutboundSa, Protocol, ReplayProtection, Reqid, Sa, SaId, Selector, Spi,
+    WantedSa,
 };
 
 use crate::error::SaError;
@@ -36,13 +37,18 @@ impl Tunnels {
     }
 }
 
-pub(crate) fn expand(node: &str, sas: &[NodeSecurityAssociation], opener: &Opener<'_>) -> Sas {
+pub(crate) fn expand(
+    node: &str,
+    sas: &[NodeSecurityAssociation],
+    opener: &Opener<'_>,
+    kernel: &Capabilities,
+) -> Sas {
     let mut sorted: Vec<_> = sas.iter().collect();
     sorted.sort_by_key(|sa| sa.name.as_str());
     let mut expanded = Sas::default();
     let mut taken = BTreeMap::new();
     for sa in sorted {
-        if let Err(error) = one(node, sa, opener, &mut taken, &mut expanded) {
+        if let Err(error) = one(node, sa, opener, kernel, &mut taken, &mut expanded) {
             expanded.problems.push(error.problem(&sa.name));
         }
     }
@@ -53,6 +59,7 @@ fn one(
     node: &str,
     sa: &NodeSecurityAssociation,
     opener: &Opener<'_>,
+    kernel: &Capabilities,
     taken: &mut BTreeMap<SaId, String>,
     expanded: &mut Sas,
 ) -> Result<(), SaError> {
@@ -92,6 +99,7 @@ fn one(
         Way::In => WantedSa::Inbound(InboundSa(made)),
         Way::Out => WantedSa::Outbound(OutboundSa(made)),
     };
+    kernel.require_sa(&wanted)?;
     expanded.wanted.push((sa.name.clone(), wanted));
     Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::key::{Key, KeyLengthError};
 
 /// An encryption algorithm that needs integrity beside it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cipher {
     /// No encryption (RFC 2410).
     Null,
@@ -16,7 +16,7 @@ pub enum Cipher {
 }
 
 /// An algorithm that encrypts and authenticates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Aead {
     /// AES-GCM with a 16-byte ICV and a 128-bit key (RFC 4106).
     AesGcm128,
@@ -29,7 +29,7 @@ pub enum Aead {
 }
 
 /// An integrity algorithm (RFC 4868).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Authentication {
     /// HMAC-SHA2-256-128.
     HmacSha256,

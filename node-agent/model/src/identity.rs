@@ -13,8 +13,8 @@ pub struct Spi(u32);
 
 impl Spi {
     /// The SPI with this value; none for 0 (never on the wire) to 255 (reserved by IANA).
-    pub fn new(value: u32) -> Option<Self> {
-        (value >= 256).then_some(Self(value))
+    pub const fn new(value: u32) -> Option<Self> {
+        if value >= 256 { Some(Self(value)) } else { None }
     }
 
     /// Its value, in host byte order.

@@ -3,6 +3,7 @@
 //! Wanted state (`expand`), the difference (`diff`) and the wire (`xfrm`) share this vocabulary. Names follow RFC 4301
 //! and the kernel's `include/uapi/linux/xfrm.h`.
 
+mod capabilities;
 mod crypto;
 mod identity;
 mod key;
@@ -14,6 +15,7 @@ mod sa;
 mod selector;
 mod wanted;
 
+pub use capabilities::{Capabilities, Capability, Missing};
 pub use crypto::{Aead, Authentication, Cipher, Crypto, CryptoError, UnknownAlgorithm, WeakAlgorithm};
 pub use identity::{Cookie, PolicyIndex, Protocol, Reqid, SaId, Spi};
 pub use key::{Key, KeyLengthError};

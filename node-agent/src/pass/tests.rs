@@ -1,10 +1,11 @@
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use esplanade_crds::{Counts, ProblemKind};
 use esplanade_model::{
-    Action, Authentication, Cipher, Crypto, Direction, Event, InboundSa, Key, Mode, Op, OutboundSa, Policy,
-    PolicyKey, Protocol, Reader, Refusal, ReplayProtection, Reqid, Sa, SaId, Selector, Spi, Template, Wanted,
-    WantedSa,
+    Action, Authentication, Capability, Cipher, Crypto, Direction, Event, InboundSa, Key, Mode, Op,
+    OutboundSa, Policy, PolicyKey, Protocol, Reader, Refusal, ReplayProtection, Reqid, Sa, SaId, Selector,
+    Spi, Template, Wanted, WantedSa,
 };
 use esplanade_sync::Engine;
 use esplanade_xfrm::fake::{FakeKernel, ForeignPolicy, ForeignSa};
@@ -100,6 +101,10 @@ struct Counting {
 }
 
 impl Kernel for Counting {
+    fn probe(&mut self) -> Result<BTreeSet<Capability>, KernelError> {
+        self.kernel.probe()
+    }
+
     fn read(&mut self, reader: &mut dyn Reader) -> Result<(), KernelError> {
         self.asked.reads += 1;
         self.kernel.read(reader)

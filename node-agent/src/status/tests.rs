@@ -12,6 +12,10 @@ fn identity() -> Identity {
     }
 }
 
+fn capabilities() -> Vec<String> {
+    vec!["AES-GCM-16-128".into(), "SADirection".into()]
+}
+
 fn time(second: i64) -> Time {
     Time(jiff::Timestamp::from_second(second).unwrap())
 }
@@ -24,13 +28,18 @@ fn problem(name: &str, message: &str) -> Problem {
 fn done(generation: i64, problems: Vec<Problem>, in_sync: bool) -> Report {
     let counts = Counts { security_associations: 2, policies: 3, ..Counts::default() };
     let result = PassResult::Done { counts, problems, in_sync };
-    Report { generation: Some(generation), peers_through: Some(90), result }
+    Report {
+        generation: Some(generation),
+        peers_through: Some(90),
+        capabilities: Some(capabilities()),
+        result,
+    }
 }
 
 fn failed(generation: i64) -> Report {
     let message = "the kernel did not answer within 5 s".to_owned();
     let result = PassResult::Failed { category: "KernelSilent", message };
-    Report { generation: Some(generation), peers_through: Some(95), result }
+    Report { generation: Some(generation), peers_through: Some(95), capabilities: None, result }
 }
 
 fn condition<'a>(status: &'a IpsecNodeStateStatus, type_: &str) -> Option<&'a Condition> {
@@ -151,4 +160,15 @@ fn counts_alone() {
     assert!(only_counts_differ(&one, &other));
     other.observed_generation = Some(5);
     assert!(!only_counts_differ(&one, &other));
+}
+
+#[test]
+fn what_the_kernel_can_do_is_kept_until_it_boots_again() {
+    let before = status(None, &identity(), &done(4, vec![], true), &time(100));
+    let kernel = Kernel { release: "7.3.4".into(), capabilities: capabilities() };
+    assert_eq!(before.kernel, Some(kernel.clone()));
+    let after = status(Some(&before), &identity(), &failed(5), &time(200));
+    assert_eq!(after.kernel, Some(kernel));
+    let rebooted = Identity { boot_id: "boot-2".into(), ..identity() };
+    assert_eq!(status(Some(&before), &rebooted, &failed(5), &time(200)).kernel, Some(identity().kernel));
 }

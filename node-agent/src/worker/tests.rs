@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use esplanade_crds::{
     Action, IpsecNodeStateSpec, IpsecPeerSpec, Mode, NodePolicy, PeerSelectors, Phase, Protocol,
 };
+use esplanade_model::Capability;
 use esplanade_seal::KeyPair;
 use esplanade_xfrm::fake::FakeKernel;
 use esplanade_xfrm::{KernelError, Noticed};
@@ -58,7 +59,7 @@ fn start(kernel: &FakeKernel) -> (Worker, Arc<AtomicUsize>) {
         count.fetch_add(1, Ordering::SeqCst);
         Ok((Box::new(kernel.clone()) as _, Box::new(kernel.watch()?) as _))
     });
-    (Worker::start("a", KeyPair::from_bytes(&[7; 32]), open).unwrap(), opened)
+    (Worker::start("a", "6.1.0", KeyPair::from_bytes(&[7; 32]), open).unwrap(), opened)
 }
 
 async fn done(worker: &mut Worker) -> Done {
@@ -107,7 +108,7 @@ async fn a_kernel_that_can_not_be_opened_is_reported() {
         let source = std::io::Error::from_raw_os_error(1);
         Err(KernelError::Open { step: "socket", source })
     });
-    let mut worker = Worker::start("a", KeyPair::from_bytes(&[7; 32]), open).unwrap();
+    let mut worker = Worker::start("a", "6.1.0", KeyPair::from_bytes(&[7; 32]), open).unwrap();
     worker.pass(input(1), Reasons::default()).unwrap();
     let PassResult::Failed { category, message } = done(&mut worker).await.report.result else {
         panic!("it fails")
@@ -133,4 +134,43 @@ async fn changes_of_others_are_noticed_and_own_ones_are_not() {
     assert_eq!(notices.now().unwrap(), Noticed::default());
     worker.pass(input(1), Reasons { noticed, audit: false }).unwrap();
     assert_eq!(done(&mut worker).await.operations, 3);
+}
+
+#[tokio::test]
+async fn the_kernel_is_asked_once_what_it_can_do() {
+    let kernel = FakeKernel::new();
+    kernel.without(Capability::Interfaces);
+    let (mut worker, opened) = start(&kernel);
+    let through_an_interface = |version| {
+        let mut input = input(version);
+        let mut spec = (*input.spec).clone();
+        spec.policies[0].interface_id = 7;
+        input.spec = Arc::new(spec);
+        input
+    };
+    worker.pass(through_an_interface(1), Reasons::default()).unwrap();
+    let first = done(&mut worker).await;
+    let capabilities = first.report.capabilities.unwrap();
+    assert!(capabilities.contains(&"SADirection".to_owned()), "{capabilities:?}");
+    assert!(!capabilities.contains(&"XFRMInterfaces".to_owned()), "{capabilities:?}");
+    let PassResult::Done { problems, in_sync: true, .. } = first.report.result else { panic!("failed") };
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    assert_eq!(
+        (problem.category.as_str(), problem.name.as_str(), problem.message.as_str()),
+        (
+            "UnsupportedByKernel",
+            "drop",
+            "kernel 6.1.0 has no XFRM interfaces (module xfrm_interface, CONFIG_XFRM_INTERFACE): remove interfaceId, \
+             or give the node a kernel (or a kernel module) that has, and restart its agent. Until then the node \
+             drops what must be protected"
+        )
+    );
+    // A kernel that can't be asked any more is opened again, and is the same one.
+    kernel.fail_next(KernelError::Overrun);
+    worker.pass(input(2), Reasons::default()).unwrap();
+    assert!(!done(&mut worker).await.in_sync());
+    kernel.without(Capability::Direction);
+    worker.pass(input(2), Reasons::default()).unwrap();
+    assert_eq!(done(&mut worker).await.report.capabilities, Some(capabilities));
+    assert_eq!(opened.load(Ordering::SeqCst), 2);
 }

@@ -1,8 +1,9 @@
 //! What the agent needs of a kernel.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd};
 
-use esplanade_model::{Event, Observed, Op, PolicyKey, Reader, Refusal, SaId};
+use esplanade_model::{Capability, Event, Observed, Op, PolicyKey, Reader, Refusal, SaId};
 
 use crate::KernelError;
 use crate::wire::Observer;
@@ -10,6 +11,13 @@ use crate::wire::Observer;
 /// The XFRM databases of one network namespace. After an error open it afresh: what the failed socket still holds, or
 /// has the kernel do (a dump that nobody reads on), would stand in the way of the next request.
 pub trait Kernel: Send {
+    /// Asks what the kernel can do. Nothing changes by it but that it may load modules; a missing one costs it a
+    /// modprobe under the lock that all changes take, so ask once.
+    ///
+    /// # Errors
+    /// It could not be asked.
+    fn probe(&mut self) -> Result<BTreeSet<Capability>, KernelError>;
+
     /// Reads both databases, SAs first.
     ///
     /// # Errors

@@ -33,6 +33,7 @@ tests_of! { only, inside::run:
     a_flush_is_noticed
     own_changes_are_not_even_queued
     lost_events_are_noticed
+    this_kernel_can_do_what_its_release_can
 }
 tests_of! { traffic, inside::run:
     packets_are_counted_on_after_a_replacement

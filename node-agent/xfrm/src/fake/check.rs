@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use esplanade_model::{Crypto, Direction, Mode, Policy, Refusal, Sa, Selector};
+use esplanade_model::{Capability, Crypto, Direction, Mode, Policy, Refusal, Sa, Selector};
 
 use crate::wire::replay;
 
@@ -18,20 +18,22 @@ fn invalid(message: &str) -> Refusal {
 }
 
 /// `verify_newsa_info`, then `xfrm_state_construct`.
-pub(super) fn sa(sa: &Sa, missing_algorithms: &BTreeSet<&'static str>) -> Result<(), Refusal> {
+pub(super) fn sa(sa: &Sa, missing: &BTreeSet<Capability>) -> Result<(), Refusal> {
     if sa.replay.window > replay::MAX_WINDOW {
         return Err(invalid("ESN bitmap length must be <= 128"));
     }
-    let missing = |name: &str, kind: &str| match missing_algorithms.contains(name) {
+    let missing = |capability: Capability, kind: &str| match missing.contains(&capability) {
         true => Err(refusal(libc::ENOSYS, Some(&format!("Requested {kind} algorithm not found")))),
         false => Ok(()),
     };
     match &sa.crypto {
-        Crypto::Aead(aead, _) => missing(aead.kernel_name(), "AEAD")?,
-        Crypto::Authenticate(authentication, _) => missing(authentication.kernel_name(), "AUTH_TRUNC")?,
+        Crypto::Aead(aead, _) => missing(Capability::Aead(*aead), "AEAD")?,
+        Crypto::Authenticate(authentication, _) => {
+            missing(Capability::Authentication(*authentication), "AUTH_TRUNC")?;
+        }
         Crypto::EncryptThenAuthenticate { cipher, authentication, .. } => {
-            missing(authentication.kernel_name(), "AUTH_TRUNC")?;
-            missing(cipher.kernel_name(), "CRYPT")?;
+            missing(Capability::Authentication(*authentication), "AUTH_TRUNC")?;
+            missing(Capability::Cipher(*cipher), "CRYPT")?;
         }
     }
     // `__xfrm_init_state`

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use esplanade_model::{
-    Glance, InboundSa, Observed, ObservedPolicy, ObservedSa, Op, Policy, PolicyIndex, PolicyKey,
+    Capability, Glance, InboundSa, Observed, ObservedPolicy, ObservedSa, Op, Policy, PolicyIndex, PolicyKey,
     PolicyRecord, Reader, Recognised, Refusal, ReplayState, Sa, SaId, SaRecord,
 };
 
@@ -111,10 +111,14 @@ pub(super) struct Databases {
     policies: BTreeMap<u32, PolicyEntry>,
     /// `idx_generator` of `xfrm_gen_index`.
     index_generator: u32,
-    pub(super) missing_algorithms: BTreeSet<&'static str>,
+    pub(super) missing: BTreeSet<Capability>,
 }
 
 impl Databases {
+    pub(super) fn capabilities(&self) -> impl Iterator<Item = Capability> {
+        Capability::all().filter(|one| !self.missing.contains(one))
+    }
+
     pub(super) fn carry_out(&mut self, op: &Op) -> Result<(), Refusal> {
         match op {
             Op::AddInbound { sa, state } => self.add_sa(sa.0.clone(), state.as_ref()),
@@ -159,7 +163,7 @@ impl Databases {
     }
 
     fn add_sa(&mut self, sa: Sa, state: Option<&ReplayState>) -> Result<(), Refusal> {
-        check::sa(&sa, &self.missing_algorithms)?;
+        check::sa(&sa, &self.missing)?;
         let id = sa.id();
         if self.sas.contains_key(&id) {
             return Err(check::refusal(libc::EEXIST, None));

@@ -7,10 +7,10 @@ mod check;
 mod databases;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use esplanade_model::{Event, Observed, Op, PolicyKey, Reader, Refusal, Sa, SaId, SaRecord};
+use esplanade_model::{Capability, Event, Observed, Op, PolicyKey, Reader, Refusal, Sa, SaId, SaRecord};
 
 use crate::{Kernel, KernelError};
 use databases::Databases;
@@ -136,9 +136,9 @@ impl FakeKernel {
         self.lock().databases.count_traffic(id, sent, received)
     }
 
-    /// From now on the algorithm with this name in the kernel is missing.
-    pub fn without_algorithm(&self, kernel_name: &'static str) {
-        self.lock().databases.missing_algorithms.insert(kernel_name);
+    /// From now on the kernel can't do this.
+    pub fn without(&self, capability: Capability) {
+        self.lock().databases.missing.insert(capability);
     }
 
     /// From now on operations on this SA are refused.
@@ -199,6 +199,14 @@ impl Inner {
 }
 
 impl Kernel for FakeKernel {
+    fn probe(&mut self) -> Result<BTreeSet<Capability>, KernelError> {
+        let mut inner = self.lock();
+        match inner.failures.pop() {
+            Some(error) => Err(error),
+            None => Ok(inner.databases.capabilities().collect()),
+        }
+    }
+
     fn read(&mut self, reader: &mut dyn Reader) -> Result<(), KernelError> {
         let mut inner = self.lock();
         match inner.failures.pop() {

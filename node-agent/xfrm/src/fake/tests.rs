@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use esplanade_model::{
-    Action, Authentication, Cipher, Crypto, Direction, Event, InboundSa, Key, Mode, Op, Policy, PolicyIndex,
-    Refusal, ReplayProtection, Reqid, Sa, Selector, Spi,
+    Action, Authentication, Capability, Cipher, Crypto, Direction, Event, InboundSa, Key, Mode, Op, Policy,
+    PolicyIndex, Refusal, ReplayProtection, Reqid, Sa, Selector, Spi,
 };
 
 use super::FakeKernel;
@@ -56,11 +56,11 @@ fn handles_share_one_kernel() {
 #[test]
 fn missing_algorithms_are_named() {
     let mut kernel = FakeKernel::new();
-    kernel.without_algorithm("cbc(aes)");
+    kernel.without(Capability::Cipher(Cipher::AesCbc128));
     let refused = refusal(libc::ENOSYS, "Requested CRYPT algorithm not found");
     assert_eq!(kernel.apply(&[add(256)]).unwrap(), [Err(refused)]);
     // The kernel looks for this one first.
-    kernel.without_algorithm("hmac(sha256)");
+    kernel.without(Capability::Authentication(Authentication::HmacSha256));
     let refused = refusal(libc::ENOSYS, "Requested AUTH_TRUNC algorithm not found");
     assert_eq!(kernel.apply(&[add(256)]).unwrap(), [Err(refused)]);
     assert_eq!(kernel.log(), []);

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use netlink_sys::protocols::NETLINK_XFRM;
+use netlink_sys::protocols::{NETLINK_ROUTE, NETLINK_XFRM};
 use netlink_sys::{Socket as Netlink, SocketAddr};
 
 use super::calls::Calls;
@@ -35,7 +35,7 @@ pub(super) trait Link {
     fn receive(&self, buffer: &mut [u8]) -> Result<usize, KernelError>;
 }
 
-/// A NETLINK_XFRM socket.
+/// A netlink socket.
 #[derive(Debug)]
 pub(super) struct Socket<C = Netlink> {
     calls: C,
@@ -44,8 +44,17 @@ pub(super) struct Socket<C = Netlink> {
 
 impl Socket {
     pub(super) fn open() -> Result<Self, KernelError> {
+        Self::of(NETLINK_XFRM)
+    }
+
+    /// One of NETLINK_ROUTE.
+    pub(super) fn route() -> Result<Self, KernelError> {
+        Self::of(NETLINK_ROUTE)
+    }
+
+    fn of(protocol: isize) -> Result<Self, KernelError> {
         let failed = |step| move |source| KernelError::Open { step, source };
-        let mut netlink = Netlink::new(NETLINK_XFRM).map_err(failed("socket"))?;
+        let mut netlink = Netlink::new(protocol).map_err(failed("socket"))?;
         let port = bind(&mut netlink).map_err(failed("bind"))?;
         netlink.set_ext_ack(true).map_err(failed("NETLINK_EXT_ACK"))?;
         // Without it, errors bring the whole request back, keys and all.

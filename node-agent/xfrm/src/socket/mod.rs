@@ -5,9 +5,12 @@ mod events;
 mod exchange;
 mod filter;
 mod link;
+mod probe;
 mod sys;
 
-use esplanade_model::{Op, PolicyKey, Reader, Refusal, SaId};
+use std::collections::BTreeSet;
+
+use esplanade_model::{Capability, Op, PolicyKey, Reader, Refusal, SaId};
 use netlink_packet_xfrm::constants::{XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA};
 
 use crate::wire::batch::{Datagram, Limits};
@@ -55,6 +58,14 @@ impl Netlink {
 }
 
 impl Kernel for Netlink {
+    fn probe(&mut self) -> Result<BTreeSet<Capability>, KernelError> {
+        let mut present = probe::probe(&self.requests, &self.sequence)?;
+        if probe::makes_interfaces(&Socket::route()?, &self.sequence)? {
+            present.insert(Capability::Interfaces);
+        }
+        Ok(present)
+    }
+
     fn read(&mut self, reader: &mut dyn Reader) -> Result<(), KernelError> {
         let mut reading = Reading { glancer: &self.glancer, buffer: &mut self.buffer, reader };
         read(&self.dumps, &self.sequence, &mut reading)

@@ -13,6 +13,7 @@ mod event;
 mod glance;
 mod observe;
 mod policy;
+pub mod probe;
 pub mod replay;
 pub mod reply;
 mod request;

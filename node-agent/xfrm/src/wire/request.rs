@@ -124,7 +124,7 @@ fn policy_index(direction: Direction, index: PolicyIndex, interface_id: u32) -> 
     (wire, attributes)
 }
 
-fn request(
+pub(super) fn request(
     message_type: u16,
     header: &impl Emitable,
     attributes: &Attributes,

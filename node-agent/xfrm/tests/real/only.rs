@@ -1,6 +1,6 @@
 //! What the fake kernel doesn't have: other authors' SAs and policies in every shape.
 
-use esplanade_model::{Cookie, Direction, Event, Op, Policy, PolicyIndex, SaId};
+use esplanade_model::{Capability, Cookie, Direction, Event, Op, Policy, PolicyIndex, SaId};
 use esplanade_xfrm::Noticed;
 
 use crate::iproute::{ALGORITHMS, ip};
@@ -208,5 +208,24 @@ fn flood(kernel: &mut dyn Subject) {
         must(kernel, &add_all(some()));
         let delete = |slot| delete(Direction::Out, slot);
         must(kernel, &(0..250).map(delete).collect::<Vec<_>>());
+    }
+}
+
+pub(crate) fn this_kernel_can_do_what_its_release_can(kernel: &mut dyn Subject) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap(), numbers.next().unwrap());
+    let present = kernel.probe().unwrap();
+    // No kernel with ESP is without these.
+    for capability in [Capability::EspOverIpv4, Capability::UdpEncapsulation] {
+        assert!(present.contains(&capability), "{capability:?} in {release}");
+    }
+    assert_eq!(present.contains(&Capability::Direction), version >= (6, 10), "{release}");
+    assert_eq!(present.contains(&Capability::NatKeepalive), version >= (6, 11), "{release}");
+    // Some distributions have brought these to older kernels, or leave them out of newer ones.
+    let older =
+        [(Capability::PerCpu, (6, 10)), (Capability::Iptfs, (6, 14)), (Capability::PacketOffload, (6, 2))];
+    for (capability, since) in older {
+        assert!(version >= since || !present.contains(&capability), "{capability:?} in {release}");
     }
 }

@@ -1,8 +1,9 @@
 //! The real kernel under test; somebody else is iproute2.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use esplanade_model::{Op, PolicyKey, Protocol, Reader, Refusal, SaId};
+use esplanade_model::{Capability, Op, PolicyKey, Protocol, Reader, Refusal, SaId};
 use esplanade_xfrm::wire::batch;
 use esplanade_xfrm::wire::reply::{Message, Messages};
 use esplanade_xfrm::{Kernel, KernelError, Netlink, Watch};
@@ -23,6 +24,10 @@ impl Real {
 }
 
 impl Kernel for Real {
+    fn probe(&mut self) -> Result<BTreeSet<Capability>, KernelError> {
+        self.0.probe()
+    }
+
     fn read(&mut self, reader: &mut dyn Reader) -> Result<(), KernelError> {
         self.0.read(reader)
     }

@@ -6,6 +6,7 @@ pub(crate) mod strategies;
 mod foreign;
 mod look_ups;
 mod policies;
+mod probe;
 mod refusals;
 mod sas;
 mod state;
@@ -20,6 +21,7 @@ use esplanade_xfrm::{Kernel, Watch};
 pub(crate) use foreign::*;
 pub(crate) use look_ups::*;
 pub(crate) use policies::*;
+pub(crate) use probe::*;
 pub(crate) use refusals::*;
 pub(crate) use sas::*;
 pub(crate) use state::*;
@@ -75,6 +77,8 @@ macro_rules! tests_of_the_suite {
             unfit_selectors_are_refused
             unfit_templates_are_refused
             an_index_must_fit_the_direction
+            probing_changes_nothing
+            what_a_probe_finds_can_be_had
             own_changes_are_no_news
             changes_of_others_are_noticed
             the_last_of_a_deleted_sa_is_told
