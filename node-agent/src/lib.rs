@@ -2,7 +2,8 @@
 //!
 //! What decides is in `esplanade-expand`, `esplanade-diff` and `esplanade-sync`. This crate moves data: watches at the API server
 //! ([`watch`]) fill [`desired`]; [`schedule`] says when a [`pass`] over the kernel is due; one thread ([`worker`]) makes
-//! it; what it came to becomes the [`status`], which [`report`] writes. [`agent`] ties them together.
+//! it; what it came to becomes the [`status`], which [`report`] writes. [`agent`] ties them together. [`show`] is for people: what
+//! the kernel has and tells.
 
 pub mod agent;
 pub mod desired;
@@ -12,6 +13,7 @@ pub mod pass;
 pub mod report;
 pub mod schedule;
 pub mod sealing_key;
+pub mod show;
 pub mod status;
 mod told;
 pub mod watch;

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use esplanade_crds::SealingKey;
 use esplanade_logging as logging;
 use esplanade_node_agent::agent::Agent;
+use esplanade_node_agent::show::{self, MonitorArgs, ShowArgs};
 use esplanade_node_agent::status::Identity;
 use esplanade_node_agent::worker::Open;
 use esplanade_node_agent::{host, sealing_key};
@@ -21,7 +22,24 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Finds the API server like kubectl: by $KUBECONFIG or ~/.kube/config, in a Pod by its ServiceAccount.
 #[derive(Debug, Parser)]
 #[command(name = "esplanade-node-agent", version)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    agent: Option<AgentArgs>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print all SAs and policies of this network namespace's kernel, ours and others', with everything but keys.
+    Show(ShowArgs),
+    /// Print what this network namespace's kernel tells about its SAs and policies, as it happens.
+    Monitor(MonitorArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct AgentArgs {
     /// Name of the Node that this is.
     #[arg(long, env = "NODE_NAME")]
     node_name: String,
@@ -58,10 +76,12 @@ fn period(text: &str) -> Result<Duration> {
 fn main() -> ExitCode {
     let args = Args::parse();
     let run = || -> Result<()> {
-        logging::init(args.log_format).context("RUST_LOG")?;
-        host::keep_memory_private().context("keeping memory from core dumps")?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.context("starting the runtime")?.block_on(run(&args))
+        match args {
+            Args { command: Some(command), .. } => look(&command),
+            Args { agent: Some(agent), .. } => keep(&agent),
+            // clap asks for one of them.
+            Args { .. } => anyhow::bail!("--node-name is missing"),
+        }
     };
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -72,7 +92,26 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(args: &Args) -> Result<()> {
+fn look(command: &Command) -> Result<()> {
+    logging::init(logging::Format::Text).context("RUST_LOG")?;
+    // What the kernel sends has keys in it.
+    host::keep_memory_private().context("keeping memory from core dumps")?;
+    let mut out = std::io::stdout().lock();
+    match command {
+        Command::Show(args) => show::show(args, &mut out)?,
+        Command::Monitor(args) => show::monitor(args, &mut out)?,
+    }
+    Ok(())
+}
+
+fn keep(args: &AgentArgs) -> Result<()> {
+    logging::init(args.log_format).context("RUST_LOG")?;
+    host::keep_memory_private().context("keeping memory from core dumps")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("starting the runtime")?.block_on(run(args))
+}
+
+async fn run(args: &AgentArgs) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let keys = sealing_key::load_or_make(&args.state_dir).context("the sealing key")?;

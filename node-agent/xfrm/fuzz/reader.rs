@@ -3,7 +3,8 @@
 use esplanade_model::{InboundSa, ObservedPolicy, ObservedSa, Op};
 use esplanade_xfrm::KernelError;
 use esplanade_xfrm::wire::batch::Answers;
-use esplanade_xfrm::wire::reply::Messages;
+use esplanade_xfrm::wire::reply::{Message, Messages};
+use esplanade_xfrm::wire::shown::{Content, Shown};
 use esplanade_xfrm::wire::{
     Decode, Dumped, Glancer, Observer, PolicyRecord, SaRecord, decode_event, decode_state, encode, replay,
 };
@@ -38,6 +39,7 @@ pub(crate) fn read(datagram: &[u8]) {
         let _ = decode_event(&message);
         // Whatever it says it is.
         glances(message.body);
+        shown(message);
         sa(message.body);
         policy(message.body);
         for of in [Dumped::Sas, Dumped::Policies] {
@@ -48,6 +50,19 @@ pub(crate) fn read(datagram: &[u8]) {
     let observed = observer.finish();
     assert!(observed.foreign_sas.len() <= observed.foreign_sa_count);
     assert!(observed.foreign_policies.len() <= observed.foreign_policy_count);
+}
+
+/// As each kind of message, known or not: nothing of it is passed over in silence.
+fn shown(message: Message<'_>) {
+    for message_type in std::iter::once(message.message_type).chain(0x10..0x2b) {
+        let mut message = message;
+        message.message_type = message_type;
+        let shown = Shown::of(&message);
+        if let Content::Unreadable { withheld_bytes } = shown.content {
+            assert_eq!(withheld_bytes, message.body.len());
+        }
+        assert!(shown.attributes.len() * 4 + shown.unread_bytes <= message.body.len());
+    }
 }
 
 /// The datagram as the answer to three requests, the second of which has its first message's number.

@@ -69,7 +69,7 @@ fn records_read_as_what_they_were_recorded_as() {
     for (name, messages) in of_kind("answer-") {
         assert!(messages.iter().all(|message| message.error().is_ok()), "{name}");
     }
-    for kind in ["event-", "datagram-"] {
+    for kind in ["event-", "datagram-", "totals-"] {
         assert!(of_kind(kind).all(|(_, messages)| !messages.is_empty()));
     }
 }

@@ -4,6 +4,7 @@
 //! `in-kernel` must have been built: it brings a kernel with ESP.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod doings;
 #[allow(dead_code)]
 #[path = "../../tests/real/iproute.rs"]
 mod iproute;
@@ -27,6 +28,7 @@ fn main() {
         let mut recorder = Recorder::new();
         ours::record(&mut recorder);
         theirs::record(&mut recorder);
+        doings::record(&mut recorder);
         return;
     }
     let this = std::env::current_exe().unwrap();

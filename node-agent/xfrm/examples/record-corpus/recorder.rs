@@ -76,6 +76,21 @@ impl Recorder {
         }
     }
 
+    /// What is answered to one question.
+    pub(crate) fn answer(&mut self, kind: &str, message_type: u16, body: &[u8]) {
+        let socket = Socket::new(NETLINK_XFRM).unwrap();
+        let question = batch::question(message_type, body, 1, 0);
+        socket.send_to(&question, &SocketAddr::new(0, 0), 0).unwrap();
+        let (datagram, _) = socket.recv_from_full().unwrap();
+        self.keep(kind, &datagram);
+    }
+
+    /// Has something done; where that is refused, nothing is told of it.
+    pub(crate) fn send(&mut self, message_type: u16, body: &[u8]) {
+        let socket = Socket::new(NETLINK_XFRM).unwrap();
+        socket.send_to(&batch::question(message_type, body, 1, 0), &SocketAddr::new(0, 0), 0).unwrap();
+    }
+
     /// What was told since the last time, at most `most`.
     pub(crate) fn events(&mut self, kind: &str, most: usize) {
         let mut kept = 0;

@@ -1,9 +1,5 @@
 //! What others write: iproute2, in every shape that the kernel has.
 
-use std::net::UdpSocket;
-use std::process::Command;
-use std::time::Duration;
-
 use netlink_packet_xfrm::constants::{XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA};
 
 use crate::iproute::{ALGORITHMS, ip};
@@ -28,7 +24,6 @@ pub(crate) fn record(recorder: &mut Recorder) {
     recorder.dump("sa-larval", XFRM_MSG_GETSA);
     ip("state flush");
     recorder.events("event", 0);
-    events(recorder);
 }
 
 fn sas() {
@@ -103,45 +98,8 @@ fn policies() {
     add("policy", &shapes);
 }
 
-/// The kernel's own doings.
-fn events(recorder: &mut Recorder) {
-    run("link add here type veth peer name there");
-    run("link set here up");
-    run("link set there up");
-    run("address add 192.0.2.1/24 dev here");
-    ip(
-        "policy add src 0.0.0.0/0 dst 192.0.2.2/32 dir out tmpl src 192.0.2.1 dst 192.0.2.2 proto esp mode tunnel",
-    );
-    recorder.events("event", 0);
-    let socket = UdpSocket::bind("192.0.2.1:0").unwrap();
-    let _ = socket.send_to(b"acquire", "192.0.2.2:9");
-    recorder.events("event-acquire", 1);
-
-    ip(&format!("state add {ENDS} proto esp spi 0x100 {ALGORITHMS} limit time-soft 1 limit time-hard 2"));
-    ip("policy add src 10.9.0.0/16 dst 10.8.0.0/16 dir out action block limit time-hard 1");
-    recorder.events("event", 0);
-    std::thread::sleep(Duration::from_secs(4));
-    recorder.events("event-expire", 6);
-    let state = format!("{ENDS} proto esp spi 0x101");
-    ip(&format!("state add {state} {ALGORITHMS}"));
-    recorder.events("event", 0);
-    ip(&format!("state update {state} {ALGORITHMS} limit time-hard 1000"));
-    recorder.events("event-updsa", 1);
-    ip(&format!("state delete {state}"));
-    recorder.events("event-delsa-foreign", 1);
-    ip("policy setdefault out block");
-    recorder.events("event-default", 1);
-    ip("policy set hthresh4 24 24");
-    recorder.events("event-hthresh", 1);
-}
-
 fn add(database: &str, shapes: &[String]) {
     for shape in shapes {
         ip(&format!("{database} add {shape}"));
     }
-}
-
-fn run(arguments: &str) {
-    let status = Command::new("ip").args(arguments.split(' ')).status().unwrap();
-    assert!(status.success(), "ip {arguments}");
 }

@@ -4,6 +4,7 @@ mod calls;
 mod events;
 mod exchange;
 mod filter;
+mod inspect;
 mod link;
 mod probe;
 mod sys;
@@ -18,6 +19,7 @@ use crate::wire::{Dumped, Glancer};
 use crate::{Kernel, KernelError};
 pub use events::Events;
 use exchange::{Buffer, Reading, Sequence};
+pub use inspect::{Besides, Inspection, Listener};
 use link::{Link, Socket};
 
 /// The kernel of the network namespace that the calling thread was in when it was opened. Needs CAP_NET_ADMIN there.

@@ -196,6 +196,13 @@ pub fn dump(message_type: u16, sequence: u32, port: u32) -> Vec<u8> {
     bytes
 }
 
+/// A request for one thing, which is the answer.
+pub fn question(message_type: u16, body: &[u8], sequence: u32, port: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    push(&mut bytes, message_type, NLM_F_REQUEST, sequence, port, body);
+    bytes
+}
+
 fn length(request: &Request) -> usize {
     HEADER_LENGTH + request.body.len().next_multiple_of(4)
 }

@@ -19,6 +19,7 @@ pub mod reply;
 mod request;
 mod sa;
 mod selector;
+pub mod shown;
 
 pub use esplanade_model::{PolicyRecord, SaRecord};
 pub use event::decode as decode_event;

@@ -1,0 +1,175 @@
+//! Everything that the kernel has and tells, for people to read.
+
+use netlink_packet_xfrm::constants::{
+    XFRM_MSG_GETDEFAULT, XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA, XFRM_MSG_GETSADINFO, XFRM_MSG_GETSPDINFO,
+    XFRMNLGRP_ACQUIRE, XFRMNLGRP_AEVENTS, XFRMNLGRP_EXPIRE, XFRMNLGRP_MAPPING, XFRMNLGRP_MIGRATE,
+    XFRMNLGRP_POLICY, XFRMNLGRP_REPORT, XFRMNLGRP_SA,
+};
+use zeroize::Zeroizing;
+
+use super::exchange::Sequence;
+use super::link::{Link, Socket};
+use crate::KernelError;
+use crate::wire::reply::{Message, Messages};
+use crate::wire::shown::Shown;
+use crate::wire::{Dumped, batch};
+
+/// Those that cost nothing to listen to.
+const GROUPS: [u32; 6] = [
+    XFRMNLGRP_EXPIRE,
+    XFRMNLGRP_SA,
+    XFRMNLGRP_POLICY,
+    XFRMNLGRP_REPORT,
+    XFRMNLGRP_MIGRATE,
+    XFRMNLGRP_MAPPING,
+];
+/// The kernel sends dumps in pieces of 32 KiB, or of one record if that's longer.
+const BUFFER: usize = 128 * 1024;
+
+/// What the kernel has, in the network namespace of the calling thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// The SAs.
+    pub sas: Vec<Shown>,
+    /// The policies, those of sockets too.
+    pub policies: Vec<Shown>,
+    /// How many there are, how they are found, and what becomes of packets without one.
+    pub totals: Vec<Shown>,
+}
+
+impl Inspection {
+    /// Reads it all. Needs CAP_NET_ADMIN.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn make() -> Result<Self, KernelError> {
+        let socket = Socket::open()?;
+        let sequence = Sequence::default();
+        let sas = dump(&socket, &sequence, Dumped::Sas, XFRM_MSG_GETSA)?;
+        let policies = dump(&socket, &sequence, Dumped::Policies, XFRM_MSG_GETPOLICY)?;
+        let mut totals = totals(&socket, &sequence)?;
+        // Since Linux 5.15.
+        match ask(&socket, &sequence, XFRM_MSG_GETDEFAULT, &[0; 3]) {
+            Ok(default) => totals.push(default),
+            Err(KernelError::Dump { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Self { sas, policies, totals })
+    }
+}
+
+/// Whose question it answers is no news.
+fn answer(message: &Message<'_>) -> Shown {
+    Shown { sequence: 0, port: 0, ..Shown::of(message) }
+}
+
+/// NEWSADINFO and NEWSPDINFO.
+fn totals(link: &impl Link, sequence: &Sequence) -> Result<Vec<Shown>, KernelError> {
+    let ask = |message_type| ask(link, sequence, message_type, &[0; 4]);
+    Ok(vec![ask(XFRM_MSG_GETSADINFO)?, ask(XFRM_MSG_GETSPDINFO)?])
+}
+
+/// A whole database. Changes meanwhile may be in it or not.
+fn dump(
+    link: &impl Link,
+    sequence: &Sequence,
+    of: Dumped,
+    message_type: u16,
+) -> Result<Vec<Shown>, KernelError> {
+    let sequence = sequence.take(1);
+    link.send(&batch::dump(message_type, sequence, link.port()))?;
+    let mut buffer = Zeroizing::new(vec![0; BUFFER]);
+    let mut records = Vec::new();
+    loop {
+        let length = link.receive(&mut buffer)?;
+        for message in Messages::of(&buffer[..length]) {
+            let message = message?;
+            if message.sequence != sequence {
+                continue;
+            }
+            let outcome = match message.message_type {
+                Message::DONE => message.done(),
+                Message::ERROR => message.error()?,
+                _ => {
+                    records.push(answer(&message));
+                    continue;
+                }
+            };
+            let refused = |refusal| KernelError::Dump { database: of.name(), refusal };
+            return outcome.map(|()| records).map_err(refused);
+        }
+    }
+}
+
+/// One thing.
+fn ask(link: &impl Link, sequence: &Sequence, message_type: u16, body: &[u8]) -> Result<Shown, KernelError> {
+    let sequence = sequence.take(1);
+    link.send(&batch::question(message_type, body, sequence, link.port()))?;
+    let mut buffer = Zeroizing::new(vec![0; BUFFER]);
+    loop {
+        let length = link.receive(&mut buffer)?;
+        for message in Messages::of(&buffer[..length]) {
+            let message = message?;
+            if message.sequence != sequence {
+                continue;
+            }
+            if message.message_type != Message::ERROR {
+                return Ok(answer(&message));
+            }
+            if let Err(refusal) = message.error()? {
+                return Err(KernelError::Dump { database: "totals", refusal });
+            }
+        }
+    }
+}
+
+/// What is told only because somebody listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Besides {
+    /// What packets lack SAs: with a listener the kernel makes larval SAs, and drops packets while they wait
+    /// (`km_is_alive`).
+    pub acquires: bool,
+    /// How far sequence numbers are: with a listener the kernel tells every few packets (`xfrm_aevent_is_on`).
+    pub counters: bool,
+}
+
+/// Hears what the kernel tells.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    buffer: Zeroizing<Vec<u8>>,
+}
+
+impl Listener {
+    /// Listens in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// The kernel has no NETLINK_XFRM, or this isn't allowed to listen.
+    pub fn open(besides: Besides) -> Result<Self, KernelError> {
+        let socket = Socket::open()?;
+        let acquires = besides.acquires.then_some(XFRMNLGRP_ACQUIRE);
+        let counters = besides.counters.then_some(XFRMNLGRP_AEVENTS);
+        for group in GROUPS.into_iter().chain(acquires).chain(counters) {
+            socket.join(group)?;
+        }
+        Ok(Self { socket, buffer: Zeroizing::new(vec![0; BUFFER]) })
+    }
+
+    /// Waits for what comes next.
+    ///
+    /// # Errors
+    /// The socket is broken; or, with [`KernelError::Overrun`], some was lost, and the next call goes on.
+    pub fn hear(&mut self) -> Result<Vec<Shown>, KernelError> {
+        loop {
+            match self.socket.receive(&mut self.buffer) {
+                Ok(length) => {
+                    let messages = Messages::of(&self.buffer[..length]);
+                    return messages.map(|message| Ok(Shown::of(&message?))).collect();
+                }
+                // Nothing happened for a while.
+                Err(KernelError::Timeout(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
