@@ -4,7 +4,7 @@ use std::sync::mpsc as std_mpsc;
 use std::thread;
 
 use esplanade_crds::Problem;
-use esplanade_expand::expand;
+use esplanade_expand::{OpenedKeys, expand_again};
 use esplanade_model::Capabilities;
 use esplanade_seal::KeyPair;
 use esplanade_sync::Engine;
@@ -94,6 +94,7 @@ impl Worker {
             kernel: None,
             capabilities: None,
             engine: Engine::default(),
+            opened: OpenedKeys::default(),
             expanded: None,
         };
         thread::Builder::new().name("kernel".to_owned()).spawn(move || state.work(&todo, &tell))?;
@@ -135,6 +136,7 @@ struct State {
     /// What the kernel can do, asked once.
     capabilities: Option<Capabilities>,
     engine: Engine,
+    opened: OpenedKeys,
     /// The problems of the input of this version, which the engine knows.
     expanded: Option<(u64, Vec<Problem>)>,
 }
@@ -211,7 +213,8 @@ impl State {
         let expanded = match &mut self.expanded {
             Some((version, problems)) if *version == input.version => problems,
             stale => {
-                let fresh = expand(&self.node, &input.spec, &input.peers, Some(&self.keys), capabilities);
+                let (keys, opened) = (Some(&self.keys), &mut self.opened);
+                let fresh = expand_again(&self.node, &input.spec, &input.peers, keys, capabilities, opened);
                 self.engine.want(fresh.wanted);
                 &mut stale.insert((input.version, fresh.problems)).1
             }

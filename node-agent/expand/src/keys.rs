@@ -1,24 +1,42 @@
 //! Keys sealed to this node, opened.
 
+use std::cell::RefCell;
+
 use esplanade_crds::{NodeEncryption, NodeIntegrity, NodeSecurityAssociation, Protocol, SealedKey};
 use esplanade_model::{Aead, Authentication, Cipher, Crypto, Key};
 use esplanade_seal::{Context, KeyPair, Source, Usage};
 use zeroize::Zeroizing;
 
 use crate::SaError;
+use crate::opened::OpenedKeys;
 
 /// What opens sealed keys, if there is something.
-pub(crate) struct Opener<'a>(Option<(&'a KeyPair, String)>);
+pub(crate) struct Opener<'a> {
+    pair: Option<(&'a KeyPair, String)>,
+    before: &'a OpenedKeys,
+    now: RefCell<OpenedKeys>,
+}
 
 impl<'a> Opener<'a> {
-    pub(crate) fn new(keys: Option<&'a KeyPair>) -> Self {
-        Self(keys.map(|pair| (pair, pair.public().id())))
+    /// `before`: what was opened before.
+    pub(crate) fn new(keys: Option<&'a KeyPair>, before: &'a OpenedKeys) -> Self {
+        let pair = keys.map(|pair| (pair, pair.public().id()));
+        Self { pair, before, now: RefCell::default() }
+    }
+
+    /// What was opened, now or before.
+    pub(crate) fn into_opened(self) -> OpenedKeys {
+        self.now.into_inner()
     }
 
     fn open(&self, sa: &str, usage: Usage, sealed: &SealedKey) -> Result<Key, SaError> {
-        let (pair, own) = self.0.as_ref().ok_or(SaError::NoSealingKey)?;
+        let (pair, own) = self.pair.as_ref().ok_or(SaError::NoSealingKey)?;
         if sealed.recipient != *own {
             return Err(SaError::Recipient { recipient: sealed.recipient.clone(), own: own.clone() });
+        }
+        if let Some(known) = self.before.get(sa, usage, sealed) {
+            self.now.borrow_mut().put(sa, usage, sealed, known.clone(), false);
+            return Ok(known.clone());
         }
         let source = Source {
             uid: &sealed.source.uid,
@@ -26,7 +44,9 @@ impl<'a> Opener<'a> {
             key: &sealed.source.key,
         };
         let context = Context { security_association: sa, usage, source };
-        Ok(Key::new(pair.open(&context, &sealed.sealed)?))
+        let key = Key::new(pair.open(&context, &sealed.sealed)?);
+        self.now.borrow_mut().put(sa, usage, sealed, key.clone(), true);
+        Ok(key)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod error;
 mod keys;
+mod opened;
 mod participant;
 mod policies;
 mod ports;
@@ -21,6 +22,7 @@ use esplanade_model::{Capabilities, Wanted};
 use esplanade_seal::KeyPair;
 
 pub(crate) use error::SaError;
+pub use opened::OpenedKeys;
 
 /// What a kernel should hold, and what of the desired state it can't.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,7 +42,21 @@ pub fn expand(
     keys: Option<&KeyPair>,
     kernel: &Capabilities,
 ) -> Expansion {
-    let sas = sas::expand(node, &spec.security_associations, &keys::Opener::new(keys), kernel);
+    expand_again(node, spec, peers, keys, kernel, &mut OpenedKeys::default())
+}
+
+/// The same, after other expansions with the same key pair: what they opened isn't opened again.
+pub fn expand_again(
+    node: &str,
+    spec: &IpsecNodeStateSpec,
+    peers: &BTreeMap<String, IpsecPeerSpec>,
+    keys: Option<&KeyPair>,
+    kernel: &Capabilities,
+    opened: &mut OpenedKeys,
+) -> Expansion {
+    let opener = keys::Opener::new(keys, opened);
+    let sas = sas::expand(node, &spec.security_associations, &opener, kernel);
+    *opened = opener.into_opened();
     let policies = policies::expand(node, &spec.policies, peers, &sas.tunnels, kernel);
     let mut problems = sas.problems;
     problems.extend(policies.problems);
