@@ -11,6 +11,7 @@ use tokio::sync::watch as latest;
 use tokio::task::JoinSet;
 
 use crate::desired::{Desired, NotYet};
+use crate::metrics::Metrics;
 use crate::notices::Notices;
 use crate::report::{Latest, Reporter};
 use crate::schedule::{DEBOUNCE, Schedule};
@@ -53,6 +54,7 @@ pub struct Agent {
     /// Ends the reporter when dropped.
     _reporter: JoinSet<()>,
     told: Told,
+    metrics: Metrics,
 }
 
 impl Agent {
@@ -66,6 +68,7 @@ impl Agent {
         keys: KeyPair,
         open: Open,
         resync: Duration,
+        metrics: Metrics,
     ) -> std::io::Result<Self> {
         let node = identity.node.clone();
         let worker = Worker::start(&node, &identity.kernel.release, keys, open)?;
@@ -83,6 +86,7 @@ impl Agent {
             latest,
             _reporter: reporter,
             told: Told::default(),
+            metrics,
         })
     }
 
@@ -145,6 +149,7 @@ impl Agent {
             Ok(noticed) => {
                 let (events, overrun) = (noticed.events.len(), noticed.overrun);
                 tracing::debug!(events, overrun, "somebody else changed the kernel's databases");
+                self.metrics.noticed(events, overrun);
                 self.keep(noticed);
             }
             Err(error) => {
@@ -175,11 +180,15 @@ impl Agent {
             Ok(input) => {
                 self.told.not_waiting();
                 let audit = self.schedule.begin(now, rand::random());
+                self.metrics.begun(now);
                 let noticed = std::mem::take(&mut self.noticed);
                 self.worker.pass(input, Reasons { noticed, audit })?;
             }
             Err(reason) => {
                 self.schedule.pass_over(now, rand::random());
+                if reason != NotYet::Lists {
+                    self.metrics.idle();
+                }
                 if let NotYet::Deleted(until) = reason {
                     self.schedule.wake(until);
                 }
@@ -191,13 +200,17 @@ impl Agent {
 
     fn news(&mut self, news: News) -> Result<(), Ended> {
         match news {
-            News::Opened(watch) => self.notices = Some(Notices::new(watch).map_err(Ended::Notices)?),
+            News::Opened(watch) => {
+                self.metrics.opened();
+                self.notices = Some(Notices::new(watch).map_err(Ended::Notices)?);
+            }
             News::Done(done) => {
                 if done.in_sync() {
                     self.schedule.succeeded(Instant::now());
                 } else {
                     self.schedule.failed(Instant::now(), rand::random());
                 }
+                self.metrics.done(&done, Instant::now());
                 self.told.done(&done);
                 self.latest.send_modify(|latest| latest.report = Some(done.report));
             }

@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod desired;
 pub mod host;
+pub mod metrics;
 pub mod notices;
 pub mod pass;
 pub mod report;

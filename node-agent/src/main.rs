@@ -1,5 +1,6 @@
 //! `esplanade-node-agent`: keeps the kernel's XFRM databases at the node's desired state.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use esplanade_crds::SealingKey;
 use esplanade_logging as logging;
 use esplanade_node_agent::agent::Agent;
+use esplanade_node_agent::metrics::Metrics;
 use esplanade_node_agent::show::{self, MonitorArgs, ShowArgs};
 use esplanade_node_agent::status::Identity;
 use esplanade_node_agent::worker::Open;
@@ -49,6 +51,9 @@ struct AgentArgs {
     /// How often the kernel is compared with what it should hold if nothing happens, e.g. 60s or 5m; at least 1s.
     #[arg(long, default_value = "60s", value_parser = period)]
     resync_period: Duration,
+    /// Where /metrics, /healthz and /readyz are answered, e.g. [::]:9811; nowhere unless this is given.
+    #[arg(long)]
+    metrics_address: Option<SocketAddr>,
     /// How log lines look. What is logged is up to $RUST_LOG.
     #[arg(long, value_enum, default_value = "text")]
     log_format: logging::Format,
@@ -129,7 +134,14 @@ async fn run(args: &AgentArgs) -> Result<()> {
     );
     let client = Client::try_default().await.context("finding the API server")?;
     let open = open(args.kernel);
-    let mut agent = Agent::start(client, identity, keys, open, args.resync_period)
+    let metrics = Metrics::default();
+    if let Some(address) = args.metrics_address {
+        let listener = esplanade_metrics::listen(address).await;
+        let listener = listener.with_context(|| format!("listening at {address} for metrics"))?;
+        let answers = metrics.answers(args.kernel == KernelChoice::Netlink);
+        tokio::spawn(esplanade_metrics::serve(listener, answers));
+    }
+    let mut agent = Agent::start(client, identity, keys, open, args.resync_period, metrics)
         .context("starting the kernel's thread")?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: ending, the kernel stays as it is"),

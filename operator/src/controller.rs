@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::lease::Leadership;
+use crate::metrics::Metrics;
 
 pub mod cache;
 pub mod change;
@@ -63,12 +64,13 @@ pub struct Controller {
     retries: Retries,
     told: BTreeSet<(Kind, Unreadable)>,
     next: Option<Instant>,
+    metrics: Metrics,
 }
 
 impl Controller {
     /// Starts the watches. Secrets are those of `namespace`.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, leadership: Leadership) -> Self {
+    pub fn new(client: Client, namespace: &str, leadership: Leadership, metrics: Metrics) -> Self {
         let (events, watches) = watch::start(&client, namespace);
         let writer = Writer::new(client.clone(), leadership.slack());
         Self {
@@ -82,6 +84,7 @@ impl Controller {
             retries: Retries::default(),
             told: BTreeSet::new(),
             next: None,
+            metrics,
         }
     }
 
@@ -89,7 +92,7 @@ impl Controller {
     pub async fn stand_by(&mut self) -> Ended {
         loop {
             let Some(event) = self.events.recv().await else { return Ended::WatchesEnded };
-            self.index.apply(event);
+            self.apply(event);
         }
     }
 
@@ -108,12 +111,18 @@ impl Controller {
                 }
                 event = self.events.recv() => {
                     let Some(event) = event else { return Ended::WatchesEnded };
-                    if self.index.apply(event) {
+                    if self.apply(event) {
                         self.wake(DEBOUNCE);
                     }
                 }
             }
         }
+    }
+
+    fn apply(&mut self, event: Input) -> bool {
+        let new = self.index.apply(event);
+        self.metrics.listed(self.index.incomplete().is_empty());
+        new
     }
 
     /// Lets the next round begin after `pause` at the latest.
@@ -133,12 +142,15 @@ impl Controller {
         let wanted = esplanade_plan::secrets_wanted(&snapshot.sas);
         if let Err(error) = self.secrets.refresh(&wanted, &self.index.secrets).await {
             // Without them the plan would say that they aren't there.
+            self.metrics.unread(error.category);
             tracing::warn!(category = %error.category, %error, "no plan for now");
             self.wake(READ_AGAIN);
             return None;
         }
         let snapshot = esplanade_plan::Snapshot { secrets: self.secrets.known().clone(), ..snapshot };
+        let began = Instant::now();
         let plan = esplanade_plan::plan(&snapshot, &now(), &mut rand::rng());
+        self.metrics.planned(began.elapsed());
         let unreadable: BTreeSet<(Kind, Unreadable)> = self.index.unreadable().collect();
         self.told.retain(|one| unreadable.contains(one));
         let changes = change::changes(&self.index, &plan, &self.told);
@@ -172,6 +184,7 @@ impl Controller {
                 self.conclude(change, result);
             }
         }
+        self.metrics.waiting(self.retries.count());
         if let Some(next) = self.retries.next() {
             self.wake(next.saturating_duration_since(Instant::now()));
         }
@@ -181,6 +194,7 @@ impl Controller {
     fn conclude(&mut self, change: &Change, result: Result<Input, error::WriteError>) {
         match result {
             Ok(input) => {
+                self.metrics.written(change.kind());
                 tracing::info!(kind = %change.kind(), name = change.name, "written");
                 self.retries.done(&change.key());
                 if let What::Unreadable(kind, error) = &change.what {
@@ -195,6 +209,7 @@ impl Controller {
                 tracing::debug!(%error, "nothing to write to");
             }
             Err(error) => {
+                self.metrics.failed(change.kind(), error.category);
                 tracing::warn!(category = %error.category, %error, "write failed");
                 self.retries.failed(change.key(), error.category, Instant::now(), rand::random());
             }

@@ -5,3 +5,4 @@
 
 pub mod controller;
 pub mod lease;
+pub mod metrics;

@@ -1,5 +1,6 @@
 //! `esplanade-operator`: turns IpsecPolicies and IpsecSAs into one desired state per node.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use clap::Parser;
 use esplanade_logging as logging;
 use esplanade_operator::controller::Controller;
 use esplanade_operator::lease::{Config, Elector};
+use esplanade_operator::metrics::Metrics;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -31,6 +33,9 @@ struct Args {
     /// Seconds after which a leader that went silent is replaced.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=3600))]
     lease_duration: u64,
+    /// Where /metrics, /healthz and /readyz are answered, e.g. [::]:9810; nowhere unless this is given.
+    #[arg(long)]
+    metrics_address: Option<SocketAddr>,
     /// How log lines look. What is logged is up to $RUST_LOG.
     #[arg(long, value_enum, default_value = "text")]
     log_format: logging::Format,
@@ -65,7 +70,13 @@ async fn run(args: &Args) -> Result<()> {
             duration: Duration::from_secs(args.lease_duration),
         },
     );
-    let mut controller = Controller::new(client.clone(), &args.namespace, elector.leadership());
+    let metrics = Metrics::default();
+    if let Some(address) = args.metrics_address {
+        let listener = esplanade_metrics::listen(address).await;
+        let listener = listener.with_context(|| format!("listening at {address} for metrics"))?;
+        tokio::spawn(esplanade_metrics::serve(listener, metrics.answers(elector.leadership())));
+    }
+    let mut controller = Controller::new(client.clone(), &args.namespace, elector.leadership(), metrics);
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: ending"),
         _ = interrupt.recv() => tracing::info!("SIGINT: ending"),

@@ -26,6 +26,7 @@ const PURE: &[(&str, &str)] = &[
 /// left out by oversight.
 const THIN: &[&str] = &[
     "esplanade-logging",
+    "esplanade-metrics",
     "esplanade-operator",
     "esplanade-node-agent",
     "esplanade-xfrm",

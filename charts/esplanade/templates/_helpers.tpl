@@ -58,3 +58,27 @@ affinity: {{- toYaml . | nindent 2 }}
 topologySpreadConstraints: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
+
+{{/* Port and probes of a container. Without a port nothing is answered. */}}
+{{- define "esplanade.probes" -}}
+{{- with .port -}}
+ports:
+- {name: metrics, containerPort: {{ . }}, protocol: TCP}
+livenessProbe:
+  httpGet: {path: /healthz, port: metrics}
+  periodSeconds: 20
+  timeoutSeconds: 5
+readinessProbe:
+  httpGet: {path: /readyz, port: metrics}
+  periodSeconds: 5
+  timeoutSeconds: 5
+{{- end -}}
+{{- end -}}
+
+{{/* What Prometheus setups that go by annotations look for. */}}
+{{- define "esplanade.scrape" -}}
+{{- if and .port .annotations -}}
+prometheus.io/scrape: "true"
+prometheus.io/port: {{ .port | quote }}
+{{- end -}}
+{{- end -}}

@@ -7,6 +7,7 @@ mod example;
 mod faults;
 mod icmp;
 mod interfaces;
+mod metrics;
 mod packets;
 mod selectors;
 mod variants;

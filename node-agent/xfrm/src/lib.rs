@@ -11,4 +11,4 @@ pub mod wire;
 
 pub use error::KernelError;
 pub use kernel::{Kernel, Noticed, Watch};
-pub use socket::{Besides, Events, Inspection, Listener, Netlink};
+pub use socket::{Besides, Events, Inspection, Listener, Netlink, Totals};

@@ -49,6 +49,11 @@ impl Retries {
         self.0.retain(|key, _| wanted(key));
     }
 
+    /// How many objects wait.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// When the next one is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.values().map(|failure| failure.due).min()

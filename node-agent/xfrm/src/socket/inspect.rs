@@ -11,7 +11,7 @@ use super::exchange::Sequence;
 use super::link::{Link, Socket};
 use crate::KernelError;
 use crate::wire::reply::{Message, Messages};
-use crate::wire::shown::Shown;
+use crate::wire::shown::{Shown, Value};
 use crate::wire::{Dumped, batch};
 
 /// Those that cost nothing to listen to.
@@ -131,6 +131,62 @@ pub struct Besides {
     pub acquires: bool,
     /// How far sequence numbers are: with a listener the kernel tells every few packets (`xfrm_aevent_is_on`).
     pub counters: bool,
+}
+
+/// How many SAs and policies of all owners there are, and how they are found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// SAs, larval ones too.
+    pub sas: u32,
+    /// Buckets of their hash tables.
+    pub sa_buckets: u32,
+    /// Buckets that they can have.
+    pub most_sa_buckets: u32,
+    /// Policies: the direction, whether they are of sockets, how many.
+    pub policies: Vec<(&'static str, bool, u32)>,
+    /// Buckets of their hash tables.
+    pub policy_buckets: u32,
+    /// Buckets that they can have.
+    pub most_policy_buckets: u32,
+}
+
+impl Totals {
+    /// Asks the kernel of the calling thread's network namespace. Costs the same however many there are.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn read() -> Result<Self, KernelError> {
+        let socket = Socket::open()?;
+        Ok(Self::of(&totals(&socket, &Sequence::default())?))
+    }
+
+    fn of(answers: &[Shown]) -> Self {
+        let mut found = Self::default();
+        for attribute in answers.iter().flat_map(|answer| &answer.attributes) {
+            match (attribute.name.name, &attribute.value) {
+                (Some("SAD_CNT"), Value::Number(count)) => {
+                    found.sas = u32::try_from(*count).unwrap_or(u32::MAX);
+                }
+                (Some("SAD_HINFO"), Value::HashSize(size)) => {
+                    (found.sa_buckets, found.most_sa_buckets) = (size.buckets, size.most);
+                }
+                (Some("SPD_HINFO"), Value::HashSize(size)) => {
+                    (found.policy_buckets, found.most_policy_buckets) = (size.buckets, size.most);
+                }
+                (Some("SPD_INFO"), Value::SpdCounts(counts)) => {
+                    found.policies = vec![
+                        ("in", false, counts.inbound),
+                        ("out", false, counts.outbound),
+                        ("fwd", false, counts.forward),
+                        ("in", true, counts.socket_inbound),
+                        ("out", true, counts.socket_outbound),
+                    ];
+                }
+                _ => {}
+            }
+        }
+        found
+    }
 }
 
 /// Hears what the kernel tells.

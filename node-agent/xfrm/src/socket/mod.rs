@@ -19,7 +19,7 @@ use crate::wire::{Dumped, Glancer};
 use crate::{Kernel, KernelError};
 pub use events::Events;
 use exchange::{Buffer, Reading, Sequence};
-pub use inspect::{Besides, Inspection, Listener};
+pub use inspect::{Besides, Inspection, Listener, Totals};
 use link::{Link, Socket};
 
 /// The kernel of the network namespace that the calling thread was in when it was opened. Needs CAP_NET_ADMIN there.

@@ -1,0 +1,64 @@
+//! The kernel's own numbers, read when they are asked for.
+
+use esplanade_metrics::{Sample, Samples};
+use esplanade_xfrm::Totals;
+
+/// Of this network namespace (`net/xfrm/xfrm_proc.c`); not there without CONFIG_XFRM_STATISTICS.
+const STATISTICS: &str = "/proc/thread-self/net/xfrm_stat";
+
+/// What can be read is told, the rest left out.
+pub(super) fn read() -> Vec<Samples> {
+    let mut all = Vec::new();
+    match std::fs::read_to_string(STATISTICS) {
+        Ok(text) => all.push(statistics(&text)),
+        Err(error) => tracing::debug!(%error, "{STATISTICS} can't be read"),
+    }
+    match Totals::read() {
+        Ok(found) => all.extend(totals(&found)),
+        Err(error) => tracing::debug!(%error, "the kernel's totals can't be read"),
+    }
+    all
+}
+
+fn statistics(text: &str) -> Samples {
+    let sample = |line: &str| {
+        let (name, value) = line.split_once(char::is_whitespace)?;
+        Some(Sample { labels: vec![("counter", name.to_owned())], value: value.trim().parse().ok()? })
+    };
+    Samples {
+        name: "xfrm_stat",
+        help: "Packets that the kernel dropped, by its own names (/proc/net/xfrm_stat)",
+        counter: true,
+        samples: text.lines().filter_map(sample).collect(),
+    }
+}
+
+fn totals(totals: &Totals) -> Vec<Samples> {
+    let gauge = |name, help, samples| Samples { name, help, counter: false, samples };
+    let one = |value: u32| vec![Sample { labels: vec![], value: value.into() }];
+    let policies = totals.policies.iter().map(|(direction, of_sockets, count)| Sample {
+        labels: vec![("direction", (*direction).to_owned()), ("of_sockets", of_sockets.to_string())],
+        value: (*count).into(),
+    });
+    vec![
+        gauge("sad_entries", "SAs of all owners, larval ones too", one(totals.sas)),
+        gauge("sad_hash_buckets", "Buckets of the SAs' hash tables", one(totals.sa_buckets)),
+        gauge("sad_hash_buckets_max", "Buckets that they can have", one(totals.most_sa_buckets)),
+        gauge("spd_entries", "Policies of all owners", policies.collect()),
+        gauge("spd_hash_buckets", "Buckets of the policies' hash tables", one(totals.policy_buckets)),
+        gauge("spd_hash_buckets_max", "Buckets that they can have", one(totals.most_policy_buckets)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::statistics;
+
+    #[test]
+    fn statistics_keep_the_kernels_names() {
+        let text = "XfrmInError             \t0\nXfrmInNoStates          \t12\nnonsense\n";
+        let samples = statistics(text).samples;
+        let pairs: Vec<_> = samples.iter().map(|one| (one.labels[0].1.as_str(), one.value)).collect();
+        assert_eq!(pairs, [("XfrmInError", 0), ("XfrmInNoStates", 12)]);
+    }
+}
