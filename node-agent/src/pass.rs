@@ -55,8 +55,9 @@ fn try_pass(
     let surprises = engine.surprises();
     let to_read = engine.begin(uptime(), audit);
     read(kernel, engine, &to_read)?;
+    let moved = make_moves(kernel, engine)?;
     let plan = engine.plan();
-    let operations = if plan.is_empty() { 0 } else { write(kernel, engine, &plan)? };
+    let operations = if plan.is_empty() { moved } else { moved + write(kernel, engine, &plan)? };
     let make = |object: Option<Object>, what: &str| {
         let (kind, name) = match object {
             Some(object) => (object.kind, object.name),
@@ -76,6 +77,25 @@ fn read(kernel: &mut dyn Kernel, engine: &mut Engine, to_read: &ToRead) -> Resul
     }
     engine.end_reading(to_read);
     Ok(())
+}
+
+/// Lets SAs and templates move that are there between other addresses than wanted; how many operations it took. What the
+/// kernel refuses to move is left as it is, for the plan to replace.
+fn make_moves(kernel: &mut dyn Kernel, engine: &mut Engine) -> Result<usize, KernelError> {
+    let moves = engine.moves();
+    if moves.ops.is_empty() {
+        return Ok(0);
+    }
+    let count = moves.ops.len();
+    let refusals = kernel.carry_out(&mut moves.ops.iter().cloned())?;
+    for (at, refusal) in &refusals {
+        if let Some(op) = moves.ops.get(*at) {
+            tracing::info!("{}: {refusal}: replacing them instead", words::op(op));
+        }
+    }
+    let to_read = engine.begin_reading_moved(uptime(), &moves);
+    read(kernel, engine, &to_read)?;
+    Ok(count)
 }
 
 /// Carries the plan out and reads back what became of it; how many operations it took.

@@ -8,6 +8,7 @@ mod faults;
 mod icmp;
 mod interfaces;
 mod metrics;
+mod moves;
 mod packets;
 mod selectors;
 mod variants;

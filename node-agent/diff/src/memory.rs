@@ -28,6 +28,8 @@ const AT_MOST: usize = 1 << 16;
 #[derive(Debug, Default)]
 pub struct Memory {
     known: Map<SaId, Known>,
+    /// By SPI and protocol: an SA may have been known under other addresses.
+    names: Map<(u32, u8), Vec<SaId>>,
     /// Ends that were told before this many losses of events count no more.
     losses: u64,
 }
@@ -58,7 +60,10 @@ impl Memory {
                 remember(&mut known.sa, sa);
                 (known.at, known.ended) = (at, None);
             }
-            None => drop(self.known.insert(sa.id, Known { sa: sa.clone(), at, ended: None })),
+            None => {
+                self.known.insert(sa.id, Known { sa: sa.clone(), at, ended: None });
+                self.names.entry(spi(sa.id)).or_default().push(sa.id);
+            }
         }
     }
 
@@ -102,6 +107,11 @@ impl Memory {
     pub fn limit(&mut self, count: usize, there: impl Fn(&SaId) -> bool) {
         if self.known.len() > count + AT_MOST {
             self.known.retain(|id, _| there(id));
+            let Self { known, names, .. } = self;
+            names.retain(|_, ids| {
+                ids.retain(|id| known.contains_key(id));
+                !ids.is_empty()
+            });
         }
     }
 
@@ -120,12 +130,36 @@ impl Memory {
         }
     }
 
-    /// Where an SA that isn't there goes on from when it is made `now`; none if from the beginning.
+    /// What is known of an SA of ours.
+    pub fn known(&self, id: SaId) -> Option<&ObservedSa> {
+        self.known.get(&id).map(|known| &known.sa)
+    }
+
+    /// Where an SA that isn't there goes on from when it is made `now`; none if from the beginning. One with the same SPI
+    /// and key between other addresses is the same one: a node's address changed.
     pub fn state(&self, wanted: &WantedSa, now: Duration) -> Option<ReplayState> {
-        let Known { sa, at, ended } = self.known.get(&wanted.sa().id())?;
+        let id = wanted.sa().id();
+        if let Some(known) = self.known.get(&id) {
+            return self.state_of(known, wanted, now);
+        }
+        let others = self.names.get(&spi(id))?.iter().filter_map(|id| self.known.get(id));
+        // Of others that we can't read nobody knows whether they have the same key: they keep their addresses.
+        let others = others.filter(|known| known.sa.sa.is_some());
+        others.filter_map(|known| self.state_of(known, wanted, now)).reduce(|mut furthest, state| {
+            advance(&mut furthest, state);
+            furthest
+        })
+    }
+
+    fn state_of(&self, known: &Known, wanted: &WantedSa, now: Duration) -> Option<ReplayState> {
+        let Known { sa, at, ended } = known;
         let unseen = if *ended == Some(self.losses) { 0 } else { unseen(now.saturating_sub(*at)) };
         replay::carried_over(wanted, sa, unseen)
     }
+}
+
+fn spi(id: SaId) -> (u32, u8) {
+    (id.spi.get(), id.protocol.number())
 }
 
 /// How many packets can have left in this time.

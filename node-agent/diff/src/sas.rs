@@ -2,7 +2,7 @@
 
 use esplanade_crds::ProblemKind;
 use esplanade_model::{
-    Direction, Observed, ObservedSa, Op, ReplayProtection, ReplayState, Sa, Wanted, WantedSa,
+    Direction, Move, Observed, ObservedSa, Op, ReplayProtection, ReplayState, Sa, Wanted, WantedSa,
 };
 
 use crate::crypto::same_crypto;
@@ -48,6 +48,22 @@ pub fn judge(wanted: &WantedSa, there: Found<&ObservedSa>) -> Verdict {
         Found::Ours(_) | Found::Nothing => Verdict::Wrong,
         Found::Foreign => Verdict::Conflict,
     }
+}
+
+/// Whether an SA of ours is the wanted one but for its addresses: then how it gets there.
+pub fn moved(wanted: &WantedSa, there: &Sa) -> Option<Move> {
+    let (from, to) = ((there.source, there.destination), (wanted.sa().source, wanted.sa().destination));
+    if from == to {
+        return None;
+    }
+    let here = Sa { source: to.0, destination: to.1, ..there.clone() };
+    same(wanted, &here).then(|| Move {
+        protocol: here.crypto.protocol(),
+        mode: here.mode,
+        reqid: here.reqid,
+        from,
+        to,
+    })
 }
 
 /// The operations that bring an SA into being where it is wrong or missing. One that is there must have been read right

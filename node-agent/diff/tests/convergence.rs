@@ -67,6 +67,7 @@ impl Model {
                 assert_eq!(there.0, index);
                 there.1 = Some(policy);
             }
+            Op::Migrate { .. } => panic!("no diff has moves in it"),
             Op::DeletePolicy { direction, index, interface_id } => {
                 let before = self.policies.len();
                 self.policies.retain(|key, (taken, _)| {

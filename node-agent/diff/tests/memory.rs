@@ -171,3 +171,16 @@ fn counting_is_seeing() {
     memory.count(sa().id(), ReplayState { sent: 3, ..ReplayState::default() }, second * 61);
     assert_eq!(memory.state(&outbound(sa()), second * 61).unwrap().sent, 1000 + AT_ONCE);
 }
+
+#[test]
+fn one_between_other_addresses_is_the_same_one() {
+    let moved = |sa: Sa| Sa { source: [198, 51, 100, 1].into(), destination: [198, 51, 100, 2].into(), ..sa };
+    let seen = [after(900, 0, leaving())];
+    let state = starts(outbound(moved(sa())), &[&seen, &[]]).unwrap();
+    assert_eq!(state.sent, 900 + AT_ONCE);
+    // With another key, or under another name, it is another.
+    let rekeyed = Sa { crypto: crypto(2), ..moved(sa()) };
+    assert_eq!(starts(outbound(rekeyed), &[&seen, &[]]), None);
+    let other = Sa { spi: esplanade_model::Spi::new(sa().spi.get() + 1).unwrap(), ..moved(sa()) };
+    assert_eq!(starts(outbound(other), &[&seen, &[]]), None);
+}

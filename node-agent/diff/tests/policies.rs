@@ -181,5 +181,6 @@ fn shorthand(op: &Op) -> String {
         Op::AddPolicy { policy, .. } => format!("add {:?}", policy.direction),
         Op::UpdatePolicy { policy, .. } => format!("update {:?}", policy.direction),
         Op::DeletePolicy { direction, .. } => format!("delete {direction:?}"),
+        Op::Migrate { key, .. } => format!("migrate {:?}", key.direction),
     }
 }

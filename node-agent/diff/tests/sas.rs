@@ -5,10 +5,10 @@ mod common;
 
 use common::{crypto, in_kernel, inbound, ip, key, observed, outbound, sa, selector, wanted, without_window};
 use esplanade_crds::ProblemKind;
-use esplanade_diff::diff;
+use esplanade_diff::{diff, sas};
 use esplanade_model::{
-    Aead, Authentication, Cipher, Crypto, Mode, ObservedSa, Op, OutboundSa, ReplayProtection, ReplayState,
-    Reqid, Sa, Spi, WantedSa,
+    Aead, Authentication, Cipher, Crypto, Mode, ObservedSa, Op, OutboundSa, Protocol, ReplayProtection,
+    ReplayState, Reqid, Sa, Spi, WantedSa,
 };
 
 /// A name, and how it makes a wanted SA other than the one in the kernel.
@@ -241,4 +241,28 @@ fn steps_say_who_asks() {
     assert!(
         matches!(&diff.steps.first().unwrap().op, Op::AddOutbound { sa: OutboundSa(one), .. } if *one == sa())
     );
+}
+
+/// Only what differs in its addresses, and in nothing else, is the same SA elsewhere.
+#[test]
+fn an_sa_between_other_addresses_moves() {
+    let there = in_kernel(sa()).sa.unwrap();
+    let elsewhere = || Sa { source: ip("192.0.2.8"), destination: ip("192.0.2.9"), ..sa() };
+    for wanted in [inbound(elsewhere()), outbound(elsewhere())] {
+        let there = match &wanted {
+            WantedSa::Inbound(_) => there.clone(),
+            WantedSa::Outbound(_) => without_window(there.clone()),
+        };
+        let moved = sas::moved(&wanted, &there).unwrap();
+        assert_eq!((moved.protocol, moved.mode, moved.reqid), (Protocol::Esp, Mode::Tunnel, sa().reqid));
+        assert_eq!((moved.from.0, moved.from.1), (sa().source, sa().destination));
+        assert_eq!((moved.to.0, moved.to.1), (elsewhere().source, elsewhere().destination));
+        assert_eq!(sas::moved(&outbound(sa()), &there), None, "it is where it should be");
+    }
+    let others = SAME_KEYS.iter().chain(OTHER_KEYS).chain(OTHER_NAME);
+    for (what, change) in others.filter(|(what, _)| !["source", "destination"].contains(what)) {
+        let mut wanted = elsewhere();
+        change(&mut wanted);
+        assert_eq!(sas::moved(&inbound(wanted), &there), None, "{what}");
+    }
 }

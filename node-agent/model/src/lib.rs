@@ -20,7 +20,7 @@ pub use crypto::{Aead, Authentication, Cipher, Crypto, CryptoError, UnknownAlgor
 pub use identity::{Cookie, PolicyIndex, Protocol, Reqid, SaId, Spi};
 pub use key::{Key, KeyLengthError};
 pub use observed::{Observed, ObservedPolicy, ObservedSa, ReplayState};
-pub use op::{Op, Refusal};
+pub use op::{MAX_MOVES, Move, Op, Refusal};
 pub use policy::{Action, Direction, Policy, PolicyKey, Template};
 pub use reading::{Event, Glance, PolicyRecord, Reader, Recognised, SaRecord};
 pub use sa::{InboundSa, Mode, OutboundSa, ReplayProtection, Sa};

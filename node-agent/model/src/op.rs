@@ -1,8 +1,12 @@
 //! Operations on the kernel's databases.
 
 use std::fmt;
+use std::net::IpAddr;
 
-use crate::{Direction, InboundSa, OutboundSa, Policy, PolicyIndex, ReplayState, SaId};
+use crate::{
+    Direction, InboundSa, Mode, OutboundSa, Policy, PolicyIndex, PolicyKey, Protocol, ReplayState, Reqid,
+    SaId,
+};
 
 /// One change of the kernel's databases.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +50,32 @@ pub enum Op {
         /// The policy's, which the kernel wants as well (`xfrm_policy_byid`).
         interface_id: u32,
     },
+    /// MIGRATE: these templates of the policy, and the SAs that they name, go on between other addresses. Sequence numbers
+    /// and windows go with them, and keys stay. Where nothing of it can be done, nothing is.
+    Migrate {
+        /// The policy; it keeps its selector.
+        key: PolicyKey,
+        /// From 1 to [`MAX_MOVES`].
+        moves: Vec<Move>,
+    },
+}
+
+/// The most moves of one operation (`XFRM_MAX_DEPTH`).
+pub const MAX_MOVES: usize = 6;
+
+/// Templates and SAs that go on between other addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Move {
+    /// Theirs.
+    pub protocol: Protocol,
+    /// Theirs.
+    pub mode: Mode,
+    /// Theirs.
+    pub reqid: Reqid,
+    /// Source and destination so far.
+    pub from: (IpAddr, IpAddr),
+    /// Source and destination from now on.
+    pub to: (IpAddr, IpAddr),
 }
 
 /// The kernel refused an operation.

@@ -396,3 +396,76 @@ fn a_kernel_that_can_not_be_asked_is_an_error() {
     let (outcome, asked) = setup.pass_again(false);
     assert_eq!((outcome.operations, outcome.in_sync, asked.reads), (1, true, 1));
 }
+
+const ELSEWHERE: &str = "192.0.2.9";
+
+/// [`wanted`] between other addresses, the policies' templates naming the SAs.
+fn between(here: &str, there: &str) -> Wanted {
+    let (sending, receiving) = (Reqid::from_hash(1), Reqid::from_hash(2));
+    let mut wanted = wanted();
+    wanted.sas = vec![
+        ("a-to-b".into(), WantedSa::Outbound(OutboundSa(Sa { reqid: sending, ..sa(here, there, 4096) }))),
+        (
+            "b-to-a".into(),
+            WantedSa::Inbound(InboundSa(Sa {
+                reqid: receiving,
+                replay: ReplayProtection { window: 64, extended_sequence_numbers: true },
+                ..sa(there, here, 4097)
+            })),
+        ),
+    ];
+    for (_, policy) in &mut wanted.policies {
+        let out = policy.direction == Direction::Out;
+        let (here, there) = (ip(here), ip(there));
+        policy.templates[0].reqid = if out { sending } else { receiving };
+        policy.templates[0].tunnel = Some(if out { (here, there) } else { (there, here) });
+    }
+    wanted
+}
+
+/// What the kernel was told when the addresses changed after some traffic, and how far each SA is then.
+fn changed(setup: &mut Setup, here: &str, there: &str) -> (Vec<Op>, Vec<(u64, u64)>) {
+    let before = between(HERE, THERE);
+    setup.pass(&before);
+    let id = |at: usize| before.sas[at].1.sa().id();
+    assert!(setup.kernel.count_traffic(id(0), 5, 0) && setup.kernel.count_traffic(id(1), 0, 9));
+    let done = setup.kernel.log().len();
+    let after = between(here, there);
+    let (outcome, _) = setup.pass(&after);
+    assert!(outcome.in_sync && outcome.problems.is_empty(), "{outcome:?}");
+    let observed = setup.kernel.observed();
+    assert_eq!((observed.sas.len(), observed.policies.len()), (2, 3));
+    let state = |at: usize| {
+        let id = after.sas[at].1.sa().id();
+        let state = &observed.sas.iter().find(|sa| sa.id == id).unwrap().state;
+        (state.sent, state.received)
+    };
+    let states = vec![state(0), state(1)];
+    let mut log = setup.kernel.log();
+    assert_eq!(setup.pass(&after).0.operations, 0);
+    (log.split_off(done), states)
+}
+
+#[test]
+fn sas_move_when_an_address_changes() {
+    for (here, there) in [(ELSEWHERE, THERE), (HERE, ELSEWHERE), (ELSEWHERE, "192.0.2.8")] {
+        let (log, states) = changed(&mut Setup::new(), here, there);
+        // One for each policy; the forward one's SA has moved with the inbound one.
+        assert_eq!(log.len(), 3, "{log:#?}");
+        assert!(log.iter().all(|op| matches!(op, Op::Migrate { moves, .. } if moves.len() == 1)), "{log:#?}");
+        assert_eq!(states, [(5, 0), (0, 9)]);
+    }
+}
+
+/// Nothing is sent from the beginning with a key that was used, and nothing accepted twice.
+#[test]
+fn where_nothing_can_move_new_sas_go_on() {
+    for (here, there) in [(ELSEWHERE, THERE), (HERE, ELSEWHERE)] {
+        let mut setup = Setup::new();
+        setup.kernel.without(Capability::Migrate);
+        let (log, states) = changed(&mut setup, here, there);
+        assert!(!log.iter().any(|op| matches!(op, Op::Migrate { .. })), "{log:#?}");
+        assert!(states[0].0 > 1 << 20, "{states:?}");
+        assert_eq!(states[1], (0, 9));
+    }
+}

@@ -10,6 +10,10 @@ pub(super) fn op(op: &Op) -> String {
         Op::DeleteSa(id) => format!("deleting the {id}"),
         Op::AddPolicy { policy, .. } => format!("adding the {}", describe(policy)),
         Op::UpdatePolicy { policy, .. } => format!("changing the {}", describe(policy)),
+        Op::Migrate { key, .. } => {
+            let (from, to) = (key.selector.source(), key.selector.destination());
+            format!("moving the SAs of the {} policy for {from} to {to}", way(key.direction))
+        }
         Op::DeletePolicy { direction, index, .. } => {
             format!("deleting the {} policy with index {:#x}", way(*direction), index.get())
         }

@@ -13,10 +13,12 @@
 mod changes;
 mod engine;
 mod indexes;
+mod moves;
 mod plan;
 mod reading;
 mod table;
 mod want;
 
 pub use engine::{Engine, ToRead};
+pub use moves::Moves;
 pub use plan::{Name, Ops, Plan};

@@ -161,6 +161,7 @@ impl Kernel {
                 self.policies.insert(key, (print, index, Some(policy)));
                 true
             }
+            Op::Migrate { .. } => panic!("no plan has moves in it"),
             Op::DeletePolicy { direction, index, .. } => {
                 self.policies.retain(|key, (_, taken, _)| !(*taken == index && key.direction == direction));
                 true

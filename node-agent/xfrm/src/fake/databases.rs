@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use esplanade_model::{
-    Capability, Glance, InboundSa, Observed, ObservedPolicy, ObservedSa, Op, Policy, PolicyIndex, PolicyKey,
-    PolicyRecord, Reader, Recognised, Refusal, ReplayState, Sa, SaId, SaRecord,
+    Capability, Glance, InboundSa, MAX_MOVES, Move, Observed, ObservedPolicy, ObservedSa, Op, Policy,
+    PolicyIndex, PolicyKey, PolicyRecord, Reader, Recognised, Refusal, ReplayState, Sa, SaId, SaRecord,
 };
 
 use super::check;
@@ -149,6 +149,7 @@ impl Databases {
                 }
                 Ok(())
             }
+            Op::Migrate { key, moves } => self.migrate(*key, moves),
             Op::DeletePolicy { direction, index, interface_id } => {
                 // ENOENT: gone already. An index of another direction or interface finds nothing either
                 // (`xfrm_policy_byid`).
@@ -171,6 +172,65 @@ impl Databases {
         let state = state.map(|state| replay::fitted(state, sa.replay)).unwrap_or_default();
         self.sas.insert(id, SaEntry::Ours { sa: Some(sa), state });
         Ok(())
+    }
+
+    /// `xfrm_migrate`: all of it or nothing.
+    fn migrate(&mut self, key: PolicyKey, moves: &[Move]) -> Result<(), Refusal> {
+        if self.missing.contains(&Capability::Migrate) {
+            return Err(check::refusal(libc::ENOPROTOOPT, None));
+        }
+        let index = self.index_of(key).ok_or_else(|| check::refusal(libc::ENOENT, None))?;
+        let found: Vec<_> = moves.iter().map(|one| (one, self.found(one))).collect();
+        // The new name of an SA may be taken (`xfrm_state_migrate`); its own, with another source, is not.
+        let taken = |(one, id): &(&Move, Option<SaId>)| {
+            id.is_some_and(|id| {
+                let new = SaId { destination: one.to.1, ..id };
+                new != id && self.sas.contains_key(&new)
+            })
+        };
+        if moves.len() > MAX_MOVES || found.iter().any(taken) {
+            return Err(check::refusal(libc::ENODATA, None));
+        }
+        let Some(PolicyEntry::Ours(policy)) = self.policies.get_mut(&index) else {
+            return Err(check::refusal(libc::ENODATA, None));
+        };
+        let mut matched = false;
+        for template in &mut policy.templates {
+            for one in moves {
+                let is_it = (template.protocol, template.mode, template.reqid)
+                    == (one.protocol, one.mode, one.reqid)
+                    && template.tunnel.is_none_or(|ends| ends == one.from);
+                if is_it {
+                    matched = true;
+                    template.tunnel = template.tunnel.map(|_| one.to);
+                    break;
+                }
+            }
+        }
+        if !matched {
+            return Err(check::refusal(libc::ENODATA, None));
+        }
+        for (one, id) in found {
+            let Some(SaEntry::Ours { sa: Some(mut sa), state }) = id.and_then(|id| self.sas.remove(&id))
+            else {
+                continue;
+            };
+            (sa.source, sa.destination) = one.to;
+            self.sas.insert(sa.id(), SaEntry::Ours { sa: Some(sa), state });
+        }
+        Ok(())
+    }
+
+    /// The SA that moves (`xfrm_migrate_state_find`).
+    fn found(&self, one: &Move) -> Option<SaId> {
+        let is_it = |sa: &Sa| {
+            (sa.crypto.protocol(), sa.mode, sa.reqid, (sa.source, sa.destination))
+                == (one.protocol, one.mode, one.reqid, one.from)
+        };
+        self.sas.iter().find_map(|(id, entry)| match entry {
+            SaEntry::Ours { sa: Some(sa), .. } if is_it(sa) => Some(*id),
+            _ => None,
+        })
     }
 
     fn index_of(&self, key: PolicyKey) -> Option<u32> {

@@ -181,6 +181,7 @@ impl Inner {
             Op::AddPolicy { policy: added, .. } | Op::UpdatePolicy { policy: added, .. } => {
                 policy(&added.key())
             }
+            Op::Migrate { key, .. } => policy(key),
             Op::DeletePolicy { index, .. } => {
                 self.databases.policy_key(index.get()).as_ref().and_then(policy)
             }

@@ -11,6 +11,7 @@ pub mod batch;
 mod crypto;
 mod event;
 mod glance;
+mod migrate;
 mod observe;
 mod policy;
 pub mod probe;

@@ -5,14 +5,14 @@ use std::fmt;
 use esplanade_model::{Direction, Op, PolicyIndex, PolicyKey, SaId};
 use netlink_packet_core::{Emitable, NlasIterator};
 use netlink_packet_xfrm::constants::{
-    XFRM_MSG_DELPOLICY, XFRM_MSG_DELSA, XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA, XFRM_MSG_NEWPOLICY,
-    XFRM_MSG_NEWSA, XFRM_MSG_UPDPOLICY,
+    XFRM_MSG_DELPOLICY, XFRM_MSG_DELSA, XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA, XFRM_MSG_MIGRATE,
+    XFRM_MSG_NEWPOLICY, XFRM_MSG_NEWSA, XFRM_MSG_UPDPOLICY,
 };
 use netlink_packet_xfrm::{UserPolicyId, UserSaId};
 use zeroize::Zeroizing;
 
 use super::attributes::Attributes;
-use super::{address, policy, sa, selector};
+use super::{address, migrate, policy, sa, selector};
 
 /// A message to the kernel without its `nlmsghdr`. Wiped when dropped, never printed.
 pub struct Request {
@@ -76,6 +76,10 @@ pub(super) fn write(op: &Op, to: &mut impl Sink) -> Result<(), usize> {
         Op::UpdatePolicy { policy, index } => {
             let (info, attributes) = policy::encode(policy, *index);
             request(XFRM_MSG_UPDPOLICY, &info, &attributes, to)
+        }
+        Op::Migrate { key, moves } => {
+            let (wire, attributes) = migrate::encode(key, moves);
+            request(XFRM_MSG_MIGRATE, &wire, &attributes, to)
         }
         Op::DeletePolicy { direction, index, interface_id } => {
             let (wire, attributes) = policy_index(*direction, *index, *interface_id);

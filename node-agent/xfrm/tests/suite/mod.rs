@@ -5,6 +5,7 @@ pub(crate) mod strategies;
 
 mod foreign;
 mod look_ups;
+mod moves;
 mod policies;
 mod probe;
 mod refusals;
@@ -20,6 +21,7 @@ use esplanade_xfrm::{Kernel, Watch};
 
 pub(crate) use foreign::*;
 pub(crate) use look_ups::*;
+pub(crate) use moves::*;
 pub(crate) use policies::*;
 pub(crate) use probe::*;
 pub(crate) use refusals::*;
@@ -86,6 +88,9 @@ macro_rules! tests_of_the_suite {
             what_is_not_there_is_told
             many_are_looked_up_at_once
             what_was_seen_is_recognised
+            sas_and_templates_move_as_they_are
+            an_sa_in_transport_mode_moves_by_its_policy
+            what_cannot_move_stays
         }
     };
 }
