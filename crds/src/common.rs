@@ -47,6 +47,21 @@ pub enum IpFamily {
 /// A length of time as hours, minutes and seconds, e.g. `24h` or `1h30m`.
 pub type Duration = String;
 
+/// A [`Duration`] in seconds; none if it isn't one, or is longer than can be counted.
+pub fn seconds(duration: &str) -> Option<u64> {
+    let (mut rest, mut sum) = (duration, 0_u64);
+    for (unit, length) in [('h', 3600), ('m', 60), ('s', 1)] {
+        if let Some((digits, after)) = rest.split_once(unit) {
+            if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                return None;
+            }
+            sum = sum.checked_add(digits.parse::<u64>().ok()?.checked_mul(length)?)?;
+            rest = after;
+        }
+    }
+    (rest.is_empty() && !duration.is_empty()).then_some(sum)
+}
+
 /// One key of a Secret in the operator's namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretKeyRef {

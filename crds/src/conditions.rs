@@ -11,7 +11,7 @@ pub const RESOLVED_REFS: &str = "ResolvedRefs";
 pub const PROGRAMMED: &str = "Programmed";
 /// Traffic is encrypted in both directions between all participants (`IpsecPolicy`).
 pub const ENCRYPTED: &str = "Encrypted";
-/// A hard lifetime ended the SA (`IpsecSA`).
+/// A hard lifetime ended the SA (`IpsecSA`). Present for SAs with a lifetime.
 pub const EXPIRED: &str = "Expired";
 /// Manual keys with an AEAD (RFC 8221 §3 forbids it; allowed on request) (`IpsecSA`). Present only while true.
 pub const INSECURE_KEYING: &str = "InsecureKeying";
@@ -66,6 +66,12 @@ pub mod reason {
     pub const KERNEL_ERROR: &str = "KernelError";
     /// A kernel lacks what the object asks for; the message says what, and what to write instead.
     pub const UNSUPPORTED_BY_KERNEL: &str = "UnsupportedByKernel";
+    /// `Expired=True`: a hard lifetime ended the SA.
+    pub const EXPIRED: &str = "Expired";
+    /// A soft lifetime is over: the hard one is near.
+    pub const EXPIRING: &str = "Expiring";
+    /// `Expired=False`: no limit is reached.
+    pub const IN_USE: &str = "InUse";
     /// The agent hasn't the key that opens the sealed keys (yet).
     pub const UNSEALABLE: &str = "Unsealable";
 }

@@ -14,6 +14,21 @@ pub(crate) fn crd(mut crd: CustomResourceDefinition) -> CustomResourceDefinition
     crd
 }
 
+/// Takes the rules out of a field. What the operator writes was checked where users wrote it, and in lists without an end
+/// the API server won't have rules that cost something.
+pub(crate) fn without_rules(mut crd: CustomResourceDefinition, field: &str) -> CustomResourceDefinition {
+    fn strip(this: &mut JSONSchemaProps) {
+        this.x_kubernetes_validations = None;
+        children(this).into_iter().for_each(strip);
+    }
+    for version in &mut crd.spec.versions {
+        let root = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        let fields = root.and_then(|root| root.properties.as_mut());
+        fields.and_then(|fields| fields.get_mut(field)).into_iter().for_each(strip);
+    }
+    crd
+}
+
 fn schema(this: &mut JSONSchemaProps) {
     // An explicit null then counts as left out, and gets the default; a stored null would pass has() in rules.
     this.nullable = None;

@@ -19,11 +19,13 @@ mod traffic;
 
 pub use common::{
     AntiReplay, Duration, Encapsulation, EncapsulationType, IpFamily, Mark, Mode, Protocol, SecretKeyRef,
+    seconds,
 };
 pub use node_state::{
     Counts, GatewaySelectors, IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, Kernel,
     NodeEncryption, NodeIntegrity, NodeKeys, NodePolicy, NodeSaSelector, NodeSecurityAssociation, Phase,
-    Problem, ProblemKind, ResolvedEndpoint, SealedKey, SealingKey, SecretVersion,
+    Problem, ProblemKind, ResolvedEndpoint, RetiringSecurityAssociation, SealedKey, SealingKey,
+    SecretVersion,
 };
 pub use peer::{IpsecPeer, IpsecPeerSpec, IpsecPeerStatus, PeerSelectors, PublishedKey};
 pub use policy::{
@@ -49,7 +51,7 @@ pub fn all() -> Vec<(&'static str, CustomResourceDefinition)> {
     let crds = [
         ("ipsecpolicies", IpsecPolicy::crd()),
         ("ipsecsas", IpsecSA::crd()),
-        ("ipsecnodestates", IpsecNodeState::crd()),
+        ("ipsecnodestates", finish::without_rules(IpsecNodeState::crd(), "spec")),
         ("ipsecpeers", IpsecPeer::crd()),
     ];
     crds.into_iter().map(|(name, crd)| (name, finish::crd(crd))).collect()

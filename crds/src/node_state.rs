@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::common::{AntiReplay, Mode, Protocol};
 use crate::policy::Action;
+use crate::sa::Lifetime;
 use crate::schema;
 use crate::traffic::TrafficSelector;
 
@@ -52,6 +53,9 @@ pub struct IpsecNodeStateSpec {
     /// The manually keyed SAs that start or end at this node.
     #[serde(default)]
     pub security_associations: Vec<NodeSecurityAssociation>,
+    /// Inbound SAs that other SPIs have taken the place of: kept until nothing more can come under them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retiring: Vec<RetiringSecurityAssociation>,
     /// Which of the node's own published keys its peers have acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<NodeKeys>,
@@ -151,6 +155,23 @@ pub struct NodeSecurityAssociation {
     /// Traffic that the SA takes. Left out: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<NodeSaSelector>,
+    /// When it wears out. Left out: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<Lifetime>,
+    /// A hard lifetime ended it, at which node and how: it is in no kernel, and its keys are never used again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired: Option<String>,
+}
+
+/// An inbound SA that another SPI has taken the place of.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+pub struct RetiringSecurityAssociation {
+    /// The SA.
+    pub association: NodeSecurityAssociation,
+    /// When it goes: what was sent under it has arrived. Left out: its sender may still use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub until: Option<String>,
 }
 
 /// Traffic that an SA takes, of one address family.

@@ -156,7 +156,7 @@ pub struct IpsecSASpec {
     /// rebooted sender starts again from 1, which a window would refuse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anti_replay: Option<AntiReplay>,
-    /// When the SA wears out. Default: never.
+    /// When the SA wears out. Changing it leaves what was counted so far. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<Lifetime>,
     /// ESP in UDP. Default: none.
@@ -271,10 +271,11 @@ pub struct Integrity {
         .message("a soft limit warns before the hard one ends the SA: write lower limits in soft than in hard"),
 )]
 pub struct Lifetime {
-    /// Reaching one of these is reported.
+    /// Reaching one of these is told: condition Expired gets reason Expiring.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soft: Option<LifetimeLimits>,
-    /// Reaching one of these ends the SA.
+    /// Reaching one of these ends the SA at both ends: condition Expired becomes true, its traffic is dropped. Its keys
+    /// are never used again: write new ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hard: Option<LifetimeLimits>,
 }

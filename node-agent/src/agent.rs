@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use esplanade_diff::Memory;
 use esplanade_seal::KeyPair;
 use esplanade_xfrm::{KernelError, Noticed};
 use futures::StreamExt;
@@ -18,6 +19,7 @@ use crate::schedule::{DEBOUNCE, Schedule};
 use crate::status::Identity;
 use crate::told::Told;
 use crate::watch::{Change, watch};
+use crate::wear::Record;
 use crate::worker::{News, Open, Reasons, Worker, WorkerGone};
 
 /// How long a pass that runs may take when the agent is to end: a part of it could be missing else until the next
@@ -66,12 +68,13 @@ impl Agent {
         client: Client,
         identity: Identity,
         keys: KeyPair,
+        memory: (Memory, Record),
         open: Open,
         resync: Duration,
         metrics: Metrics,
     ) -> std::io::Result<Self> {
         let node = identity.node.clone();
-        let worker = Worker::start(&node, &identity.kernel.release, keys, open)?;
+        let worker = Worker::start(&node, &identity.kernel.release, keys, memory, open)?;
         let changes = watch(&client, &node);
         let (latest, to_report) = latest::channel(Latest::default());
         let mut reporter = JoinSet::new();

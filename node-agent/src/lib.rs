@@ -18,4 +18,5 @@ pub mod show;
 pub mod status;
 mod told;
 pub mod watch;
+pub mod wear;
 pub mod worker;

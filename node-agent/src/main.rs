@@ -14,7 +14,7 @@ use esplanade_node_agent::metrics::Metrics;
 use esplanade_node_agent::show::{self, MonitorArgs, ShowArgs};
 use esplanade_node_agent::status::Identity;
 use esplanade_node_agent::worker::Open;
-use esplanade_node_agent::{host, sealing_key};
+use esplanade_node_agent::{host, sealing_key, wear};
 use esplanade_xfrm::Netlink;
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
@@ -126,6 +126,7 @@ async fn run(args: &AgentArgs) -> Result<()> {
         boot_id: host::boot_id()?,
         kernel: host::kernel()?,
     };
+    let memory = wear::load(&args.state_dir, &keys, &identity.boot_id).context("worn out keys")?;
     tracing::info!(
         node = identity.node,
         sealing_key = identity.sealing_key.id,
@@ -141,7 +142,7 @@ async fn run(args: &AgentArgs) -> Result<()> {
         let answers = metrics.answers(args.kernel == KernelChoice::Netlink);
         tokio::spawn(esplanade_metrics::serve(listener, answers));
     }
-    let mut agent = Agent::start(client, identity, keys, open, args.resync_period, metrics)
+    let mut agent = Agent::start(client, identity, keys, memory, open, args.resync_period, metrics)
         .context("starting the kernel's thread")?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: ending, the kernel stays as it is"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{Counts, Problem, ProblemKind};
@@ -65,7 +65,7 @@ fn try_pass(
         };
         Problem { kind, name, category: reason::KERNEL_ERROR.to_owned(), message: what.to_owned() }
     };
-    let problems = by_object(engine.problems(make));
+    let problems = by_object(engine.problems(epoch(), make));
     Ok(Outcome { problems, counts: engine.counts(), operations, in_sync: engine.in_sync(), surprises })
 }
 
@@ -110,6 +110,10 @@ fn write(kernel: &mut dyn Kernel, engine: &mut Engine, plan: &Plan) -> Result<us
         let op = engine.operation(&name, number);
         said.entry(name).or_insert_with(|| text(op.as_ref(), &refusal.to_string()));
     }
+    let now = uptime();
+    for name in plan.names().iter().filter(|name| !said.contains_key(name)) {
+        engine.written(name, now);
+    }
     let to_read = engine.begin_reading_back(uptime(), plan.names());
     read(kernel, engine, &to_read)?;
     // Without a refusal the kernel took the operation for something else.
@@ -128,6 +132,11 @@ fn text(op: Option<&Op>, what: &str) -> String {
         Some(op) => format!("{}: {what}", words::op(op)),
         None => what.to_owned(),
     }
+}
+
+/// Seconds since 1970.
+fn epoch() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// The time since the first call.

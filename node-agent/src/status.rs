@@ -123,7 +123,9 @@ fn conditions(
     in_sync: bool,
     now: &Time,
 ) -> Vec<Condition> {
-    let trouble = problems.first().map(|first| (first.category.as_str(), in_words(problems)));
+    // A warning: all is as it should be.
+    let problems: Vec<_> = problems.iter().filter(|problem| problem.category != reason::EXPIRING).collect();
+    let trouble = problems.first().map(|first| (first.category.as_str(), in_words(&problems)));
     let (ready_reason, ready_message) = match &trouble {
         Some((category, message)) => (*category, message.clone()),
         None if in_sync => (reason::PROGRAMMED, "the kernel holds what the spec says".to_owned()),
@@ -157,8 +159,8 @@ fn conditions(
 }
 
 /// The first few problems in words.
-fn in_words(problems: &[Problem]) -> String {
-    let one = |problem: &Problem| match problem.kind {
+fn in_words(problems: &[&Problem]) -> String {
+    let one = |problem: &&Problem| match problem.kind {
         ProblemKind::Node => problem.message.clone(),
         kind => format!("{kind:?} {}: {}", problem.name, problem.message),
     };

@@ -4,6 +4,7 @@ use std::sync::mpsc as std_mpsc;
 use std::thread;
 
 use esplanade_crds::Problem;
+use esplanade_diff::Memory;
 use esplanade_expand::{OpenedKeys, expand_again};
 use esplanade_model::Capabilities;
 use esplanade_seal::KeyPair;
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::desired::Input;
 use crate::pass::{Outcome, pass, uptime};
 use crate::status::{PassResult, Report};
+use crate::wear::Record;
 
 /// A kernel, and what tells of others' changes to it. Whoever opens it afresh gets both.
 pub type Opened = (Box<dyn Kernel>, Box<dyn Watch>);
@@ -79,11 +81,18 @@ pub struct Worker {
 pub struct WorkerGone;
 
 impl Worker {
-    /// Starts the thread, which opens the kernel for its first pass. `release` is the kernel's.
+    /// Starts the thread, which opens the kernel for its first pass. `release` is the kernel's, `memory` what earlier
+    /// processes recorded, and where that goes on.
     ///
     /// # Errors
     /// No more threads.
-    pub fn start(node: &str, release: &str, keys: KeyPair, open: Open) -> std::io::Result<Self> {
+    pub fn start(
+        node: &str,
+        release: &str,
+        keys: KeyPair,
+        memory: (Memory, Record),
+        open: Open,
+    ) -> std::io::Result<Self> {
         let (jobs, todo) = std_mpsc::channel();
         let (tell, news) = mpsc::unbounded_channel();
         let state = State {
@@ -93,7 +102,8 @@ impl Worker {
             open,
             kernel: None,
             capabilities: None,
-            engine: Engine::default(),
+            engine: Engine::new(memory.0),
+            record: memory.1,
             opened: OpenedKeys::default(),
             expanded: None,
         };
@@ -137,6 +147,7 @@ struct State {
     capabilities: Option<Capabilities>,
     engine: Engine,
     opened: OpenedKeys,
+    record: Record,
     /// The problems of the input of this version, which the engine knows.
     expanded: Option<(u64, Vec<Problem>)>,
 }
@@ -171,6 +182,9 @@ impl State {
                 (PassResult::Failed { category: error.category(), message: error.to_string() }, 0, 0)
             }
         };
+        if let Some(record) = self.engine.take_record() {
+            self.record.write(&record);
+        }
         let report = Report {
             generation: input.generation,
             peers_through: input.peers_through,

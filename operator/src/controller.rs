@@ -35,7 +35,7 @@ use write::Writer;
 
 /// Changes that come within this time of the first go into the same plan.
 const DEBOUNCE: Duration = Duration::from_millis(50);
-/// A plan whose Secrets couldn't be read is made again after this.
+/// A plan whose Secrets couldn't be read is made again after this; one that waits for a time, this after that.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 /// Requests at a time.
 const CONCURRENCY: usize = 16;
@@ -151,6 +151,10 @@ impl Controller {
         let began = Instant::now();
         let plan = esplanade_plan::plan(&snapshot, &now(), &mut rand::rng());
         self.metrics.planned(began.elapsed());
+        if let Some(again) = &plan.again {
+            let pause = again.0.duration_since(jiff::Timestamp::now());
+            self.wake(Duration::try_from(pause).unwrap_or_default() + READ_AGAIN);
+        }
         let unreadable: BTreeSet<(Kind, Unreadable)> = self.index.unreadable().collect();
         self.told.retain(|one| unreadable.contains(one));
         let changes = change::changes(&self.index, &plan, &self.told);

@@ -127,3 +127,11 @@ fn every_protocol_mode_and_family_protects_what_it_should() -> Result<()> {
         crate::selectors::check(lab).await.map_err(|error| error.context("selectors"))
     })
 }
+
+#[test]
+fn sas_wear_out_and_make_room_for_others() -> Result<()> {
+    with_esplanade(Config::default(), async |lab| {
+        crate::lifetimes::check(lab).await.map_err(|error| error.context("lifetimes"))?;
+        crate::handover::check(lab).await.map_err(|error| error.context("handover"))
+    })
+}

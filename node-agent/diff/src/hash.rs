@@ -3,7 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use foldhash::fast::FixedState;
+use std::hash::BuildHasher;
+
+use foldhash::fast::{FixedState, FoldHasher};
 
 pub(crate) type Map<K, V> = HashMap<K, V, FixedState>;
 pub(crate) type Set<K> = HashSet<K, FixedState>;
+
+pub(crate) fn hasher() -> FoldHasher<'static> {
+    FixedState::default().build_hasher()
+}

@@ -12,12 +12,14 @@ pub mod policies;
 mod replay;
 pub mod sas;
 mod stage;
+mod wear;
 
 use esplanade_crds::{Problem, ProblemKind};
 use esplanade_model::{Observed, Op, Wanted};
 
-pub use memory::Memory;
+pub use memory::{Memory, Outlook, Start};
 pub use stage::Stage;
+pub use wear::{BadRecord, Wear};
 
 /// The API object that asks for something in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,11 +1,13 @@
 //! What is remembered of SAs after they have vanished.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use esplanade_model::{Observed, ObservedSa, Op, ReplayState, SaId, WantedSa};
+use esplanade_model::{Crypto, Observed, ObservedSa, Op, ReplayState, Sa, SaId, Used, WantedSa};
 
 use crate::crypto::same_crypto;
 use crate::hash::Map;
+use crate::wear::Wear;
 use crate::{Diff, replay};
 
 /// Packets that an SA may send in a second: 25 Gbit/s in packets of 1500 bytes. They go out one after the other under the
@@ -20,9 +22,18 @@ const FURTHEST: u64 = 1 << 31;
 /// SAs remembered besides those that are there.
 const AT_MOST: usize = 1 << 16;
 
+/// How long the kernel may take to tell how an SA with a hard lifetime ended.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// SAs with the same ends and the same key that are told apart.
+const SAME_KEY: usize = 8;
+
 /// How far SAs had come when they were last seen. If one has vanished (somebody flushed the SAD) or was deleted, and one
 /// with the same key has to be made, it goes on past what the old one can have sent, and accepts nothing that the old one
-/// accepted (RFC 4303 §3.3.3).
+/// accepted (RFC 4303 §3.3.3). What of its lifetime was used up stays so.
+///
+/// One with a hard lifetime comes back only if somebody is known to have deleted it: else it is taken for worn out, and
+/// its key is never used again.
 ///
 /// Times are counted from any fixed moment.
 #[derive(Debug, Default)]
@@ -30,8 +41,11 @@ pub struct Memory {
     known: Map<SaId, Known>,
     /// By SPI and protocol: an SA may have been known under other addresses.
     names: Map<(u32, u8), Vec<SaId>>,
+    /// By a print of ends and key: the last few.
+    by_key: Map<u64, Vec<SaId>>,
     /// Ends that were told before this many losses of events count no more.
     losses: u64,
+    wear: Wear,
 }
 
 #[derive(Debug)]
@@ -41,9 +55,55 @@ struct Known {
     at: Duration,
     /// It was told, after so many losses, that this is the last of it.
     ended: Option<u64>,
+    end: End,
+    /// Its key is in the record of those that hard lifetimes count for.
+    recorded: bool,
+}
+
+/// How an SA ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It hasn't, as far as is known.
+    None,
+    /// It is gone since about then, and nobody has told how.
+    Unknown(Duration),
+    /// Somebody deleted it.
+    Deleted,
+    /// Its hard lifetime ended.
+    Expired,
+}
+
+/// Whether an SA that isn't there can be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outlook {
+    /// It can.
+    Good,
+    /// Its key is worn out, and how.
+    Worn(String),
+    /// How it ended will be known in a moment.
+    Open,
+}
+
+/// What an SA that is made goes on from; by default from the beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Start {
+    /// Its sequence numbers.
+    pub state: Option<ReplayState>,
+    /// What of its lifetime is used up.
+    pub used: Option<Used>,
 }
 
 impl Memory {
+    /// With the record of earlier processes.
+    pub fn new(wear: Wear) -> Self {
+        Self { wear, ..Self::default() }
+    }
+
+    /// The record of worn out keys, if it changed since it was last taken: it has to outlive the process.
+    pub fn take_record(&mut self) -> Option<String> {
+        self.wear.take_record()
+    }
+
     /// Takes a dump in that began `at`.
     pub fn learn(&mut self, observed: &Observed, at: Duration) {
         for sa in &observed.sas {
@@ -55,24 +115,57 @@ impl Memory {
 
     /// Takes in an SA that was there `at` this time.
     pub fn see(&mut self, sa: &ObservedSa, at: Duration) {
+        let recorded = self.record_installed(sa);
         match self.known.get_mut(&sa.id) {
             Some(known) => {
+                let same = known.sa.sa.is_none() || known.sa.sa == sa.sa;
                 remember(&mut known.sa, sa);
-                (known.at, known.ended) = (at, None);
+                (known.at, known.ended, known.end, known.recorded) = (at, None, End::None, recorded);
+                if same {
+                    return;
+                }
             }
             None => {
-                self.known.insert(sa.id, Known { sa: sa.clone(), at, ended: None });
+                let known = Known { sa: sa.clone(), at, ended: None, end: End::None, recorded };
+                self.known.insert(sa.id, known);
                 self.names.entry(spi(sa.id)).or_default().push(sa.id);
             }
         }
+        if let Some(read) = &sa.sa {
+            self.index(read);
+        }
+    }
+
+    fn index(&mut self, sa: &Sa) {
+        let same = self.by_key.entry(print(sa)).or_default();
+        if !same.contains(&sa.id()) {
+            same.truncate(SAME_KEY - 1);
+            same.insert(0, sa.id());
+        }
+    }
+
+    /// Whether the SA's key is in the record. One without a hard lifetime needn't be.
+    fn record_installed(&mut self, sa: &ObservedSa) -> bool {
+        let Some(read) = sa.sa.as_ref().filter(|read| !read.lifetime.hard.is_none()) else { return false };
+        let known = self.known.get(&sa.id).filter(|known| known.recorded);
+        let same = |known: &Known| known.sa.sa.as_ref().is_some_and(|before| before.crypto == read.crypto);
+        // A fingerprint costs more than the rest of it.
+        if !known.is_some_and(same)
+            && let Some(fingerprint) = self.wear.fingerprint(read)
+            && self.wear.worn(fingerprint).is_none()
+        {
+            self.wear.install(fingerprint);
+        }
+        true
     }
 
     /// Takes in that an SA which was seen before has counted on.
-    pub fn count(&mut self, id: SaId, state: ReplayState, at: Duration) {
+    pub fn count(&mut self, id: SaId, state: ReplayState, used: Used, at: Duration) {
         if let Some(known) = self.known.get_mut(&id) {
             let before = std::mem::replace(&mut known.sa.state, state);
             advance(&mut known.sa.state, before);
-            (known.at, known.ended) = (at, None);
+            known.sa.used = used;
+            (known.at, known.ended, known.end) = (at, None, End::None);
         }
     }
 
@@ -83,11 +176,58 @@ impl Memory {
         }
     }
 
-    /// Takes in the last of an SA: nothing went through it after this, unless it came again.
+    /// Takes in the last of an SA that somebody deleted: nothing went through it after this, unless it came again.
     pub fn end(&mut self, last: &ObservedSa, at: Duration) {
         self.see(last, at);
         if let Some(known) = self.known.get_mut(&last.id) {
-            known.ended = Some(self.losses);
+            (known.ended, known.end) = (Some(self.losses), End::Deleted);
+        }
+    }
+
+    /// Takes in that somebody deleted all SAs.
+    pub fn flushed(&mut self) {
+        for known in self.known.values_mut().filter(|known| known.end != End::Expired) {
+            known.end = End::Deleted;
+        }
+    }
+
+    /// Takes in that the hard lifetime of an SA ended.
+    pub fn expired(&mut self, id: SaId, used: Used) {
+        if let Some(known) = self.known.get_mut(&id) {
+            (known.end, known.sa.used) = (End::Expired, used);
+        }
+    }
+
+    /// Takes in that an SA was made, at `now`: it may be worn out before it is ever seen.
+    pub fn made(&mut self, sa: &Sa, now: Duration) {
+        if sa.lifetime.hard.is_none() {
+            return;
+        }
+        match self.known.get_mut(&sa.id()) {
+            Some(known) if same_key(sa, &known.sa) => {
+                (known.at, known.end) = (now, End::None);
+                known.sa.sa = Some(sa.clone());
+            }
+            known => {
+                let (state, used) = (ReplayState::default(), Used::default());
+                let is_new = known.is_none();
+                let sa = ObservedSa { id: sa.id(), sa: Some(sa.clone()), state, used };
+                let known = Known { sa, at: now, ended: None, end: End::None, recorded: false };
+                if is_new {
+                    self.names.entry(spi(known.sa.id)).or_default().push(known.sa.id);
+                }
+                self.known.insert(known.sa.id, known);
+            }
+        }
+        self.index(sa);
+    }
+
+    /// Takes in that we deleted an SA.
+    pub fn unmade(&mut self, id: SaId) {
+        let Some(known) = self.known.get_mut(&id) else { return };
+        known.end = End::Deleted;
+        if let Some(fingerprint) = known.sa.sa.as_ref().and_then(|sa| self.wear.fingerprint(sa)) {
+            self.wear.remove(fingerprint);
         }
     }
 
@@ -107,27 +247,115 @@ impl Memory {
     pub fn limit(&mut self, count: usize, there: impl Fn(&SaId) -> bool) {
         if self.known.len() > count + AT_MOST {
             self.known.retain(|id, _| there(id));
-            let Self { known, names, .. } = self;
+            let Self { known, names, by_key, .. } = self;
             names.retain(|_, ids| {
+                ids.retain(|id| known.contains_key(id));
+                !ids.is_empty()
+            });
+            by_key.retain(|_, ids| {
                 ids.retain(|id| known.contains_key(id));
                 !ids.is_empty()
             });
         }
     }
 
+    /// What of an SA's lifetime was used up when it was last seen.
+    pub fn used(&self, id: &SaId) -> Option<Used> {
+        self.known.get(id).map(|known| known.sa.used)
+    }
+
+    /// Whether a wanted SA that isn't there can be made `now`.
+    pub fn outlook(&mut self, wanted: &Sa, now: Duration) -> Outlook {
+        let limited = !wanted.lifetime.hard.is_none();
+        let fingerprint = if limited || !self.wear.is_empty() { self.wear.fingerprint(wanted) } else { None };
+        if let Some(why) = fingerprint.and_then(|fingerprint| self.wear.worn(fingerprint)) {
+            return Outlook::Worn(why.to_owned());
+        }
+        let known = self.known.get_mut(&wanted.id()).filter(|known| same_key(wanted, &known.sa));
+        let worn = match known {
+            Some(known) => match known.ended(now) {
+                Some(End::Expired) => Some(known.hard_limit()),
+                Some(End::Unknown(since)) if now.saturating_sub(since) < PATIENCE => return Outlook::Open,
+                Some(End::Unknown(_)) => Some("it vanished while nobody looked".to_owned()),
+                _ => None,
+            },
+            // Of another process.
+            None => {
+                let vanished = limited
+                    && fingerprint.is_some_and(|fingerprint| self.wear.is_installed(fingerprint))
+                    && self.same_direction(wanted).next().is_none();
+                vanished.then(|| "it vanished while no agent ran".to_owned())
+            }
+        };
+        let Some(why) = worn else { return Outlook::Good };
+        if let Some(fingerprint) = fingerprint {
+            self.wear.wear_out(fingerprint, &why);
+        }
+        Outlook::Worn(why)
+    }
+
     /// Lets SAs that would start anew `now` go on where they can have come.
     pub fn restore(&self, diff: &mut Diff, now: Duration) {
         for step in &mut diff.steps {
-            match &mut step.op {
-                Op::AddInbound { sa, state: state @ None } => {
-                    *state = self.state(&WantedSa::Inbound(sa.clone()), now);
+            let (wanted, state, used) = match &mut step.op {
+                Op::AddInbound { sa, state: state @ None, used } => {
+                    (WantedSa::Inbound(sa.clone()), state, used)
                 }
-                Op::AddOutbound { sa, state: state @ None } => {
-                    *state = self.state(&WantedSa::Outbound(sa.clone()), now);
+                Op::AddOutbound { sa, state: state @ None, used } => {
+                    (WantedSa::Outbound(sa.clone()), state, used)
                 }
-                _ => {}
-            }
+                _ => continue,
+            };
+            Start { state: *state, used: *used } = self.start(&wanted, now);
         }
+    }
+
+    /// Where an SA that isn't there goes on from when it is made `now`. One with the same key is the same one, whether a
+    /// node's address changed or its SPI: a sender must not count from the beginning. What a receiver gets under another
+    /// SPI is new.
+    pub fn start(&self, wanted: &WantedSa, now: Duration) -> Start {
+        let sa = wanted.sa();
+        match self.known.get(&sa.id()) {
+            Some(known) if same_key(sa, &known.sa) => self.start_from(known, wanted, now),
+            _ => self.same_key(wanted, now),
+        }
+    }
+
+    fn same_key(&self, wanted: &WantedSa, now: Duration) -> Start {
+        let sa = wanted.sa();
+        let elsewhere = self.names.get(&spi(sa.id())).into_iter().flatten();
+        let elsewhere = elsewhere.filter_map(|id| self.known.get(id)).filter(|known| {
+            // Of others that we can't read nobody knows whether they have the same key: they keep their addresses.
+            known.sa.sa.as_ref().is_some_and(|known| {
+                let way_back = (known.source, known.destination) == (sa.destination, sa.source);
+                !way_back && same_crypto(&sa.crypto, &known.crypto)
+            })
+        });
+        let starts =
+            elsewhere.chain(self.same_direction(sa)).map(|known| self.start_from(known, wanted, now));
+        starts
+            .reduce(|mut furthest, one| {
+                match (&mut furthest.state, one.state) {
+                    (Some(state), Some(other)) => advance(state, other),
+                    (state @ None, other) => *state = other,
+                    (Some(_), None) => {}
+                }
+                let packets = |used: &Option<Used>| used.map_or(0, |used| used.packets);
+                if packets(&one.used) > packets(&furthest.used) {
+                    furthest.used = one.used;
+                }
+                furthest
+            })
+            .unwrap_or_default()
+    }
+
+    fn start_from(&self, known: &Known, wanted: &WantedSa, now: Duration) -> Start {
+        let unseen = if known.ended == Some(self.losses) { 0 } else { unseen(now.saturating_sub(known.at)) };
+        let state = match wanted {
+            WantedSa::Inbound(sa) if known.sa.id.spi != sa.0.spi => None,
+            _ => replay::carried_over(wanted, &known.sa, unseen),
+        };
+        Start { state, used: used(&known.sa) }
     }
 
     /// What is known of an SA of ours.
@@ -135,27 +363,59 @@ impl Memory {
         self.known.get(&id).map(|known| &known.sa)
     }
 
-    /// Where an SA that isn't there goes on from when it is made `now`; none if from the beginning. One with the same SPI
-    /// and key between other addresses is the same one: a node's address changed.
-    pub fn state(&self, wanted: &WantedSa, now: Duration) -> Option<ReplayState> {
-        let id = wanted.sa().id();
-        if let Some(known) = self.known.get(&id) {
-            return self.state_of(known, wanted, now);
+    /// The SAs with the same ends and the same key.
+    fn same_direction<'a>(&'a self, sa: &'a Sa) -> impl Iterator<Item = &'a Known> {
+        let same = |known: &&Known| {
+            let read = known.sa.sa.as_ref();
+            read.is_some_and(|read| {
+                (read.source, read.destination) == (sa.source, sa.destination)
+                    && same_crypto(&sa.crypto, &read.crypto)
+            })
+        };
+        let ids = self.by_key.get(&print(sa)).into_iter().flatten();
+        ids.filter_map(|id| self.known.get(id)).filter(same)
+    }
+}
+
+impl Known {
+    /// How it ended, should that matter: it had a hard lifetime.
+    fn ended(&mut self, now: Duration) -> Option<End> {
+        if self.end == End::None {
+            self.end = End::Unknown(now);
         }
-        let others = self.names.get(&spi(id))?.iter().filter_map(|id| self.known.get(id));
-        // Of others that we can't read nobody knows whether they have the same key: they keep their addresses.
-        let others = others.filter(|known| known.sa.sa.is_some());
-        others.filter_map(|known| self.state_of(known, wanted, now)).reduce(|mut furthest, state| {
-            advance(&mut furthest, state);
-            furthest
-        })
+        let limited = self.sa.sa.as_ref().is_some_and(|sa| !sa.lifetime.hard.is_none());
+        limited.then_some(self.end)
     }
 
-    fn state_of(&self, known: &Known, wanted: &WantedSa, now: Duration) -> Option<ReplayState> {
-        let Known { sa, at, ended } = known;
-        let unseen = if *ended == Some(self.losses) { 0 } else { unseen(now.saturating_sub(*at)) };
-        replay::carried_over(wanted, sa, unseen)
+    /// The limit that it reached: if no count, then the time.
+    fn hard_limit(&self) -> String {
+        let Some(hard) = self.sa.sa.as_ref().map(|sa| sa.lifetime.hard) else { return String::new() };
+        let counted = hard.reached(&self.sa.used, 0);
+        counted.or_else(|| hard.time.map(|time| format!("{time} s"))).unwrap_or_default()
     }
+}
+
+/// Of ends and key.
+fn print(sa: &Sa) -> u64 {
+    let mut hasher = crate::hash::hasher();
+    (sa.source, sa.destination).hash(&mut hasher);
+    match &sa.crypto {
+        Crypto::Aead(_, key) | Crypto::Authenticate(_, key) => hasher.write(key.expose()),
+        Crypto::EncryptThenAuthenticate { cipher_key, authentication_key, .. } => {
+            hasher.write(cipher_key.expose());
+            hasher.write(authentication_key.expose());
+        }
+    }
+    hasher.finish()
+}
+
+fn same_key(wanted: &Sa, known: &ObservedSa) -> bool {
+    known.sa.as_ref().is_none_or(|known| same_crypto(&wanted.crypto, &known.crypto))
+}
+
+/// None where nothing is used up.
+pub(crate) fn used(sa: &ObservedSa) -> Option<Used> {
+    (sa.used != Used::default()).then_some(sa.used)
 }
 
 fn spi(id: SaId) -> (u32, u8) {

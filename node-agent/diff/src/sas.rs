@@ -2,13 +2,13 @@
 
 use esplanade_crds::ProblemKind;
 use esplanade_model::{
-    Direction, Move, Observed, ObservedSa, Op, ReplayProtection, ReplayState, Sa, Wanted, WantedSa,
+    Direction, Lifetime, Move, Observed, ObservedSa, Op, ReplayProtection, Sa, Wanted, WantedSa,
 };
 
 use crate::crypto::same_crypto;
 use crate::hash::{Map, Set};
 use crate::stage::Stage;
-use crate::{Found, Object, Plan, Verdict, conflict, replay};
+use crate::{Found, Object, Plan, Start, Verdict, conflict, memory, replay};
 
 pub(crate) fn diff(wanted: &Wanted, observed: &Observed, plan: &mut Plan) {
     let have: Map<_, _> = observed.sas.iter().map(|sa| (sa.id, sa)).collect();
@@ -28,7 +28,7 @@ pub(crate) fn diff(wanted: &Wanted, observed: &Observed, plan: &mut Plan) {
             Verdict::Conflict => plan.conflicts.push(conflict::sa(&object(), id)),
             Verdict::Wrong => {
                 let there = have.get(&id).copied();
-                for op in bring(sa, there, None) {
+                for op in bring(sa, there, Start::default()) {
                     plan.add(stage(sa), Some(object()), op);
                 }
             }
@@ -44,7 +44,9 @@ pub(crate) fn diff(wanted: &Wanted, observed: &Observed, plan: &mut Plan) {
 /// What is to be done about a wanted SA where the kernel has this.
 pub fn judge(wanted: &WantedSa, there: Found<&ObservedSa>) -> Verdict {
     match there {
-        Found::Ours(there) if there.sa.as_ref().is_some_and(|there| same(wanted, there)) => Verdict::Right,
+        Found::Ours(there) if there.sa.as_ref().is_some_and(|there| is_right(wanted, there)) => {
+            Verdict::Right
+        }
         Found::Ours(_) | Found::Nothing => Verdict::Wrong,
         Found::Foreign => Verdict::Conflict,
     }
@@ -53,7 +55,8 @@ pub fn judge(wanted: &WantedSa, there: Found<&ObservedSa>) -> Verdict {
 /// Whether an SA of ours is the wanted one but for its addresses: then how it gets there.
 pub fn moved(wanted: &WantedSa, there: &Sa) -> Option<Move> {
     let (from, to) = ((there.source, there.destination), (wanted.sa().source, wanted.sa().destination));
-    if from == to {
+    // MIGRATE would count its lifetime from the beginning.
+    if from == to || wanted.sa().lifetime != Lifetime::default() || there.lifetime != Lifetime::default() {
         return None;
     }
     let here = Sa { source: to.0, destination: to.1, ..there.clone() };
@@ -67,14 +70,21 @@ pub fn moved(wanted: &WantedSa, there: &Sa) -> Option<Move> {
 }
 
 /// The operations that bring an SA into being where it is wrong or missing. One that is there must have been read right
-/// before; where none is, it goes on from `state`.
-pub fn bring(wanted: &WantedSa, there: Option<&ObservedSa>, state: Option<ReplayState>) -> Vec<Op> {
+/// before; where none is, it goes on from `start`.
+pub fn bring(wanted: &WantedSa, there: Option<&ObservedSa>, start: Start) -> Vec<Op> {
     match there {
+        // UPDSA changes no more of it, and says that it did (`xfrm_state_update`).
+        Some(there) if there.sa.as_ref().is_some_and(|there| same(wanted, there)) => {
+            vec![Op::UpdateSa(wanted.clone())]
+        }
         Some(there) => {
             let state = replay::carried_over(wanted, there, replay::AFTER_DUMP);
-            vec![Op::DeleteSa(there.id), add(wanted, state)]
+            let same_key =
+                there.sa.as_ref().is_none_or(|there| same_crypto(&wanted.sa().crypto, &there.crypto));
+            let used = memory::used(there).filter(|_| same_key);
+            vec![Op::DeleteSa(there.id), add(wanted, Start { state, used })]
         }
-        None => vec![add(wanted, state)],
+        None => vec![add(wanted, start)],
     }
 }
 
@@ -91,10 +101,10 @@ pub fn stage_of_removal(outbound: bool) -> Stage {
     if outbound { Stage::RemoveOutboundSas } else { Stage::RemoveInboundSas }
 }
 
-fn add(sa: &WantedSa, state: Option<ReplayState>) -> Op {
+fn add(sa: &WantedSa, Start { state, used }: Start) -> Op {
     match sa {
-        WantedSa::Inbound(sa) => Op::AddInbound { sa: sa.clone(), state },
-        WantedSa::Outbound(sa) => Op::AddOutbound { sa: sa.clone(), state },
+        WantedSa::Inbound(sa) => Op::AddInbound { sa: sa.clone(), state, used },
+        WantedSa::Outbound(sa) => Op::AddOutbound { sa: sa.clone(), state, used },
     }
 }
 
@@ -111,8 +121,14 @@ fn removal_stage(sa: &ObservedSa, outbound_reqids: &Set<u32>) -> Stage {
 }
 
 /// The kernel has just what is wanted.
+fn is_right(wanted: &WantedSa, observed: &Sa) -> bool {
+    wanted.sa().lifetime == observed.lifetime && same(wanted, observed)
+}
+
+/// The kernel has what is wanted, but for what UPDSA changes.
 fn same(wanted: &WantedSa, observed: &Sa) -> bool {
-    let Sa { source, destination, spi, mode, reqid, crypto, replay, selector, interface_id } = wanted.sa();
+    let Sa { source, destination, spi, mode, reqid, crypto, replay, selector, interface_id, lifetime: _ } =
+        wanted.sa();
     *source == observed.source
         && *destination == observed.destination
         && *spi == observed.spi

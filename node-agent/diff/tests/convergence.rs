@@ -6,12 +6,13 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 
 use common::{crypto, inbound, ip, outbound, sa, selector, template};
 use esplanade_diff::diff;
 use esplanade_model::{
-    Action, Direction, Mode, Observed, ObservedPolicy, ObservedSa, Op, Policy, PolicyIndex, PolicyKey,
-    ReplayProtection, ReplayState, Reqid, Sa, SaId, Spi, Template, Wanted, WantedSa,
+    Action, Direction, Lifetime, Limits, Mode, Observed, ObservedPolicy, ObservedSa, Op, Policy, PolicyIndex,
+    PolicyKey, ReplayProtection, ReplayState, Reqid, Sa, SaId, Spi, Template, Used, Wanted, WantedSa,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -30,7 +31,12 @@ impl Model {
         let policies = self.policies.iter();
         Observed {
             sas: sas
-                .map(|(id, (sa, state))| ObservedSa { id: *id, sa: sa.clone(), state: state.clone() })
+                .map(|(id, (sa, state))| ObservedSa {
+                    id: *id,
+                    sa: sa.clone(),
+                    state: state.clone(),
+                    used: Used::default(),
+                })
                 .collect(),
             policies: policies
                 .map(|(key, (index, policy))| ObservedPolicy {
@@ -49,11 +55,16 @@ impl Model {
 
     fn apply(&mut self, op: Op) {
         match op {
-            Op::AddInbound { sa, state } => self.add(sa.0, state),
-            Op::AddOutbound { sa, state } => {
+            Op::AddInbound { sa, state, .. } => self.add(sa.0, state),
+            Op::AddOutbound { sa, state, .. } => {
                 let mut sa = sa.0;
                 sa.replay.window = u32::from(sa.replay.extended_sequence_numbers);
                 self.add(sa, state);
+            }
+            // UPDSA changes a lifetime, and says that it did whatever else was asked.
+            Op::UpdateSa(sa) => {
+                let there = self.sas.get_mut(&sa.sa().id()).unwrap();
+                there.0.as_mut().unwrap().lifetime = sa.sa().lifetime;
             }
             Op::DeleteSa(id) => assert!(self.sas.remove(&id).is_some(), "no {id} to delete"),
             Op::AddPolicy { policy, index } => {
@@ -87,14 +98,18 @@ impl Model {
 
 fn sas() -> impl Strategy<Value = Sa> {
     let replay = prop_oneof![Just((0, false)), Just((32, false)), Just((128, true))];
-    (0..6_u32, 1..3_u8, 1..3_u8, any::<bool>(), replay, 0..3_u32).prop_map(
-        |(spi, end, byte, tunnel, (window, extended_sequence_numbers), reqid)| Sa {
+    (0..6_u32, 1..3_u8, 1..3_u8, any::<bool>(), replay, 0..3_u32, 0..3_u64).prop_map(
+        |(spi, end, byte, tunnel, (window, extended_sequence_numbers), reqid, packets)| Sa {
             destination: ip(&format!("192.0.2.{end}")),
             spi: Spi::new(256 + spi).unwrap(),
             crypto: crypto(byte),
             mode: if tunnel { Mode::Tunnel } else { Mode::Transport },
             replay: ReplayProtection { window, extended_sequence_numbers },
             reqid: Reqid::from_hash(reqid),
+            lifetime: Lifetime {
+                hard: Limits { packets: NonZeroU64::new(packets), ..Limits::default() },
+                ..Lifetime::default()
+            },
             ..sa()
         },
     )
@@ -176,7 +191,7 @@ proptest! {
         let mut after = before.clone();
         for step in plan.steps {
             // Outbound: no key starts again at 0.
-            if let Op::AddOutbound { sa, state } = &step.op
+            if let Op::AddOutbound { sa, state, .. } = &step.op
                 && let Some((there, was)) = before.sas.get(&sa.0.id())
                 && there.as_ref().is_none_or(|there| there.crypto == sa.0.crypto)
             {

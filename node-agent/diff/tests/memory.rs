@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{crypto, in_kernel, inbound, observed, outbound, sa, wanted, without_window};
 use esplanade_diff::{Memory, diff};
-use esplanade_model::{ObservedSa, Op, ReplayState, Sa, WantedSa};
+use esplanade_model::{ObservedSa, Op, ReplayState, Sa, Used, WantedSa};
 
 /// What is taken for sent at once.
 const AT_ONCE: u64 = 2 << 21;
@@ -118,7 +118,7 @@ fn goes_on(told: impl FnOnce(&mut Memory)) -> u64 {
     let second = Duration::from_secs(1);
     memory.see(&after(900, 0, leaving()), second);
     told(&mut memory);
-    memory.state(&outbound(sa()), second * 31).unwrap().sent
+    memory.start(&outbound(sa()), second * 31).state.unwrap().sent
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn what_is_told_to_be_the_last_is() {
         Memory::any_may_have_come_again,
         |memory| {
             let state = ReplayState { sent: 4, ..ReplayState::default() };
-            memory.count(sa().id(), state, Duration::from_secs(31));
+            memory.count(sa().id(), state, Used::default(), Duration::from_secs(31));
         },
     ];
     for again in again {
@@ -153,7 +153,7 @@ fn a_receiver_goes_on_where_it_was_told_to_have_ended() {
     let mut memory = Memory::default();
     memory.see(&after(0, 60, in_kernel(sa())), Duration::ZERO);
     memory.end(&after(0, 70, in_kernel(sa())), Duration::ZERO);
-    let state = memory.state(&inbound(sa()), Duration::ZERO).unwrap();
+    let state = memory.start(&inbound(sa()), Duration::ZERO).state.unwrap();
     assert_eq!((state.received, state.bitmap), (70, vec![0x1ff, 0]));
 }
 
@@ -162,14 +162,19 @@ fn counting_is_seeing() {
     let mut memory = Memory::default();
     let second = Duration::from_secs(1);
     memory.see(&after(900, 0, leaving()), second);
-    memory.count(sa().id(), ReplayState { sent: 1000, ..ReplayState::default() }, second * 31);
-    assert_eq!(memory.state(&outbound(sa()), second * 31).unwrap().sent, 1000 + AT_ONCE);
+    memory.count(
+        sa().id(),
+        ReplayState { sent: 1000, ..ReplayState::default() },
+        Used::default(),
+        second * 31,
+    );
+    assert_eq!(memory.start(&outbound(sa()), second * 31).state.unwrap().sent, 1000 + AT_ONCE);
     memory.still_there(sa().id(), second * 61);
-    assert_eq!(memory.state(&outbound(sa()), second * 61).unwrap().sent, 1000 + AT_ONCE);
+    assert_eq!(memory.start(&outbound(sa()), second * 61).state.unwrap().sent, 1000 + AT_ONCE);
     // Never backwards.
     memory.still_there(sa().id(), second);
-    memory.count(sa().id(), ReplayState { sent: 3, ..ReplayState::default() }, second * 61);
-    assert_eq!(memory.state(&outbound(sa()), second * 61).unwrap().sent, 1000 + AT_ONCE);
+    memory.count(sa().id(), ReplayState { sent: 3, ..ReplayState::default() }, Used::default(), second * 61);
+    assert_eq!(memory.start(&outbound(sa()), second * 61).state.unwrap().sent, 1000 + AT_ONCE);
 }
 
 #[test]

@@ -175,6 +175,7 @@ fn order() {
 
 fn shorthand(op: &Op) -> String {
     match op {
+        Op::UpdateSa(sa) => format!("update {}", sa.sa().spi),
         Op::AddInbound { sa, .. } => format!("add in {}", sa.0.spi),
         Op::AddOutbound { sa, .. } => format!("add out {}", sa.0.spi),
         Op::DeleteSa(id) => format!("delete {}", id.spi),

@@ -30,6 +30,8 @@ pub(crate) enum SaError {
     Spi(u32),
     #[error("an anti-replay window of {0} packets is more than the kernel's 4096")]
     Window(u32),
+    #[error("lifetime has {0:?}, which limits nothing: write 1 or more, a time like 24h")]
+    Limit(String),
     #[error("extended sequence numbers need an anti-replay window")]
     NoWindow,
     #[error("{0}")]
@@ -73,6 +75,7 @@ impl SaError {
             | Self::Spi(_)
             | Self::Window(_)
             | Self::NoWindow
+            | Self::Limit(_)
             | Self::Combination(_) => reason::INVALID,
         }
     }

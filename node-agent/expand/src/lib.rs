@@ -5,6 +5,7 @@
 
 mod error;
 mod keys;
+mod lifetime;
 mod opened;
 mod participant;
 mod policies;
@@ -55,7 +56,7 @@ pub fn expand_again(
     opened: &mut OpenedKeys,
 ) -> Expansion {
     let opener = keys::Opener::new(keys, opened);
-    let sas = sas::expand(node, &spec.security_associations, &opener, kernel);
+    let sas = sas::expand(node, spec, &opener, kernel);
     *opened = opener.into_opened();
     let policies = policies::expand(node, &spec.policies, peers, &sas.tunnels, kernel);
     let mut problems = sas.problems;

@@ -4,15 +4,17 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use esplanade_crds::{AntiReplay, NodeSecurityAssociation, Problem, Protocol as ApiProtocol};
+use esplanade_crds::{
+    AntiReplay, IpsecNodeStateSpec, NodeSecurityAssociation, Problem, Protocol as ApiProtocol,
+};
 use esplanade_model::{
-    Capabilities, InboundSa, Mode, OutboundSa, Protocol, ReplayProtection, Reqid, Sa, SaId, Selector, Spi,
-    WantedSa,
+    Capabilities, InboundSa, Lifetime, Mode, OutboundSa, Protocol, ReplayProtection, Reqid, Sa, SaId,
+    Selector, Spi, WantedSa,
 };
 
 use crate::error::SaError;
 use crate::keys::{Algorithms, Opener};
-use crate::{reqid, sa_selector};
+use crate::{lifetime, reqid, sa_selector};
 
 /// `XFRMA_REPLAY_ESN_MAX`, in packets.
 const MAX_WINDOW: u32 = 4096;
@@ -39,11 +41,11 @@ impl Tunnels {
 
 pub(crate) fn expand(
     node: &str,
-    sas: &[NodeSecurityAssociation],
+    spec: &IpsecNodeStateSpec,
     opener: &Opener<'_>,
     kernel: &Capabilities,
 ) -> Sas {
-    let mut sorted: Vec<_> = sas.iter().collect();
+    let mut sorted: Vec<_> = spec.security_associations.iter().collect();
     sorted.sort_by_key(|sa| sa.name.as_str());
     let mut expanded = Sas::default();
     let mut taken = BTreeMap::new();
@@ -51,6 +53,10 @@ pub(crate) fn expand(
         if let Err(error) = one(node, sa, opener, kernel, &mut taken, &mut expanded) {
             expanded.problems.push(error.problem(&sa.name));
         }
+    }
+    for retiring in &spec.retiring {
+        // What can't be had any more isn't missed: nobody should send under it.
+        let _ = one(node, &retiring.association, opener, kernel, &mut taken, &mut expanded);
     }
     expanded
 }
@@ -65,13 +71,19 @@ fn one(
 ) -> Result<(), SaError> {
     let shape = Shape::parse(node, sa)?;
     let algorithms = Algorithms::parse(sa)?;
-    match taken.entry(shape.id()) {
-        Entry::Occupied(first) => return Err(SaError::Taken(*first.key(), first.get().clone())),
-        Entry::Vacant(free) => free.insert(sa.name.clone()),
-    };
+    if sa.expired.is_none() {
+        match taken.entry(shape.id()) {
+            Entry::Occupied(first) => return Err(SaError::Taken(*first.key(), first.get().clone())),
+            Entry::Vacant(free) => free.insert(sa.name.clone()),
+        };
+    }
     if let (Some(policy), true) = (&sa.policy, shape.mode.is_tunnel()) {
         let key = (policy.clone(), reqid::end(&sa.source), reqid::end(&sa.destination));
         expanded.tunnels.0.entry(key).or_insert((shape.source, shape.destination));
+    }
+    // The policies stay as they are, and drop its traffic.
+    if sa.expired.is_some() {
+        return Ok(());
     }
     let crypto = match algorithms.open(&sa.name, opener) {
         Ok(crypto) => crypto,
@@ -94,6 +106,7 @@ fn one(
         replay: shape.replay,
         selector: shape.selector,
         interface_id: sa.interface_id,
+        lifetime: shape.lifetime,
     };
     let wanted = match shape.way {
         Way::In => WantedSa::Inbound(InboundSa(made)),
@@ -121,6 +134,7 @@ struct Shape {
     reqid: Reqid,
     replay: ReplayProtection,
     selector: Option<Selector>,
+    lifetime: Lifetime,
 }
 
 impl Shape {
@@ -152,6 +166,7 @@ impl Shape {
             reqid,
             replay: replay(sa.anti_replay)?,
             selector: sa_selector::parse(sa.selector.as_ref(), mode, source)?,
+            lifetime: lifetime::parse(sa.lifetime.as_ref())?,
         })
     }
 

@@ -12,6 +12,11 @@ use std::ops::RangeInclusive;
 pub struct Spi(u32);
 
 impl Spi {
+    /// The lowest.
+    pub const MIN: Self = Self(256);
+    /// The highest.
+    pub const MAX: Self = Self(u32::MAX);
+
     /// The SPI with this value; none for 0 (never on the wire) to 255 (reserved by IANA).
     pub const fn new(value: u32) -> Option<Self> {
         if value >= 256 { Some(Self(value)) } else { None }

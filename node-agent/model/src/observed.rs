@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Policy, PolicyIndex, PolicyKey, Sa, SaId};
+use crate::{Policy, PolicyIndex, PolicyKey, Sa, SaId, Used};
 
 /// Sequence numbers and replay window of an SA in the kernel, to be carried over when the SA has to be made again with
 /// the same key (`xfrm_replay_state_esn`).
@@ -28,6 +28,8 @@ pub struct ObservedSa {
     pub sa: Option<Sa>,
     /// Its sequence numbers.
     pub state: ReplayState,
+    /// What of its lifetime is used up.
+    pub used: Used,
 }
 
 /// A policy in the kernel.

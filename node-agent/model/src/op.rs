@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::{
     Direction, InboundSa, Mode, OutboundSa, Policy, PolicyIndex, PolicyKey, Protocol, ReplayState, Reqid,
-    SaId,
+    SaId, Used, WantedSa,
 };
 
 /// One change of the kernel's databases.
@@ -17,6 +17,8 @@ pub enum Op {
         sa: InboundSa,
         /// Where it goes on from.
         state: Option<ReplayState>,
+        /// What of its lifetime is used up already; none starts anew.
+        used: Option<Used>,
     },
     /// NEWSA. It carries traffic as soon as it is there.
     AddOutbound {
@@ -24,7 +26,12 @@ pub enum Op {
         sa: OutboundSa,
         /// Where it goes on from; none starts at 0, which must never happen twice with one key.
         state: Option<ReplayState>,
+        /// What of its lifetime is used up already; none starts anew.
+        used: Option<Used>,
     },
+    /// UPDSA. Of an SA it changes its lifetime, which counts on (`xfrm_state_update`); the kernel ignores every other
+    /// difference. A larval SA (ALLOCSPI) becomes this one.
+    UpdateSa(WantedSa),
     /// DELSA.
     DeleteSa(SaId),
     /// NEWPOLICY under this index.

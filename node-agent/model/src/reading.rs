@@ -1,9 +1,10 @@
 //! What reading the kernel's databases brings, a record at a time.
 
-use crate::{ObservedPolicy, ObservedSa, PolicyKey, ReplayState, SaId};
+use crate::{ObservedPolicy, ObservedSa, PolicyKey, ReplayState, SaId, Used};
 
 /// One SA as the kernel shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // it is taken apart at once
 pub enum SaRecord {
     /// It carries our tags.
     Ours(ObservedSa),
@@ -56,7 +57,7 @@ impl PolicyRecord {
 pub struct Glance {
     /// Of all that stays the same while packets pass, keys too.
     pub print: u64,
-    /// Of an SA's sequence numbers and replay window.
+    /// Of an SA's sequence numbers and replay window, and of what is used up where something limits that.
     pub counters: u64,
 }
 
@@ -67,7 +68,7 @@ pub enum Recognised {
     No,
     /// Just as it was.
     Same,
-    /// As it was but for its sequence numbers.
+    /// As it was but for what it counts.
     Counted,
 }
 
@@ -90,7 +91,7 @@ pub trait Reader {
     }
 
     /// Where the SA that was just recognised has come to.
-    fn sa_counted(&mut self, _: ReplayState) {}
+    fn sa_counted(&mut self, _: ReplayState, _: Used) {}
 
     /// An SA.
     fn sa(&mut self, glance: Glance, record: SaRecord);
@@ -107,11 +108,23 @@ pub trait Reader {
 
 /// What somebody else did. It says where to look, not what is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // there are never many
 pub enum Event {
     /// Something happened to an SA.
     Sa(SaId),
     /// An SA is gone; this is the last of it, and nothing was sent or received through it since.
     SaEnded(ObservedSa),
+    /// An SA has reached a limit (`XFRM_MSG_EXPIRE`). The kernel tells it once.
+    SaExpired {
+        /// Of this SA.
+        id: SaId,
+        /// The hard one: the kernel has deleted the SA. The soft one is a warning.
+        hard: bool,
+        /// What was used up by then.
+        used: Used,
+    },
+    /// All SAs are gone, or all of one protocol (`XFRM_MSG_FLUSHSA`).
+    Flushed,
     /// Something happened to a policy.
     Policy(PolicyKey),
     /// Something happened to many, or to who knows what.

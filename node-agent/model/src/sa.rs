@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{Crypto, Reqid, SaId, Selector, Spi};
+use crate::{Crypto, Lifetime, Reqid, SaId, Selector, Spi};
 
 /// How a packet is wrapped (RFC 4301 §4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +58,8 @@ pub struct Sa {
     pub selector: Option<Selector>,
     /// Id of the XFRM interface whose packets it carries (`if_id`); 0 for those through none. Not part of its name.
     pub interface_id: u32,
+    /// When it wears out.
+    pub lifetime: Lifetime,
 }
 
 impl Sa {

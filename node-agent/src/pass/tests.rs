@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use esplanade_crds::{Counts, ProblemKind};
 use esplanade_model::{
-    Action, Authentication, Capability, Cipher, Crypto, Direction, Event, InboundSa, Key, Mode, Op,
+    Action, Authentication, Capability, Cipher, Crypto, Direction, Event, InboundSa, Key, Lifetime, Mode, Op,
     OutboundSa, Policy, PolicyKey, Protocol, Reader, Refusal, ReplayProtection, Reqid, Sa, SaId, Selector,
     Spi, Template, Wanted, WantedSa,
 };
@@ -35,6 +35,7 @@ fn sa(source: &str, destination: &str, spi: u32) -> Sa {
         replay: ReplayProtection::default(),
         selector: None,
         interface_id: 0,
+        lifetime: Lifetime::default(),
     }
 }
 

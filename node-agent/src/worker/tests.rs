@@ -59,7 +59,7 @@ fn start(kernel: &FakeKernel) -> (Worker, Arc<AtomicUsize>) {
         count.fetch_add(1, Ordering::SeqCst);
         Ok((Box::new(kernel.clone()) as _, Box::new(kernel.watch()?) as _))
     });
-    (Worker::start("a", "6.1.0", KeyPair::from_bytes(&[7; 32]), open).unwrap(), opened)
+    (Worker::start("a", "6.1.0", KeyPair::from_bytes(&[7; 32]), Default::default(), open).unwrap(), opened)
 }
 
 async fn done(worker: &mut Worker) -> Done {
@@ -108,7 +108,8 @@ async fn a_kernel_that_can_not_be_opened_is_reported() {
         let source = std::io::Error::from_raw_os_error(1);
         Err(KernelError::Open { step: "socket", source })
     });
-    let mut worker = Worker::start("a", "6.1.0", KeyPair::from_bytes(&[7; 32]), open).unwrap();
+    let mut worker =
+        Worker::start("a", "6.1.0", KeyPair::from_bytes(&[7; 32]), Default::default(), open).unwrap();
     worker.pass(input(1), Reasons::default()).unwrap();
     let PassResult::Failed { category, message } = done(&mut worker).await.report.result else {
         panic!("it fails")

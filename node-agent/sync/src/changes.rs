@@ -52,6 +52,12 @@ impl Engine {
     fn wanted_sa_changed(&mut self, id: SaId) {
         self.settle_sa(&id);
         let wanted = self.want.sas.contains_key(&id);
+        let warns = self.want.sa(&id).is_some_and(|sa| !sa.sa().lifetime.soft.is_none());
+        if warns {
+            self.soft.insert(id);
+        } else {
+            self.soft.remove(&id);
+        }
         match (self.sas.get(&id), wanted) {
             (Some(SaThere::Ours { .. }), true) => self.ask_for_sa(id),
             (Some(SaThere::Ours { .. }), false) => {
@@ -90,6 +96,17 @@ impl Engine {
                 self.memory.end(&last, at);
                 self.suspects.remove(&Name::Sa(last.id));
                 self.ask_for_sa(last.id);
+            }
+            Event::SaExpired { id, hard, used } => {
+                if hard {
+                    self.memory.expired(id, used);
+                }
+                self.suspects.remove(&Name::Sa(id));
+                self.ask_for_sa(id);
+            }
+            Event::Flushed => {
+                self.memory.flushed();
+                self.distrust();
             }
             Event::Policy(key) => {
                 self.suspects.remove(&Name::Policy(key));

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
+use esplanade_crds::conditions::reason;
 use esplanade_crds::{Counts, Problem, ProblemKind};
-use esplanade_diff::{Memory, Object, conflict};
+use esplanade_diff::{Memory, Object, Outlook, conflict};
 use esplanade_model::{ObservedSa, PolicyIndex, PolicyKey, SaId};
 use foldhash::fast::FixedState;
 use indexmap::{IndexMap, IndexSet};
@@ -67,6 +68,12 @@ pub struct Engine {
     pub(crate) wrong_policies: IndexSet<PolicyKey, FixedState>,
     /// Wanted, and somebody else's.
     pub(crate) conflicts: BTreeSet<Name>,
+    /// Wanted, and not to be had: their keys are worn out, and how.
+    pub(crate) worn: BTreeMap<SaId, String>,
+    /// Wanted, and left out until it is known how they ended.
+    pub(crate) open: BTreeSet<SaId>,
+    /// Wanted with a soft lifetime.
+    pub(crate) soft: BTreeSet<SaId>,
     /// What was said about something that is still wrong.
     pub(crate) problems: BTreeMap<Name, String>,
     /// The SA that was just recognised, and has counted.
@@ -97,6 +104,9 @@ impl Default for Engine {
             wrong_sas: IndexMap::default(),
             wrong_policies: IndexSet::default(),
             conflicts: BTreeSet::new(),
+            worn: BTreeMap::new(),
+            open: BTreeSet::new(),
+            soft: BTreeSet::new(),
             problems: BTreeMap::new(),
             counting: None,
             now: Duration::ZERO,
@@ -111,6 +121,16 @@ impl Default for Engine {
 }
 
 impl Engine {
+    /// Nothing is known but what earlier processes recorded.
+    pub fn new(memory: Memory) -> Self {
+        Self { memory, ..Self::default() }
+    }
+
+    /// What the next process has to know, if it changed since it was last taken ([`Memory::take_record`]).
+    pub fn take_record(&mut self) -> Option<String> {
+        self.memory.take_record()
+    }
+
     /// Begins a pass at this time: what is to be read for it. `audit`: everything, to find what no event told of.
     ///
     /// What is read from here on must be read after this, and reading must end with [`Engine::end_reading`].
@@ -123,6 +143,10 @@ impl Engine {
         let again: Vec<_> =
             self.wrong_policies.iter().filter(|key| self.is_to_be_updated(key)).copied().collect();
         again.into_iter().for_each(|key| self.ask_for_policy(key));
+        for id in std::mem::take(&mut self.open) {
+            self.wrong_sas.entry(id).or_insert(None);
+            self.ask_for_sa(id);
+        }
         if audit && !self.unknown {
             self.auditing = true;
         }
@@ -166,6 +190,31 @@ impl Engine {
         }
         self.asked_sas.clear();
         self.asked_policies.clear();
+        self.leave_out();
+    }
+
+    /// Leaves out what is missing and must not be made.
+    fn leave_out(&mut self) {
+        let Self { want, wrong_sas, sas, memory, worn, open, now, .. } = self;
+        wrong_sas.retain(|id, there| {
+            let missing = there.is_none() && !matches!(sas.get(id), Some(SaThere::Ours { .. }));
+            let Some(wanted) = want.sa(id).filter(|_| missing) else { return true };
+            match memory.outlook(wanted.sa(), *now) {
+                Outlook::Good => return true,
+                Outlook::Worn(why) => drop(worn.insert(*id, why)),
+                Outlook::Open => drop(open.insert(*id)),
+            }
+            false
+        });
+    }
+
+    /// The kernel has carried out all that was planned about this, at `now`.
+    pub fn written(&mut self, name: &Name, now: Duration) {
+        let Name::Sa(id) = name else { return };
+        match self.want.sa(id) {
+            Some(wanted) => self.memory.made(wanted.sa(), now),
+            None => self.memory.unmade(*id),
+        }
     }
 
     /// What is known counts for nothing: everything is to be read.
@@ -184,7 +233,8 @@ impl Engine {
     /// The kernel holds all of what is wanted that others leave room for.
     pub fn in_sync(&self) -> bool {
         let nothing_asked = self.asked_sas.is_empty() && self.asked_policies.is_empty();
-        !self.unknown && nothing_asked && self.wrong_sas.is_empty() && self.wrong_policies.is_empty()
+        let nothing_wrong = self.wrong_sas.is_empty() && self.wrong_policies.is_empty();
+        !self.unknown && nothing_asked && nothing_wrong && self.open.is_empty()
     }
 
     /// What is in the kernel.
@@ -198,9 +248,10 @@ impl Engine {
         }
     }
 
-    /// What can't be had because somebody else has its place, and what was [said](Engine::say) about the rest, by name.
-    /// `make` makes a problem of an object (none for what nobody asks for), a name and what was said.
-    pub fn problems(&self, make: impl Fn(Option<Object>, &str) -> Problem) -> Vec<Problem> {
+    /// What can't be had because somebody else has its place or its key is worn out, what will be worn out soon (`epoch`:
+    /// seconds since 1970), and what was [said](Engine::say) about the rest, by name. `make` makes a problem of an object
+    /// (none for what nobody asks for), a name and what was said.
+    pub fn problems(&self, epoch: u64, make: impl Fn(Option<Object>, &str) -> Problem) -> Vec<Problem> {
         let conflicts = self.conflicts.iter().filter_map(|name| {
             let object = self.object(name)?;
             Some(match name {
@@ -209,7 +260,32 @@ impl Engine {
             })
         });
         let said = self.problems.iter().map(|(name, text)| make(self.object(name), text));
-        conflicts.chain(said).collect()
+        conflicts.chain(self.wearing(epoch)).chain(said).collect()
+    }
+
+    /// What lifetimes have ended, or soon will.
+    fn wearing(&self, epoch: u64) -> impl Iterator<Item = Problem> {
+        let problem = |id: &SaId, category: &str, message: String| {
+            let Object { kind, name } = self.object(&Name::Sa(*id))?;
+            Some(Problem { kind, name, category: category.to_owned(), message })
+        };
+        let worn = self.worn.iter().filter_map(move |(id, why)| {
+            let message = format!(
+                "its hard lifetime is over ({why}): its traffic is dropped, and its key is never used again. Write a \
+                 new key into the Secrets that it names"
+            );
+            problem(id, reason::EXPIRED, message)
+        });
+        let soft = self.soft.iter().filter(|id| matches!(self.sas.get(id), Some(SaThere::Ours { .. })));
+        let soon = soft.filter_map(move |id| {
+            let limits = self.want.sa(id)?.sa().lifetime.soft;
+            let limit = limits.reached(&self.memory.used(id)?, epoch)?;
+            let message = format!(
+                "it has reached its soft lifetime ({limit}): write a new key and another spi before the hard one ends it"
+            );
+            problem(id, reason::EXPIRING, message)
+        });
+        worn.chain(soon)
     }
 
     /// Remembers what there is to say about something that is wrong, until it isn't any more.
@@ -266,6 +342,10 @@ impl Engine {
         }
         if !self.problems.is_empty() {
             self.problems.remove(name);
+        }
+        if let Name::Sa(id) = name {
+            self.worn.remove(id);
+            self.open.remove(id);
         }
     }
 

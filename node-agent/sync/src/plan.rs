@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use esplanade_diff::{Stage, policies, sas};
+use esplanade_diff::{Stage, Start, policies, sas};
 use esplanade_model::{Op, PolicyKey, SaId};
 use foldhash::fast::FixedState;
 
@@ -86,8 +86,8 @@ impl Engine {
     fn operations(&self, name: &Name, now: Duration, free: impl FnMut(u32) -> bool) -> Vec<Op> {
         match name {
             Name::Sa(id) => match (self.want.sa(id), self.wrong_sas.get(id)) {
-                (Some(wanted), Some(Some(there))) => sas::bring(wanted, Some(there), None),
-                (Some(wanted), _) => sas::bring(wanted, None, self.memory.state(wanted, now)),
+                (Some(wanted), Some(Some(there))) => sas::bring(wanted, Some(there), Start::default()),
+                (Some(wanted), _) => sas::bring(wanted, None, self.memory.start(wanted, now)),
                 (None, _) => vec![Op::DeleteSa(*id)],
             },
             Name::Policy(key) => {

@@ -3,7 +3,7 @@
 use esplanade_diff::{Found, Verdict, policies, sas};
 use esplanade_model::{
     Glance, ObservedPolicy, ObservedSa, PolicyKey, PolicyRecord, Reader, Recognised, ReplayState, SaId,
-    SaRecord, WantedSa,
+    SaRecord, Used, WantedSa,
 };
 
 use crate::engine::{Engine, PolicyThere, SaThere};
@@ -41,9 +41,9 @@ impl Reader for Engine {
         !matches!(self.policies.glance(glance), Seen::Unknown)
     }
 
-    fn sa_counted(&mut self, state: ReplayState) {
+    fn sa_counted(&mut self, state: ReplayState, used: Used) {
         if let Some(id) = self.counting.take() {
-            self.memory.count(id, state, self.now);
+            self.memory.count(id, state, used, self.now);
         }
     }
 

@@ -7,13 +7,15 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use common::{crypto, inbound, ip, outbound, policy, sa};
 use esplanade_diff::diff;
 use esplanade_model::{
-    Direction, Event, Glance, Observed, ObservedPolicy, ObservedSa, Op, Policy, PolicyIndex, PolicyKey,
-    PolicyRecord, Reader, Recognised, ReplayState, Sa, SaId, SaRecord, Spi, Wanted, WantedSa,
+    Direction, Event, Glance, Lifetime, Limits, Observed, ObservedPolicy, ObservedSa, Op, Policy,
+    PolicyIndex, PolicyKey, PolicyRecord, Reader, Recognised, ReplayState, Sa, SaId, SaRecord, Spi, Used,
+    Wanted, WantedSa,
 };
 use esplanade_sync::{Engine, ToRead};
 use proptest::collection::{btree_set, vec};
@@ -44,7 +46,8 @@ impl Kernel {
 
     fn sa_record(&self, id: &SaId) -> Option<(Glance, SaRecord)> {
         if let Some((print, sa, state)) = self.sas.get(id) {
-            let observed = ObservedSa { id: *id, sa: sa.clone(), state: state.clone() };
+            let observed =
+                ObservedSa { id: *id, sa: sa.clone(), state: state.clone(), used: Used::default() };
             return Some((Glance { print: *print, counters: state.sent }, SaRecord::Ours(observed)));
         }
         let print = *self.foreign_sas.get(id)?;
@@ -69,7 +72,7 @@ impl Kernel {
             let (glance, record) = self.sa_record(id).unwrap();
             match (reader.glance_at_sa(glance), record) {
                 (Recognised::Same, _) => {}
-                (Recognised::Counted, SaRecord::Ours(sa)) => reader.sa_counted(sa.state),
+                (Recognised::Counted, SaRecord::Ours(sa)) => reader.sa_counted(sa.state, sa.used),
                 (Recognised::Counted | Recognised::No, record) => reader.sa(glance, record),
             }
         }
@@ -102,7 +105,12 @@ impl Kernel {
         let policies = self.policies.iter();
         Observed {
             sas: sas
-                .map(|(id, (_, sa, state))| ObservedSa { id: *id, sa: sa.clone(), state: state.clone() })
+                .map(|(id, (_, sa, state))| ObservedSa {
+                    id: *id,
+                    sa: sa.clone(),
+                    state: state.clone(),
+                    used: Used::default(),
+                })
                 .collect(),
             policies: policies
                 .map(|(key, (_, index, policy))| ObservedPolicy {
@@ -126,8 +134,20 @@ impl Kernel {
     /// Whether it was accepted.
     fn apply(&mut self, op: Op) -> bool {
         match op {
-            Op::AddInbound { sa, state } => self.add(sa.0, state),
-            Op::AddOutbound { sa, state } => {
+            // It changes a lifetime, and says that it did whatever else was asked.
+            Op::UpdateSa(sa) => {
+                let (sa, print) = (sa.sa().clone(), self.print());
+                let refuses = self.refuses(sa.spi.get());
+                let there = self.sas.get_mut(&sa.id()).filter(|_| !refuses);
+                there.is_some_and(|(number, there, _)| {
+                    if let Some(there) = there {
+                        (*number, there.lifetime) = (print, sa.lifetime);
+                    }
+                    true
+                })
+            }
+            Op::AddInbound { sa, state, .. } => self.add(sa.0, state),
+            Op::AddOutbound { sa, state, .. } => {
                 let mut sa = sa.0;
                 sa.replay.window = u32::from(sa.replay.extended_sequence_numbers);
                 self.add(sa, state)
@@ -215,10 +235,14 @@ enum Others {
 }
 
 fn sas() -> impl Strategy<Value = Sa> {
-    (0..6_u32, 1..3_u8, 1..3_u8).prop_map(|(spi, end, byte)| Sa {
+    (0..6_u32, 1..3_u8, 1..3_u8, 0..3_u64).prop_map(|(spi, end, byte, packets)| Sa {
         destination: ip(&format!("192.0.2.{end}")),
         spi: Spi::new(256 + spi).unwrap(),
         crypto: crypto(byte),
+        lifetime: Lifetime {
+            soft: Limits { packets: NonZeroU64::new(packets), ..Limits::default() },
+            ..Lifetime::default()
+        },
         ..sa()
     })
 }
@@ -335,7 +359,7 @@ impl World {
         let kernel = &mut self.kernel;
         let event = match what {
             Others::DeleteSa(id) => match kernel.sas.remove(&id) {
-                Some((_, sa, state)) => Event::SaEnded(ObservedSa { id, sa, state }),
+                Some((_, sa, state)) => Event::SaEnded(ObservedSa { id, sa, state, used: Used::default() }),
                 None => {
                     kernel.foreign_sas.remove(&id);
                     Event::Sa(id)

@@ -1,6 +1,6 @@
 //! Everything that reads what the kernel sends, and what must hold whatever the bytes are.
 
-use esplanade_model::{InboundSa, ObservedPolicy, ObservedSa, Op};
+use esplanade_model::{InboundSa, ObservedPolicy, ObservedSa, Op, Used};
 use esplanade_xfrm::KernelError;
 use esplanade_xfrm::wire::batch::Answers;
 use esplanade_xfrm::wire::reply::{Message, Messages};
@@ -85,12 +85,13 @@ fn sa(body: &[u8]) {
     let Ok(record) = SaRecord::decode(body) else {
         return assert!(body.len() < SA_HEADER);
     };
-    let SaRecord::Ours(ObservedSa { id, sa: Some(sa), state }) = record else { return };
+    let SaRecord::Ours(ObservedSa { id, sa: Some(sa), state, .. }) = record else { return };
     assert_eq!(sa.id(), id);
     let state = replay::fitted(&state, sa.replay);
-    let written = encode(&Op::AddInbound { sa: InboundSa(sa.clone()), state: Some(state.clone()) });
+    let written =
+        encode(&Op::AddInbound { sa: InboundSa(sa.clone()), state: Some(state.clone()), used: None });
     let read = SaRecord::decode(&written.body).ok();
-    assert_eq!(read, Some(SaRecord::Ours(ObservedSa { id, sa: Some(sa), state })));
+    assert_eq!(read, Some(SaRecord::Ours(ObservedSa { id, sa: Some(sa), state, used: Used::default() })));
 }
 
 /// As for SAs.

@@ -87,9 +87,13 @@ fn events_say_what_they_are_about() {
             assert!(matches!(event, Some(Event::Sa(_)) | None), "{name}: {event:?}");
         }
     }
-    for (name, event) in events("event-expire") {
-        assert!(matches!(event, Some(Event::Sa(_) | Event::Policy(_))), "{name}: {event:?}");
-    }
+    // Of an SA twice, and of a policy in between.
+    let [(_, soft), (_, policy), (_, hard)] = &events("event-expire")[..] else {
+        panic!("others were recorded")
+    };
+    assert!(matches!(soft, Some(Event::SaExpired { hard: false, .. })), "{soft:?}");
+    assert!(matches!(hard, Some(Event::SaExpired { hard: true, .. })), "{hard:?}");
+    assert!(matches!(policy, Some(Event::Policy(_))), "{policy:?}");
     for (name, event) in events("event-delsa-0") {
         assert!(matches!(event, Some(Event::SaEnded(ref last)) if last.sa.is_some()), "{name}: {event:?}");
     }
@@ -98,8 +102,10 @@ fn events_say_what_they_are_about() {
             assert!(matches!(event, Some(Event::Policy(_))), "{name}: {event:?}");
         }
     }
-    for (name, event) in events("event-flush") {
-        assert_eq!(event, Some(Event::Anything), "{name}");
+    for (kind, expected) in [("event-flush-state", Event::Flushed), ("event-flush-policy", Event::Anything)] {
+        for (name, event) in events(kind) {
+            assert_eq!(event, Some(expected.clone()), "{name}");
+        }
     }
     for (name, event) in events("event-default") {
         assert_eq!(event, None, "{name}");

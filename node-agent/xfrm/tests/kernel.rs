@@ -32,6 +32,7 @@ tests_of! { only, inside::run:
     larval_sas_are_passed_over
     a_flush_is_noticed
     own_changes_are_not_even_queued
+    a_policy_that_expires_is_noticed
     lost_events_are_noticed
     this_kernel_can_do_what_its_release_can
 }
@@ -39,6 +40,7 @@ tests_of! { traffic, inside::run:
     packets_are_counted_on_after_a_replacement
     a_tunnel_carries_both_families
     an_sa_carries_only_its_packets
+    limits_are_reached_and_told
     no_packet_passes_twice_after_a_replacement
 }
 tests_of! { interface, inside::run:

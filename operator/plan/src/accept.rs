@@ -6,6 +6,7 @@
 mod algorithm;
 mod endpoints;
 mod intent;
+mod lifetime;
 mod policy;
 mod sa;
 mod selector;

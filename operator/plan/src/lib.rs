@@ -6,8 +6,10 @@
 mod accept;
 mod assign;
 mod cluster;
+mod expired;
 mod families;
 mod finding;
+mod handover;
 mod node_state;
 mod participants;
 mod peer;
@@ -43,6 +45,8 @@ pub struct Plan {
     pub policy_status: BTreeMap<String, IpsecPolicyStatus>,
     /// `status` of each IpsecSA, by name.
     pub sa_status: BTreeMap<String, IpsecSAStatus>,
+    /// When the plan changes though nothing else did.
+    pub again: Option<Time>,
 }
 
 /// Names of the Secrets, in the operator's namespace, that the IpsecSAs name.
@@ -65,7 +69,7 @@ pub fn plan(snapshot: &Snapshot, now: &Time, mut rng: &mut (impl CryptoRng + ?Si
     let sas = Sas::judge(snapshot, &cluster);
     let policies = Policies::judge(snapshot, &cluster);
     let assignment = assign::assign(&policies, &sas, &cluster);
-    let states = node_state::node_states(&cluster, &policies, &sas, &assignment, &mut rng);
+    let states = node_state::node_states(&cluster, &policies, &sas, &assignment, now, &mut rng);
     let peers = peer::peers(&cluster, &policies);
 
     let context = status::Context {
@@ -83,5 +87,7 @@ pub fn plan(snapshot: &Snapshot, now: &Time, mut rng: &mut (impl CryptoRng + ?Si
     let sa_status = sas.iter().map(|(name, sa)| (name.to_owned(), status::sa(name, sa, &context))).collect();
     let uid = |node: &str| cluster.node(node).map(|node| node.uid.clone()).unwrap_or_default();
     let node_states = states.specs.iter().map(|(node, spec)| (node.clone(), (spec.clone(), uid(node))));
-    Plan { node_states: node_states.collect(), peers, policy_status, sa_status }
+    let retiring = states.specs.values().filter_map(|spec| handover::next(&spec.retiring));
+    let again = retiring.min_by_key(|time| time.0);
+    Plan { node_states: node_states.collect(), peers, policy_status, sa_status, again }
 }

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use esplanade_crds::{
     Enforcement, IpsecNodeStateSpec, Mode, NodePolicy, NodeSecurityAssociation, Phase, Protocol,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rand_core::CryptoRng;
 
 use crate::accept::{End, PolicyIntent};
 use crate::assign::Assignment;
 use crate::cluster::Cluster;
+use crate::expired::expired;
 use crate::finding::Finding;
+use crate::handover::{self, Between};
 use crate::participants::Participants;
 use crate::policies::{Policies, Policy, State};
 use crate::resolve::{Accepted, Sas};
@@ -40,6 +43,7 @@ pub(crate) fn node_states(
     policies: &Policies<'_>,
     sas: &Sas<'_>,
     assignment: &Assignment,
+    now: &Time,
     rng: &mut dyn CryptoRng,
 ) -> NodeStates {
     let mut states = NodeStates::default();
@@ -57,19 +61,50 @@ pub(crate) fn node_states(
     }
     for (name, sa) in sas.iter() {
         let Ok(accepted) = &sa.state else { continue };
-        for end in [&accepted.intent.source, &accepted.intent.destination] {
-            let End::Node(node) = end else { continue };
-            let Some(spec) = states.specs.get_mut(node) else { continue };
+        let ends = [&accepted.intent.source, &accepted.intent.destination].map(|end| {
+            let End::Node(node) = end else { return None };
             match association(name, accepted, node, assignment.policy(name), cluster, rng) {
-                Ok(Some(association)) => spec.security_associations.push(association),
-                Ok(None) => {}
+                Ok(association) => Some((node.as_str(), association?)),
                 Err(finding) => {
                     states.pending.insert((name.to_owned(), node.clone()), finding);
+                    None
                 }
             }
-        }
+        });
+        states.tell(name, ends, cluster, now);
     }
     states
+}
+
+impl NodeStates {
+    /// Tells the ends of an SA, sender and receiver, what each should know.
+    fn tell(
+        &mut self,
+        name: &str,
+        ends: [Option<(&str, NodeSecurityAssociation)>; 2],
+        cluster: &Cluster<'_>,
+        now: &Time,
+    ) {
+        let mut add = |node: &str, association| {
+            if let Some(spec) = self.specs.get_mut(node) {
+                spec.security_associations.push(association);
+            }
+        };
+        let [Some(sender), Some(receiver)] = ends else {
+            ends.into_iter().flatten().for_each(|(node, association)| add(node, association));
+            return;
+        };
+        let (from, to) = (sender.0, receiver.0);
+        let step = handover::step(Between { name, sender, receiver }, cluster, now);
+        add(from, step.sender);
+        add(to, step.receiver);
+        if let Some(spec) = self.specs.get_mut(to) {
+            spec.retiring.extend(step.retiring);
+        }
+        if let Some(waits) = step.waits {
+            self.pending.insert((name.to_owned(), from.to_owned()), waits);
+        }
+    }
 }
 
 /// What is said of a policy, to each node that it concerns.
@@ -146,5 +181,7 @@ fn association(
         anti_replay: intent.anti_replay,
         selector: intent.selector.clone(),
         interface_id: intent.interface_id,
+        lifetime: intent.lifetime.clone(),
+        expired: expired(name, sa, cluster),
     }))
 }

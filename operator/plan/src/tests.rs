@@ -1,6 +1,8 @@
 mod build;
 mod gateways;
+mod handover;
 mod kept;
+mod lifetimes;
 mod node_states;
 mod policy_accept;
 mod policy_refs;

@@ -103,7 +103,7 @@ impl Change {
 /// before the node states that go by them, users' statuses last. `told` are the unreadable objects whose users know.
 #[must_use]
 pub fn changes(index: &Index, plan: &Plan, told: &BTreeSet<(Kind, Unreadable)>) -> Vec<Change> {
-    let Plan { node_states, peers, policy_status, sa_status } = plan;
+    let Plan { node_states, peers, policy_status, sa_status, again: _ } = plan;
     let mut changes = Vec::new();
     let mut add = |name: &str, what: What| changes.push(Change { name: name.to_owned(), what });
 

@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 
 use esplanade_model::{
-    Action, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Mode, Observed, ObservedPolicy,
-    ObservedSa, OutboundSa, Policy, PolicyIndex, Protocol, ReplayProtection, ReplayState, Reqid, Sa,
-    Selector, Spi, Template, Wanted, WantedSa,
+    Action, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Lifetime, Mode, Observed,
+    ObservedPolicy, ObservedSa, OutboundSa, Policy, PolicyIndex, Protocol, ReplayProtection, ReplayState,
+    Reqid, Sa, Selector, Spi, Template, Used, Wanted, WantedSa,
 };
 
 pub(crate) fn ip(text: &str) -> IpAddr {
@@ -38,6 +38,7 @@ pub(crate) fn sa() -> Sa {
         replay: ReplayProtection { window: 64, extended_sequence_numbers: false },
         selector: None,
         interface_id: 0,
+        lifetime: Lifetime::default(),
     }
 }
 
@@ -52,7 +53,7 @@ pub(crate) fn outbound(sa: Sa) -> WantedSa {
 /// As the kernel shows it after it has carried traffic both ways, whichever way it goes.
 pub(crate) fn in_kernel(sa: Sa) -> ObservedSa {
     let state = ReplayState { sent: 7, received: 9, bitmap: vec![0x1ff, 0] };
-    ObservedSa { id: sa.id(), sa: Some(sa), state }
+    ObservedSa { id: sa.id(), sa: Some(sa), state, used: Used::default() }
 }
 
 /// With the smallest window, as the kernel shows an outbound SA.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use esplanade_expand::Expansion;
-use esplanade_model::{Crypto, Key, Policy, Port, Sa, Selector, Template, WantedSa};
+use esplanade_model::{Crypto, Key, Lifetime, Limits, Policy, Port, Sa, Selector, Template, WantedSa};
 
 pub(crate) fn expansion(expansion: &Expansion) -> String {
     let mut text = String::new();
@@ -28,7 +28,18 @@ pub(crate) fn expansion(expansion: &Expansion) -> String {
 }
 
 fn sa(sa: &Sa) -> String {
-    let Sa { source, destination, spi, mode, reqid, crypto, replay, selector: packets, interface_id } = sa;
+    let Sa {
+        source,
+        destination,
+        spi,
+        mode,
+        reqid,
+        crypto,
+        replay,
+        selector: packets,
+        interface_id,
+        lifetime,
+    } = sa;
     let crypto = match crypto {
         Crypto::Aead(aead, one) => format!("{} {}", aead.name(), key(one)),
         Crypto::EncryptThenAuthenticate { cipher, cipher_key, authentication, authentication_key } => {
@@ -41,9 +52,26 @@ fn sa(sa: &Sa) -> String {
     let (reqid, window) = (reqid.get(), replay.window);
     let packets = packets.as_ref().map(|packets| format!(" for {}", selector(packets))).unwrap_or_default();
     format!(
-        "{source} > {destination} spi {spi} {mode:?} reqid {reqid:#x} {crypto} window {window}{esn}{packets}{}",
-        interface(*interface_id)
+        "{source} > {destination} spi {spi} {mode:?} reqid {reqid:#x} {crypto} window {window}{esn}{packets}{}{}",
+        interface(*interface_id),
+        worn_by(lifetime)
     )
+}
+
+/// What wears an SA out: seconds, bytes, packets, the soft limits first.
+fn worn_by(lifetime: &Lifetime) -> String {
+    let limits = |name: &str, limits: &Limits| {
+        let limit = |unit: &str, limit: Option<std::num::NonZeroU64>| {
+            limit.map(|limit| format!(" {limit}{unit}")).unwrap_or_default()
+        };
+        let Limits { time, bytes, packets } = *limits;
+        if limits.is_none() {
+            String::new()
+        } else {
+            format!(" {name}{}{}{}", limit("s", time), limit("B", bytes), limit("P", packets))
+        }
+    };
+    format!("{}{}", limits("soft", &lifetime.soft), limits("hard", &lifetime.hard))
 }
 
 /// A key by its first bytes and its length.

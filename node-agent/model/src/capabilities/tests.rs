@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Capabilities, Capability};
 use crate::{
-    Action, Aead, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Mode, OutboundSa, Policy,
-    ReplayProtection, Reqid, Sa, Selector, Spi, WantedSa,
+    Action, Aead, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Lifetime, Mode, OutboundSa,
+    Policy, ReplayProtection, Reqid, Sa, Selector, Spi, WantedSa,
 };
 
 fn without(missing: &[Capability]) -> Capabilities {
@@ -29,6 +29,7 @@ fn sa(crypto: Crypto, address: IpAddr) -> Sa {
         replay: ReplayProtection::default(),
         selector: None,
         interface_id: 0,
+        lifetime: Lifetime::default(),
     }
 }
 

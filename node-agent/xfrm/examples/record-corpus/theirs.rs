@@ -65,7 +65,7 @@ fn unlike() {
         "output-mark 5",
         "encap espinudp 4500 4500 0.0.0.0",
         "extra-flag dont-encap-dscp",
-        "limit byte-hard 100000",
+        "limit time-use-hard 100000",
         "tfcpad 100",
     ];
     let shapes: Vec<_> =

@@ -5,7 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use esplanade_model::{
     Capability, Glance, InboundSa, MAX_MOVES, Move, Observed, ObservedPolicy, ObservedSa, Op, Policy,
-    PolicyIndex, PolicyKey, PolicyRecord, Reader, Recognised, Refusal, ReplayState, Sa, SaId, SaRecord,
+    PolicyIndex, PolicyKey, PolicyRecord, Reader, Recognised, Refusal, ReplayState, Sa, SaId, SaRecord, Used,
+    WantedSa,
 };
 
 use super::check;
@@ -29,9 +30,13 @@ pub struct ForeignPolicy {
     pub index: Option<u32>,
 }
 
+/// The time, in seconds since 1970. It stands still.
+const NOW: u64 = 1_700_000_000;
+
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // most of them are ours
 enum SaEntry {
-    Ours { sa: Option<Sa>, state: ReplayState },
+    Ours { sa: Option<Sa>, state: ReplayState, used: Used },
     Foreign(ForeignSa),
 }
 
@@ -53,8 +58,8 @@ impl PolicyEntry {
 impl SaEntry {
     fn record(&self, id: SaId) -> SaRecord {
         match self {
-            Self::Ours { sa, state } => {
-                SaRecord::Ours(ObservedSa { id, sa: sa.clone(), state: state.clone() })
+            Self::Ours { sa, state, used } => {
+                SaRecord::Ours(ObservedSa { id, sa: sa.clone(), state: state.clone(), used: *used })
             }
             Self::Foreign(_) => SaRecord::Foreign(Some(id)),
         }
@@ -63,12 +68,14 @@ impl SaEntry {
     /// Of all that the real kernel shows.
     fn glance(&self, id: SaId) -> Glance {
         let counters = match self {
-            Self::Ours { state, .. } => print((state.sent, state.received, &state.bitmap)),
+            Self::Ours { state, used, .. } => {
+                print((state.sent, state.received, &state.bitmap, used.packets, used.bytes))
+            }
             Self::Foreign(_) => 0,
         };
         let print = match self {
             Self::Ours { sa: Some(sa), .. } => {
-                let op = Op::AddInbound { sa: InboundSa(sa.clone()), state: None };
+                let op = Op::AddInbound { sa: InboundSa(sa.clone()), state: None, used: None };
                 print(encode(&op).body.as_slice())
             }
             Self::Ours { sa: None, .. } => print((id, "unlike ours")),
@@ -114,6 +121,11 @@ pub(super) struct Databases {
     pub(super) missing: BTreeSet<Capability>,
 }
 
+/// As the kernel has it.
+fn outbound(sa: &Sa) -> Sa {
+    Sa { replay: replay::outbound(sa.replay), ..sa.clone() }
+}
+
 impl Databases {
     pub(super) fn capabilities(&self) -> impl Iterator<Item = Capability> {
         Capability::all().filter(|one| !self.missing.contains(one))
@@ -121,11 +133,10 @@ impl Databases {
 
     pub(super) fn carry_out(&mut self, op: &Op) -> Result<(), Refusal> {
         match op {
-            Op::AddInbound { sa, state } => self.add_sa(sa.0.clone(), state.as_ref()),
-            Op::AddOutbound { sa, state } => {
-                let sa = Sa { replay: replay::outbound(sa.0.replay), ..sa.0.clone() };
-                self.add_sa(sa, state.as_ref())
-            }
+            Op::AddInbound { sa, state, used } => self.add_sa(sa.0.clone(), state.as_ref(), *used),
+            Op::AddOutbound { sa, state, used } => self.add_sa(outbound(&sa.0), state.as_ref(), *used),
+            Op::UpdateSa(WantedSa::Inbound(sa)) => self.update_sa(&sa.0),
+            Op::UpdateSa(WantedSa::Outbound(sa)) => self.update_sa(&outbound(&sa.0)),
             // ESRCH: gone already.
             Op::DeleteSa(id) => {
                 self.sas.remove(id);
@@ -163,15 +174,33 @@ impl Databases {
         }
     }
 
-    fn add_sa(&mut self, sa: Sa, state: Option<&ReplayState>) -> Result<(), Refusal> {
+    fn add_sa(&mut self, sa: Sa, state: Option<&ReplayState>, used: Option<Used>) -> Result<(), Refusal> {
         check::sa(&sa, &self.missing)?;
         let id = sa.id();
         if self.sas.contains_key(&id) {
             return Err(check::refusal(libc::EEXIST, None));
         }
         let state = state.map(|state| replay::fitted(state, sa.replay)).unwrap_or_default();
-        self.sas.insert(id, SaEntry::Ours { sa: Some(sa), state });
+        // `xfrm_update_ae_params`
+        let used = used.unwrap_or(Used { added: NOW, ..Used::default() });
+        self.sas.insert(id, SaEntry::Ours { sa: Some(sa), state, used });
         Ok(())
+    }
+
+    /// `xfrm_state_update`: all of it is checked, next to none of it counts.
+    fn update_sa(&mut self, update: &Sa) -> Result<(), Refusal> {
+        check::sa(update, &self.missing)?;
+        match self.sas.get_mut(&update.id()) {
+            Some(SaEntry::Ours { sa: Some(sa), .. }) => {
+                sa.lifetime = update.lifetime;
+                if update.interface_id != 0 {
+                    sa.interface_id = update.interface_id;
+                }
+                Ok(())
+            }
+            Some(_) => Ok(()),
+            None => Err(check::refusal(libc::ESRCH, None)),
+        }
     }
 
     /// `xfrm_migrate`: all of it or nothing.
@@ -211,12 +240,14 @@ impl Databases {
             return Err(check::refusal(libc::ENODATA, None));
         }
         for (one, id) in found {
-            let Some(SaEntry::Ours { sa: Some(mut sa), state }) = id.and_then(|id| self.sas.remove(&id))
+            let Some(SaEntry::Ours { sa: Some(mut sa), state, .. }) = id.and_then(|id| self.sas.remove(&id))
             else {
                 continue;
             };
             (sa.source, sa.destination) = one.to;
-            self.sas.insert(sa.id(), SaEntry::Ours { sa: Some(sa), state });
+            // What was used up isn't copied (`xfrm_state_clone`).
+            let used = Used { added: NOW, ..Used::default() };
+            self.sas.insert(sa.id(), SaEntry::Ours { sa: Some(sa), state, used });
         }
         Ok(())
     }
@@ -262,7 +293,9 @@ impl Databases {
             let glance = entry.glance(*id);
             match (reader.glance_at_sa(glance), entry) {
                 (Recognised::Same, _) => {}
-                (Recognised::Counted, SaEntry::Ours { state, .. }) => reader.sa_counted(state.clone()),
+                (Recognised::Counted, SaEntry::Ours { state, used, .. }) => {
+                    reader.sa_counted(state.clone(), *used)
+                }
                 (Recognised::No | Recognised::Counted, _) => reader.sa(glance, entry.record(*id)),
             }
         }
@@ -351,7 +384,9 @@ impl Databases {
 
     pub(super) fn count_traffic(&mut self, id: SaId, sent: u64, received: u64) -> bool {
         match self.sas.get_mut(&id) {
-            Some(SaEntry::Ours { sa, state }) => {
+            Some(SaEntry::Ours { sa, state, used }) => {
+                used.packets = sent.max(received);
+                used.bytes = used.packets * 100;
                 let bitmap = vec![u32::MAX; replay::MAX_WINDOW as usize / 32];
                 *state = ReplayState { sent, received, bitmap };
                 if let Some(sa) = sa {

@@ -115,6 +115,14 @@ impl FakeKernel {
         there
     }
 
+    /// The SA's hard lifetime ends, and with it the SA; tells whether there was one.
+    pub fn expire_sa(&self, id: SaId) -> bool {
+        let mut inner = self.lock();
+        let Some(SaRecord::Ours(last)) = inner.databases.remove_sa(id) else { return false };
+        inner.tell(Event::SaExpired { id, hard: true, used: last.used });
+        true
+    }
+
     /// Somebody else deletes a policy; tells whether there was one.
     pub fn remove_policy(&self, key: PolicyKey) -> bool {
         self.disturb(Event::Policy(key), |databases| databases.remove_policy(key))
@@ -122,7 +130,7 @@ impl FakeKernel {
 
     /// Somebody else flushes both databases.
     pub fn flush(&self) {
-        self.disturb(Event::Anything, Databases::flush);
+        self.disturb(Event::Flushed, Databases::flush);
     }
 
     /// Somebody else puts another SA of ours in the place of one: none is an SA that we could not have written.
@@ -131,7 +139,7 @@ impl FakeKernel {
         self.disturb(Event::Sa(id), |databases| databases.replace_sa(id, sa))
     }
 
-    /// Traffic: sets an SA's sequence numbers. Tells whether there is such an SA. Watchers hear nothing of it.
+    /// Traffic: sets an SA's sequence numbers, and counts as many packets of 100 bytes. Tells whether there is such an SA. Watchers hear nothing of it.
     pub fn count_traffic(&self, id: SaId, sent: u64, received: u64) -> bool {
         self.lock().databases.count_traffic(id, sent, received)
     }
@@ -177,6 +185,7 @@ impl Inner {
         match op {
             Op::AddInbound { sa: added, .. } => sa(&added.0.id()),
             Op::AddOutbound { sa: added, .. } => sa(&added.0.id()),
+            Op::UpdateSa(wanted) => sa(&wanted.sa().id()),
             Op::DeleteSa(id) => sa(id),
             Op::AddPolicy { policy: added, .. } | Op::UpdatePolicy { policy: added, .. } => {
                 policy(&added.key())

@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use esplanade_model::{
-    Action, Authentication, Capability, Cipher, Crypto, Direction, Event, InboundSa, Key, Mode, Op, Policy,
-    PolicyIndex, Refusal, ReplayProtection, Reqid, Sa, Selector, Spi,
+    Action, Authentication, Capability, Cipher, Crypto, Direction, Event, InboundSa, Key, Lifetime, Mode, Op,
+    Policy, PolicyIndex, Refusal, ReplayProtection, Reqid, Sa, Selector, Spi,
 };
 
 use super::FakeKernel;
@@ -21,11 +21,12 @@ fn sa(spi: u32) -> Sa {
         replay: ReplayProtection { window: 64, extended_sequence_numbers: true },
         selector: None,
         interface_id: 0,
+        lifetime: Lifetime::default(),
     }
 }
 
 fn add(spi: u32) -> Op {
-    Op::AddInbound { sa: InboundSa(sa(spi)), state: None }
+    Op::AddInbound { sa: InboundSa(sa(spi)), state: None, used: None }
 }
 
 fn policy() -> (Policy, PolicyIndex) {
@@ -110,7 +111,7 @@ fn disturbances_are_noticed() {
     kernel.overrun();
     assert_eq!(watch.look().unwrap(), Noticed { overrun: true, ..Noticed::default() });
     kernel.flush();
-    let events = vec![Event::Anything];
+    let events = vec![Event::Flushed];
     assert_eq!(watch.look().unwrap(), Noticed { changed: true, overrun: false, events });
     assert_eq!(kernel.observed().sas, []);
 }

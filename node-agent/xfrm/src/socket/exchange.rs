@@ -251,7 +251,10 @@ fn record(reader: &mut dyn Reader, glancer: &Glancer, of: Dumped, body: &[u8]) -
             let glance: Glance = glancer.sa(body);
             match reader.glance_at_sa(glance) {
                 Recognised::Same => {}
-                Recognised::Counted => reader.sa_counted(decode_state(body)?),
+                Recognised::Counted => {
+                    let (state, used) = decode_state(body)?;
+                    reader.sa_counted(state, used);
+                }
                 Recognised::No => reader.sa(glance, SaRecord::decode(body)?),
             }
         }

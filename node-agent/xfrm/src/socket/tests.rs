@@ -109,7 +109,7 @@ fn error(sequence: u32, errno: i32) -> Vec<u8> {
 /// Of an SA of ours.
 fn sa_body(spi: u32) -> Vec<u8> {
     let sa = Sa { spi: Spi::new(spi).unwrap(), ..sa() };
-    encode(&Op::AddInbound { sa: InboundSa(sa), state: None }).body.to_vec()
+    encode(&Op::AddInbound { sa: InboundSa(sa), state: None, used: None }).body.to_vec()
 }
 
 fn spis(observed: &Observed) -> Vec<u32> {

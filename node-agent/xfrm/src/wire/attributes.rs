@@ -39,6 +39,10 @@ impl Attributes {
         self.list.push(attribute);
     }
 
+    pub(super) fn extend(&mut self, attribute: Option<XfrmAttrs>) {
+        self.list.extend(attribute);
+    }
+
     pub(super) fn as_slice(&self) -> &[XfrmAttrs] {
         &self.list
     }

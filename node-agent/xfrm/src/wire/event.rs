@@ -2,8 +2,9 @@
 
 use esplanade_model::{Event, PolicyKey, SaRecord};
 use netlink_packet_xfrm::constants::{
-    XFRM_MSG_DELPOLICY, XFRM_MSG_DELSA, XFRM_MSG_EXPIRE, XFRM_MSG_GETDEFAULT, XFRM_MSG_NEWPOLICY,
-    XFRM_MSG_NEWSA, XFRM_MSG_POLEXPIRE, XFRM_MSG_UPDPOLICY, XFRM_MSG_UPDSA, XFRMA_POLICY, XFRMA_SA,
+    XFRM_MSG_DELPOLICY, XFRM_MSG_DELSA, XFRM_MSG_EXPIRE, XFRM_MSG_FLUSHSA, XFRM_MSG_GETDEFAULT,
+    XFRM_MSG_NEWPOLICY, XFRM_MSG_NEWSA, XFRM_MSG_POLEXPIRE, XFRM_MSG_UPDPOLICY, XFRM_MSG_UPDSA, XFRMA_POLICY,
+    XFRMA_SA,
 };
 use netlink_packet_xfrm::{
     UserPolicyInfo, UserSaInfo, XFRM_USER_POLICY_ID_LEN, XFRM_USER_POLICY_INFO_LEN, XFRM_USER_SA_ID_LEN,
@@ -20,11 +21,13 @@ use super::{policy, sa};
 pub fn decode(message: &Message<'_>) -> Option<Event> {
     let body = message.body;
     match message.message_type {
-        // EXPIRE begins like NEWSA. An update says what was asked for, not what came of it.
-        XFRM_MSG_NEWSA | XFRM_MSG_UPDSA | XFRM_MSG_EXPIRE => match sa_info(body) {
+        // An update says what was asked for, not what came of it.
+        XFRM_MSG_NEWSA | XFRM_MSG_UPDSA => match sa_info(body) {
             Some((info, _)) => sa::decode_id(&info).map(Event::Sa),
             None => Some(Event::Anything),
         },
+        XFRM_MSG_EXPIRE => sa_expired(body).unwrap_or(Some(Event::Anything)),
+        XFRM_MSG_FLUSHSA => Some(Event::Flushed),
         XFRM_MSG_DELSA => sa_ended(body).unwrap_or(Some(Event::Anything)),
         XFRM_MSG_NEWPOLICY | XFRM_MSG_UPDPOLICY | XFRM_MSG_POLEXPIRE => match policy_info(body) {
             Some((info, rest)) => of_policy(&info, rest),
@@ -45,6 +48,14 @@ fn sa_info(body: &[u8]) -> Option<(UserSaInfo, &[u8])> {
 fn policy_info(body: &[u8]) -> Option<(UserPolicyInfo, &[u8])> {
     let (header, rest) = body.split_at_checked(XFRM_USER_POLICY_INFO_LEN)?;
     Some((UserPolicyInfo::parse(header).ok()?, rest))
+}
+
+/// It begins like NEWSA; then comes whether it was the hard limit (`struct xfrm_user_expire`).
+fn sa_expired(body: &[u8]) -> Option<Option<Event>> {
+    let (info, rest) = sa_info(body)?;
+    let hard = *rest.first()? != 0;
+    let event = |id| Event::SaExpired { id, hard, used: sa::decode_used(&info) };
+    Some(sa::decode_id(&info).map(event))
 }
 
 /// The whole SA is in an attribute, with its own attributes beside it (`xfrm_notify_sa`).

@@ -9,7 +9,21 @@ use netlink_packet_xfrm::{XFRM_USER_POLICY_INFO_LEN, XFRM_USER_SA_INFO_LEN};
 
 use super::attributes::{ATTRIBUTE_HEADER, raw};
 
-/// In `struct xfrm_usersa_info`, where `curlft` begins: what was sent and when.
+/// In `struct xfrm_usersa_info`, where `lft` begins.
+const SA_LIMITS: usize = 96;
+/// `lft` without a limit: four times no count, four times no time.
+const UNLIMITED: [u8; SA_COUNTS - SA_LIMITS] = {
+    let mut bytes = [0; SA_COUNTS - SA_LIMITS];
+    let mut at = 0;
+    while at < 32 {
+        bytes[at] = 0xff;
+        at += 1;
+    }
+    bytes
+};
+/// Length of `struct xfrm_lifetime_cur`.
+const SA_USED: usize = 32;
+/// Where `curlft` begins: what was sent and when.
 const SA_COUNTS: usize = 160;
 /// Where `seq` follows on `curlft` and `stats`.
 const SA_SEQ: usize = 204;
@@ -32,6 +46,10 @@ impl Glancer {
             return self.whole(body);
         };
         print.write(&header[..SA_COUNTS]);
+        // What is used up matters where something limits it.
+        if header[SA_LIMITS..SA_COUNTS] != UNLIMITED {
+            counters.write(&header[SA_COUNTS..SA_COUNTS + SA_USED]);
+        }
         print.write(&header[SA_SEQ..]);
         // Attributes that stay the same are taken together.
         let mut from = 0;

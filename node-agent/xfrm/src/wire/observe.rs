@@ -2,6 +2,7 @@
 
 use esplanade_model::{
     Glance, Observed, ObservedPolicy, ObservedSa, PolicyIndex, PolicyRecord, Reader, ReplayState, SaRecord,
+    Used,
 };
 use netlink_packet_xfrm::{UserPolicyInfo, UserSaInfo, XFRM_USER_POLICY_INFO_LEN, XFRM_USER_SA_INFO_LEN};
 
@@ -56,7 +57,7 @@ pub(super) fn sa_record(info: &UserSaInfo, attributes: &Attributes) -> SaRecord 
         _ if sa::decode_protocol(info.id.proto).is_some() && algorithms.none() => SaRecord::Larval,
         Some(id) if sa::is_ours(info, attributes) => {
             let (sa, state) = sa::decode(info, attributes, &algorithms);
-            SaRecord::Ours(ObservedSa { id, sa, state })
+            SaRecord::Ours(ObservedSa { id, sa, state, used: sa::decode_used(info) })
         }
         id => SaRecord::Foreign(id),
     }
@@ -66,11 +67,11 @@ pub(super) fn sa_record(info: &UserSaInfo, attributes: &Attributes) -> SaRecord 
 ///
 /// # Errors
 /// It is shorter than its fixed header.
-pub fn decode_state(body: &[u8]) -> Result<ReplayState, KernelError> {
+pub fn decode_state(body: &[u8]) -> Result<(ReplayState, Used), KernelError> {
     let short = KernelError::Malformed("an SA shorter than its header");
     let Some((header, rest)) = body.split_at_checked(XFRM_USER_SA_INFO_LEN) else { return Err(short) };
     let Ok(info) = UserSaInfo::parse(header) else { return Err(short) };
-    Ok(WireReplay::of(&info, &Attributes::parse(rest)).state())
+    Ok((WireReplay::of(&info, &Attributes::parse(rest)).state(), sa::decode_used(&info)))
 }
 
 impl Decode for PolicyRecord {

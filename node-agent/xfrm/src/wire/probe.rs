@@ -8,8 +8,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use esplanade_model::{
-    Aead, Authentication, Capability, Cipher, Crypto, Key, Mode, Protocol, Refusal, ReplayProtection, Reqid,
-    Sa, Spi,
+    Aead, Authentication, Capability, Cipher, Crypto, Key, Lifetime, Mode, Protocol, Refusal,
+    ReplayProtection, Reqid, Sa, Spi,
 };
 use netlink_packet_core::{DefaultNla, Emitable};
 use netlink_packet_xfrm::constants::{XFRM_MSG_MIGRATE, XFRM_MSG_UPDSA, XFRMA_MIGRATE};
@@ -168,8 +168,9 @@ fn update(crypto: &Crypto, to: IpAddr, change: impl FnOnce(&mut UserSaInfo, &mut
         replay: ReplayProtection::default(),
         selector: None,
         interface_id: 0,
+        lifetime: Lifetime::default(),
     };
-    let (mut info, mut attributes) = sa::encode(&sa, sa.replay, None);
+    let (mut info, mut attributes) = sa::encode(&sa, sa.replay, None, None);
     change(&mut info, &mut attributes);
     message(XFRM_MSG_UPDSA, &info, &attributes)
 }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use esplanade_model::{Direction, Op, PolicyIndex, PolicyKey, SaId};
+use esplanade_model::{Direction, Op, PolicyIndex, PolicyKey, SaId, WantedSa};
 use netlink_packet_core::{Emitable, NlasIterator};
 use netlink_packet_xfrm::constants::{
     XFRM_MSG_DELPOLICY, XFRM_MSG_DELSA, XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA, XFRM_MSG_MIGRATE,
-    XFRM_MSG_NEWPOLICY, XFRM_MSG_NEWSA, XFRM_MSG_UPDPOLICY,
+    XFRM_MSG_NEWPOLICY, XFRM_MSG_NEWSA, XFRM_MSG_UPDPOLICY, XFRM_MSG_UPDSA,
 };
 use netlink_packet_xfrm::{UserPolicyId, UserSaId};
 use zeroize::Zeroizing;
@@ -56,14 +56,22 @@ impl Sink for Request {
 /// Writes the message that carries the operation out; whether there was room for it, and if not, how much it needs.
 pub(super) fn write(op: &Op, to: &mut impl Sink) -> Result<(), usize> {
     match op {
-        Op::AddInbound { sa, state } => {
-            let (info, attributes) = sa::encode(&sa.0, sa.0.replay, state.as_ref());
+        Op::AddInbound { sa, state, used } => {
+            let (info, attributes) = sa::encode(&sa.0, sa.0.replay, state.as_ref(), used.as_ref());
             request(XFRM_MSG_NEWSA, &info, &attributes, to)
         }
-        Op::AddOutbound { sa, state } => {
+        Op::AddOutbound { sa, state, used } => {
             let replay = super::replay::outbound(sa.0.replay);
-            let (info, attributes) = sa::encode(&sa.0, replay, state.as_ref());
+            let (info, attributes) = sa::encode(&sa.0, replay, state.as_ref(), used.as_ref());
             request(XFRM_MSG_NEWSA, &info, &attributes, to)
+        }
+        Op::UpdateSa(wanted) => {
+            let replay = match wanted {
+                WantedSa::Inbound(sa) => sa.0.replay,
+                WantedSa::Outbound(sa) => super::replay::outbound(sa.0.replay),
+            };
+            let (info, attributes) = sa::encode(wanted.sa(), replay, None, None);
+            request(XFRM_MSG_UPDSA, &info, &attributes, to)
         }
         Op::DeleteSa(id) => {
             let (wire, attributes) = sa_id(*id);

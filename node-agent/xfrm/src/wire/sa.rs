@@ -1,11 +1,18 @@
 //! SAs (`struct xfrm_usersa_info` and its attributes).
 
-use esplanade_model::{Cookie, Mode, Protocol, ReplayProtection, ReplayState, Reqid, Sa, SaId, Spi};
+use std::num::NonZeroU64;
+
+use esplanade_model::{
+    Cookie, Lifetime as Wear, Limits, Mode, Protocol, ReplayProtection, ReplayState, Reqid, Sa, SaId, Spi,
+    Used,
+};
 use netlink_packet_xfrm::constants::{
     XFRM_MODE_BEET, XFRM_MODE_TRANSPORT, XFRM_MODE_TUNNEL, XFRM_STATE_AF_UNSPEC, XFRM_STATE_ESN,
     XFRM_STATE_NOPMTUDISC,
 };
-use netlink_packet_xfrm::{Id, Lifetime, LifetimeConfig, Mark, Selector, Stats, UserSaInfo, XfrmAttrs};
+use netlink_packet_xfrm::{
+    Id, Lifetime, LifetimeConfig, Mark, Selector, Stats, UserSaInfo, XFRM_INF, XfrmAttrs,
+};
 
 use super::attributes::Attributes;
 use super::crypto::Algorithms;
@@ -17,11 +24,13 @@ pub(super) fn encode(
     sa: &Sa,
     replay: ReplayProtection,
     state: Option<&ReplayState>,
+    used: Option<&Used>,
 ) -> (UserSaInfo, Attributes) {
     let mut attributes = Attributes::default();
     crypto::encode(&sa.crypto, &mut attributes);
     let window = replay::encode(replay, state, &mut attributes);
     interface_id(sa.interface_id, &mut attributes);
+    attributes.extend(used.map(|used| XfrmAttrs::LifetimeBytes(encode_used(used))));
     let family = address::family(sa.destination);
     let info = UserSaInfo {
         selector: sa.selector.as_ref().map_or_else(|| everything(sa.mode, family), selector::encode),
@@ -31,8 +40,7 @@ pub(super) fn encode(
             proto: sa.crypto.protocol().number(),
         },
         saddr: address::encode(sa.source),
-        // No limits.
-        lifetime_cfg: LifetimeConfig::default(),
+        lifetime_cfg: encode_lifetime(&sa.lifetime),
         lifetime_cur: Lifetime::default(),
         stats: Stats::default(),
         seq: Cookie::for_spi(sa.spi).get(),
@@ -59,6 +67,48 @@ fn flags(sa: &Sa, replay: ReplayProtection) -> u8 {
     let any_family = if both_families { XFRM_STATE_AF_UNSPEC } else { 0 };
     let extended = if replay.extended_sequence_numbers { XFRM_STATE_ESN } else { 0 };
     any_family | extended
+}
+
+/// None is `XFRM_INF` for bytes and packets, 0 for seconds. What limits seconds of use we don't write.
+fn encode_lifetime(lifetime: &Wear) -> LifetimeConfig {
+    let Wear { soft, hard } = lifetime;
+    let count = |limit: Option<NonZeroU64>| limit.map_or(XFRM_INF, NonZeroU64::get);
+    let seconds = |limit: Option<NonZeroU64>| limit.map_or(0, NonZeroU64::get);
+    LifetimeConfig {
+        soft_byte_limit: count(soft.bytes),
+        hard_byte_limit: count(hard.bytes),
+        soft_packet_limit: count(soft.packets),
+        hard_packet_limit: count(hard.packets),
+        soft_add_expires_seconds: seconds(soft.time),
+        hard_add_expires_seconds: seconds(hard.time),
+        soft_use_expires_seconds: 0,
+        hard_use_expires_seconds: 0,
+    }
+}
+
+/// A limit of 0 bytes or packets isn't one that we write: it reads as none, which is encoded otherwise.
+fn decode_lifetime(wire: &LifetimeConfig) -> Wear {
+    let count = |limit: u64| NonZeroU64::new(limit).filter(|_| limit != XFRM_INF);
+    let limits = |bytes, packets, seconds| Limits {
+        time: NonZeroU64::new(seconds),
+        bytes: count(bytes),
+        packets: count(packets),
+    };
+    Wear {
+        soft: limits(wire.soft_byte_limit, wire.soft_packet_limit, wire.soft_add_expires_seconds),
+        hard: limits(wire.hard_byte_limit, wire.hard_packet_limit, wire.hard_add_expires_seconds),
+    }
+}
+
+fn encode_used(used: &Used) -> Lifetime {
+    let Used { bytes, packets, added, first_used } = *used;
+    Lifetime { bytes, packets, add_time: added, use_time: first_used }
+}
+
+/// What of its lifetime the SA has used up.
+pub(super) fn decode_used(info: &UserSaInfo) -> Used {
+    let Lifetime { bytes, packets, add_time, use_time } = info.lifetime_cur;
+    Used { bytes, packets, added: add_time, first_used: use_time }
 }
 
 pub(super) fn mode(mode: Mode) -> u8 {
@@ -150,9 +200,10 @@ pub(super) fn decode(
             replay,
             selector: decode_selector(info)?,
             interface_id: decode_interface_id(attributes),
+            lifetime: decode_lifetime(&info.lifetime_cfg),
         };
         // The rest of the header is what we would write for it, but for what the kernel sets itself.
-        let (expected, _) = encode(&sa, sa.replay, None);
+        let (expected, _) = encode(&sa, sa.replay, None, None);
         let actual = UserSaInfo {
             lifetime_cur: Lifetime::default(),
             stats: Stats::default(),

@@ -61,8 +61,8 @@ pub(crate) fn sas_unlike_ours_keep_their_name(kernel: &mut dyn Subject) {
     let shapes = [
         format!("flag af-unspec noecn {ALGORITHMS}"),
         format!("flag af-unspec {ALGORITHMS} sel src 10.0.0.0/8"),
-        format!("flag af-unspec {ALGORITHMS} limit byte-hard 100000"),
-        format!("flag af-unspec {ALGORITHMS} limit time-hard 100000"),
+        format!("flag af-unspec {ALGORITHMS} limit time-use-hard 100000"),
+        format!("flag af-unspec {ALGORITHMS} limit packet-soft 0"),
         format!("flag af-unspec {ALGORITHMS} encap espinudp 4500 4500 0.0.0.0"),
         format!("flag af-unspec {ALGORITHMS} output-mark 5"),
         format!("flag af-unspec {ALGORITHMS} extra-flag dont-encap-dscp"),
@@ -177,9 +177,26 @@ pub(crate) fn a_flush_is_noticed(kernel: &mut dyn Subject) {
     let mut watch = kernel.start_watch();
     for database in ["state", "policy"] {
         ip(&format!("{database} flush"));
-        let events = vec![Event::Anything];
+        let events = vec![if database == "state" { Event::Flushed } else { Event::Anything }];
         assert_eq!(watch.look().unwrap(), Noticed { changed: true, overrun: false, events }, "{database}");
     }
+    assert_eq!(kernel.raw(), Vec::<Vec<u8>>::new());
+}
+
+/// Somebody gave one of ours a limit.
+pub(crate) fn a_policy_that_expires_is_noticed(kernel: &mut dyn Subject) {
+    tagged_policy(1, "", "limit time-hard 1", "");
+    let key = policy(Direction::Out, 1).key();
+    assert_eq!(policies(kernel)[&key].policy, None, "unlike ours");
+    let mut watch = kernel.start_watch();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let mut events = vec![];
+    while events.is_empty() {
+        events = watch.look().unwrap().events;
+        assert!(std::time::Instant::now() < deadline, "the kernel told nothing");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(events, [Event::Policy(key)]);
     assert_eq!(kernel.raw(), Vec::<Vec<u8>>::new());
 }
 

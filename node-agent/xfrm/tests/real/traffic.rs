@@ -1,11 +1,13 @@
 //! Packets through what we wrote.
 
 use std::net::{IpAddr, UdpSocket};
+use std::num::NonZeroU64;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use esplanade_model::{
-    Authentication, Cipher, Direction, Mode, Op, Policy, Port, ReplayProtection, ReplayState, Sa, Selector,
+    Authentication, Cipher, Direction, Event, Lifetime, Limits, Mode, Op, OutboundSa, Policy, Port,
+    ReplayProtection, ReplayState, Sa, Selector, Used, WantedSa,
 };
 use netlink_packet_xfrm::UserSaInfo;
 
@@ -80,6 +82,62 @@ pub(crate) fn a_tunnel_carries_both_families(kernel: &mut dyn Subject) {
         send(selector.source().addr(), selector.destination().addr(), 2);
         assert_eq!(sent(kernel, &sa(1)).sent, count);
     }
+}
+
+/// So many packets go through as the hard limit says, and what the kernel tells of it.
+pub(crate) fn limits_are_reached_and_told(kernel: &mut dyn Subject) {
+    make_link();
+    let selector = between(v4(1), v4(2));
+    must(kernel, &[add(Policy { selector, templates: vec![transport(1)], ..policy(Direction::Out, 1) }, 1)]);
+    let packets = |count| Limits { packets: NonZeroU64::new(count), ..Limits::default() };
+    let limited = |lifetime| Sa { mode: Mode::Transport, lifetime, ..sa(1) };
+    let one = limited(Lifetime { soft: packets(2), hard: packets(4) });
+    let mut watch = kernel.start_watch();
+    must(kernel, &[outbound(one.clone())]);
+    let expired = |watch: &mut dyn esplanade_xfrm::Watch| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let [Event::SaExpired { id, hard, used }] = watch.look().unwrap().events[..] {
+                assert_eq!(id, sa(1).id());
+                return (hard, used);
+            }
+            assert!(Instant::now() < deadline, "the kernel told nothing");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let observed = |kernel: &mut dyn Subject| kernel.dump().unwrap().sas;
+    send(v4(1), v4(2), 3);
+    let (hard, used) = expired(&mut *watch);
+    assert_eq!((hard, used.packets), (false, 2));
+    let there = observed(kernel).remove(0);
+    let lifetime = there.sa.map(|sa| sa.lifetime);
+    assert_eq!((lifetime, there.used.packets, there.state.sent), (Some(one.lifetime), 3, 3));
+    assert!(there.used.bytes > 0 && there.used.first_used >= there.used.added, "{:?}", there.used);
+
+    // Changed in place, it counts on.
+    must(
+        kernel,
+        &[Op::UpdateSa(WantedSa::Outbound(OutboundSa(limited(Lifetime {
+            hard: packets(5),
+            ..Lifetime::default()
+        }))))],
+    );
+    send(v4(1), v4(2), 2);
+    let there = observed(kernel).remove(0);
+    assert_eq!((there.used.packets, there.state.sent), (5, 5));
+    // Whether dropping it is an error is none of our business.
+    let _ = UdpSocket::bind((v4(1), 0)).unwrap().send_to(b"too many", (v4(2), 9));
+    let (hard, used) = expired(&mut *watch);
+    assert_eq!((hard, used.packets), (true, 5));
+    assert_eq!(observed(kernel), []);
+
+    // Time counts from when it was added; what is used up already counts.
+    let time = Limits { time: NonZeroU64::new(1000), ..Limits::default() };
+    let old = Used { added: used.added - 999, ..Used::default() };
+    let sa = OutboundSa(limited(Lifetime { hard: time, ..Lifetime::default() }));
+    must(kernel, &[Op::AddOutbound { sa, state: None, used: Some(old) }]);
+    assert!(expired(&mut *watch).0);
+    assert_eq!(observed(kernel), []);
 }
 
 /// The one of several SAs that a sender takes, and what a receiver drops.

@@ -1,7 +1,8 @@
 //! Reading single SAs and policies, and recognising those that were read before.
 
 use esplanade_model::{
-    Direction, Glance, Observed, Op, PolicyKey, PolicyRecord, Reader, Recognised, ReplayState, SaId, SaRecord,
+    Direction, Glance, Observed, Op, PolicyKey, PolicyRecord, Reader, Recognised, ReplayState, SaId,
+    SaRecord, Used,
 };
 use esplanade_xfrm::wire::Observer;
 
@@ -144,7 +145,7 @@ impl Reader for Knowing {
         self.policies.iter().any(|(known, _)| *known == glance)
     }
 
-    fn sa_counted(&mut self, state: ReplayState) {
+    fn sa_counted(&mut self, state: ReplayState, _: Used) {
         self.counted.push(state);
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod objects;
 pub(crate) mod strategies;
 
 mod foreign;
+mod lifetimes;
 mod look_ups;
 mod moves;
 mod policies;
@@ -11,6 +12,7 @@ mod probe;
 mod refusals;
 mod sas;
 mod state;
+mod table;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -20,6 +22,7 @@ use esplanade_model::{ObservedPolicy, Op, PolicyKey, Refusal, Sa, SaId};
 use esplanade_xfrm::{Kernel, Watch};
 
 pub(crate) use foreign::*;
+pub(crate) use lifetimes::*;
 pub(crate) use look_ups::*;
 pub(crate) use moves::*;
 pub(crate) use policies::*;
@@ -27,6 +30,7 @@ pub(crate) use probe::*;
 pub(crate) use refusals::*;
 pub(crate) use sas::*;
 pub(crate) use state::*;
+pub(crate) use table::*;
 pub(crate) use watch::*;
 
 /// A kernel under test, and what somebody else may do to it.
@@ -59,6 +63,12 @@ macro_rules! tests_of_the_suite {
             sequence_numbers_go_on_after_a_replacement
             windows_move_into_other_windows
             generated_states_read_back
+            every_limit_reads_back
+            what_is_used_up_goes_on
+            an_update_changes_next_to_nothing
+            an_update_needs_an_sa
+            every_change_of_an_sa_is_made
+            every_change_of_a_policy_is_made
             every_selector_reads_back
             every_template_reads_back
             policies_of_interfaces_are_others

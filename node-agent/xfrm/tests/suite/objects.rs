@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use esplanade_model::{
-    Action, Aead, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Mode, Op, OutboundSa, Policy,
-    PolicyIndex, Port, Protocol, ReplayProtection, ReplayState, Reqid, Sa, SaId, Selector, Spi, Template,
+    Action, Aead, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Lifetime, Mode, Op, OutboundSa,
+    Policy, PolicyIndex, Port, Protocol, ReplayProtection, ReplayState, Reqid, Sa, SaId, Selector, Spi,
+    Template,
 };
 
 pub(crate) fn v4(last: u8) -> IpAddr {
@@ -66,6 +67,7 @@ pub(crate) fn sa(number: u32) -> Sa {
         replay: replay(32),
         selector: None,
         interface_id: 0,
+        lifetime: Lifetime::default(),
     }
 }
 
@@ -78,19 +80,19 @@ pub(crate) fn id(destination: IpAddr, value: u32) -> SaId {
 }
 
 pub(crate) fn inbound(sa: Sa) -> Op {
-    Op::AddInbound { sa: InboundSa(sa), state: None }
+    Op::AddInbound { sa: InboundSa(sa), state: None, used: None }
 }
 
 pub(crate) fn inbound_at(sa: Sa, state: ReplayState) -> Op {
-    Op::AddInbound { sa: InboundSa(sa), state: Some(state) }
+    Op::AddInbound { sa: InboundSa(sa), state: Some(state), used: None }
 }
 
 pub(crate) fn outbound(sa: Sa) -> Op {
-    Op::AddOutbound { sa: OutboundSa(sa), state: None }
+    Op::AddOutbound { sa: OutboundSa(sa), state: None, used: None }
 }
 
 pub(crate) fn outbound_at(sa: Sa, state: ReplayState) -> Op {
-    Op::AddOutbound { sa: OutboundSa(sa), state: Some(state) }
+    Op::AddOutbound { sa: OutboundSa(sa), state: Some(state), used: None }
 }
 
 pub(crate) const DIRECTIONS: [Direction; 3] = [Direction::In, Direction::Out, Direction::Forward];

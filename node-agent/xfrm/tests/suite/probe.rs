@@ -25,7 +25,7 @@ pub(crate) fn what_a_probe_finds_can_be_had(kernel: &mut dyn Subject) {
             number += 1;
             let sa =
                 esplanade_model::Sa { source, destination, crypto, spi: spi(0x1000 + number), ..sa(number) };
-            let had = apply(kernel, &[Op::AddInbound { sa: InboundSa(sa.clone()), state: None }]);
+            let had = apply(kernel, &[Op::AddInbound { sa: InboundSa(sa.clone()), state: None, used: None }]);
             let required = capabilities.require_sa(&WantedSa::Inbound(InboundSa(sa.clone())));
             assert_eq!(had[0].is_ok(), required.is_ok(), "{sa:?}: {had:?}, {required:?}");
         }

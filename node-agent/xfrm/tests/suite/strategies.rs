@@ -1,10 +1,11 @@
 //! SAs, policies and states at random.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU64;
 
 use esplanade_model::{
-    Action, Aead, Authentication, Cipher, Crypto, Direction, Key, Mode, Policy, Port, Protocol,
-    ReplayProtection, ReplayState, Reqid, Sa, Selector, Spi, Template,
+    Action, Aead, Authentication, Cipher, Crypto, Direction, Key, Lifetime, Limits, Mode, Policy, Port,
+    Protocol, ReplayProtection, ReplayState, Reqid, Sa, Selector, Spi, Template,
 };
 use ipnet::IpNet;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
@@ -65,9 +66,9 @@ fn mode() -> impl Strategy<Value = Mode> {
 }
 
 pub(crate) fn sa() -> impl Strategy<Value = Sa> {
-    let rest = (proptest::option::of(selector()), interface_id());
+    let rest = (proptest::option::of(selector()), interface_id(), lifetime());
     (ends(), 256u32.., mode(), any::<u32>(), crypto(), replay(), rest).prop_map(
-        |((source, destination), spi, mode, reqid, crypto, replay, (packets, interface_id))| Sa {
+        |((source, destination), spi, mode, reqid, crypto, replay, (packets, interface_id, lifetime))| Sa {
             source,
             destination,
             spi: Spi::new(spi).unwrap(),
@@ -76,9 +77,24 @@ pub(crate) fn sa() -> impl Strategy<Value = Sa> {
             crypto,
             replay,
             interface_id,
+            lifetime,
             selector: packets.filter(|packets| fits(packets, mode, destination)),
         },
     )
+}
+
+fn lifetime() -> impl Strategy<Value = Lifetime> {
+    let count = || proptest::option::of((1..u64::MAX).prop_map(|limit| NonZeroU64::new(limit).unwrap()));
+    // Times are added up as signed numbers, and cut to what a timer can hold.
+    let time =
+        proptest::option::of((1_000_000..1u64 << 40).prop_map(|limit| NonZeroU64::new(limit).unwrap()));
+    let limits = || {
+        (time.clone(), count(), count()).prop_map(|(time, bytes, packets)| Limits { time, bytes, packets })
+    };
+    prop_oneof![
+        Just(Lifetime::default()),
+        (limits(), limits()).prop_map(|(soft, hard)| Lifetime { soft, hard }),
+    ]
 }
 
 fn interface_id() -> impl Strategy<Value = u32> {

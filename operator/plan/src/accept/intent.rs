@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use esplanade_crds::{
-    Action, AntiReplay, Enforcement, IpFamily, Mode, NodeSaSelector, Protocol, SecretKeyRef, TrafficSelector,
+    Action, AntiReplay, Enforcement, IpFamily, Lifetime, Mode, NodeSaSelector, Protocol, SecretKeyRef,
+    TrafficSelector,
 };
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -64,6 +65,8 @@ pub(crate) struct SaIntent {
     pub(crate) selector: Option<NodeSaSelector>,
     /// 0 is none.
     pub(crate) interface_id: u32,
+    /// None for one that never ends.
+    pub(crate) lifetime: Option<Lifetime>,
     /// The encryption algorithm, if RFC 8221 §3 forbids it with manual keys.
     pub(crate) insecure: Option<&'static str>,
 }

@@ -6,7 +6,7 @@ use esplanade_crds::conditions::reason;
 use esplanade_crds::{EncapsulationType, IpFamily, IpsecSASpec, Mode, Protocol, SaEndpoint};
 
 use super::algorithm::{self, Encrypting};
-use super::{End, KeyUse, SaIntent, invalid, not_implemented, rule, selector};
+use super::{End, KeyUse, SaIntent, invalid, lifetime, not_implemented, rule, selector};
 use crate::finding::Finding;
 
 /// The largest anti-replay window, in packets (`XFRMA_REPLAY_ESN_MAX`).
@@ -44,6 +44,7 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
         !anti_replay.extended_sequence_numbers || anti_replay.window > 0,
         "extendedSequenceNumbers needs an anti-replay window (RFC 4303 §3.3.3): write window: 64 or more",
     )?;
+    let lifetime = lifetime::parse(spec.lifetime.as_ref())?;
     let (encryption, integrity, insecure) = algorithms(spec)?;
     Ok(SaIntent {
         source,
@@ -57,6 +58,7 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
         anti_replay,
         selector,
         interface_id: spec.interface_id,
+        lifetime,
         insecure,
     })
 }
@@ -66,7 +68,6 @@ fn unimplemented(spec: &IpsecSASpec) -> Vec<String> {
     let fields = [
         (spec.spi.is_none(), "spi left out: write spi: 256 to 4294967295"),
         (spec.protocol == Protocol::IPComp, "protocol: IPComp: write protocol: ESP or AH"),
-        (spec.lifetime.is_some(), "lifetime: leave it out"),
         (udp, "encapsulation: {type: UDP}: leave it out"),
         (spec.mark.is_some(), "mark: leave it out"),
         (spec.reqid.is_some(), "reqid: leave it out, the operator chooses one"),

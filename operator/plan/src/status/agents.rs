@@ -33,14 +33,16 @@ pub(super) fn report(
         reason: problem.category.clone(),
         message: format!("{node}: {}", problem.message),
     };
-    if let Some(problem) = status.problems.iter().find(|problem| concerns(problem)) {
+    // A warning stands in nobody's way.
+    let problems = || status.problems.iter().filter(|problem| problem.category != reason::EXPIRING);
+    if let Some(problem) = problems().find(|problem| concerns(problem)) {
         return trouble(problem);
     }
     if status.observed_generation.is_some() && status.observed_generation == state.metadata.generation {
         return Report::Confirmed;
     }
     // What stands in the way of everything on the node.
-    match status.problems.iter().find(|problem| problem.kind == ProblemKind::Node) {
+    match problems().find(|problem| problem.kind == ProblemKind::Node) {
         Some(problem) => trouble(problem),
         None => Report::Waiting,
     }

@@ -132,6 +132,10 @@ fn node_report(name: &str, node: &str, peers: Option<&str>, context: &Context<'_
         if let Some(pending) = states.pending.get(&((*sa).to_owned(), node.to_owned())) {
             return Report::Trouble { reason: pending.reason.to_owned(), message: pending.message.clone() };
         }
+        if let Some(over) = states.sa(node, sa).and_then(|planned| planned.expired.as_ref()) {
+            let message = format!("IpsecSA {sa}: {over}");
+            return Report::Trouble { reason: reason::EXPIRED.to_owned(), message };
+        }
         told &= cluster.installed_sa(node, sa) == states.sa(node, sa);
     }
     let applied =

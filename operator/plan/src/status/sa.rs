@@ -1,7 +1,7 @@
 //! Status of IpsecSAs.
 
 use esplanade_crds::conditions::{self, reason};
-use esplanade_crds::{IpsecSAStatus, ProblemKind};
+use esplanade_crds::{IpsecSAStatus, Problem, ProblemKind};
 
 use super::Context;
 use super::agents::{Report, Reports, report};
@@ -34,11 +34,15 @@ pub(crate) fn sa(name: &str, sa: &Sa<'_>, context: &Context<'_>) -> IpsecSAStatu
     let unresolved = accepted.unresolved();
     conditions.set_by(conditions::RESOLVED_REFS, (reason::RESOLVED_REFS, ""), &unresolved, suffix);
 
+    let over = lifetime(name, accepted, context, &mut conditions);
     let mut all = Reports::default();
     for (node, report) in reports {
         all.add(&node, report);
     }
-    if kept || unresolved.is_empty() {
+    if let Some(over) = over {
+        conditions.set(conditions::PROGRAMMED, false, reason::EXPIRED, over);
+        all = Reports::default();
+    } else if kept || unresolved.is_empty() {
         let (reason, message) = all.in_words();
         conditions.set(conditions::PROGRAMMED, all.all_confirmed(), &reason, &message);
     } else {
@@ -57,6 +61,42 @@ pub(crate) fn sa(name: &str, sa: &Sa<'_>, context: &Context<'_>) -> IpsecSAStatu
         conditions.set(conditions::INSECURE_KEYING, true, reason::INSECURE_ALGORITHM, &message);
     }
     IpsecSAStatus { spi: Some(accepted.intent.spi), nodes: all.confirmed, conditions: conditions.finish() }
+}
+
+/// Sets condition Expired of one that has a lifetime, or had; how it ended, if it did.
+fn lifetime<'a>(
+    name: &str,
+    sa: &Accepted<'_>,
+    context: &Context<'a>,
+    conditions: &mut Conditions<'_>,
+) -> Option<&'a str> {
+    let Context { cluster, states, .. } = *context;
+    let nodes = || {
+        [&sa.intent.source, &sa.intent.destination].into_iter().filter_map(|end| match end {
+            End::Node(node) => Some(node.as_str()),
+            End::Address(_) => None,
+        })
+    };
+    if let Some(over) = nodes().find_map(|node| states.sa(node, name)?.expired.as_deref()) {
+        conditions.set(conditions::EXPIRED, true, reason::EXPIRED, over);
+        return Some(over);
+    }
+    if sa.intent.lifetime.is_some() {
+        let warning = nodes().find_map(|node| {
+            let problems = &cluster.state(node)?.status.as_ref()?.problems;
+            let concerns = |problem: &&Problem| {
+                problem.kind == ProblemKind::IpsecSA
+                    && problem.name == name
+                    && problem.category == reason::EXPIRING
+            };
+            Some(format!("{node}: {}", problems.iter().find(concerns)?.message))
+        });
+        match warning {
+            Some(warning) => conditions.set(conditions::EXPIRED, false, reason::EXPIRING, &warning),
+            None => conditions.set(conditions::EXPIRED, false, reason::IN_USE, ""),
+        }
+    }
+    None
 }
 
 /// What its ends say.

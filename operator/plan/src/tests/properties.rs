@@ -5,7 +5,7 @@ use proptest::sample::{Index, select, subsequence};
 use proptest::test_runner::Config;
 
 use esplanade_crds::{
-    Action, AntiReplay, IpFamily, IpsecPolicy, IpsecSA, Lifetime, Mode, ProblemKind, Protocol,
+    Action, AntiReplay, IpFamily, IpsecPolicy, IpsecSA, Lifetime, LifetimeLimits, Mode, ProblemKind, Protocol,
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -30,7 +30,12 @@ fn edited_sa(name: &str, ends: (&str, &str), spi: u32, edits: &Edits) -> IpsecSA
         let spec = &mut sa.spec;
         match edit {
             0 => spec.spi = None,
-            1 => spec.lifetime = Some(Lifetime::default()),
+            1 => {
+                spec.lifetime = Some(Lifetime {
+                    soft: None,
+                    hard: Some(LifetimeLimits { packets: Some(9), ..Default::default() }),
+                })
+            }
             2 => spec.mode = Mode::Transport,
             3 => (spec.protocol, spec.encryption) = (Protocol::AH, None),
             4 => spec.protocol = Protocol::IPComp,

@@ -1,8 +1,6 @@
 //! What an IpsecSA is refused for.
 
-use esplanade_crds::{
-    AntiReplay, Encapsulation, EncapsulationType, IpFamily, IpsecSASpec, Lifetime, Mark, Protocol,
-};
+use esplanade_crds::{AntiReplay, Encapsulation, EncapsulationType, IpFamily, IpsecSASpec, Mark, Protocol};
 
 use super::build::{address_end, encryption, integrity, node_end};
 use super::world::World;
@@ -45,7 +43,6 @@ fn what_is_not_implemented_is_named_with_what_to_write() {
     };
     check(|sa| sa.spi = None, "spi left out: write spi: 256 to 4294967295");
     check(|sa| sa.protocol = Protocol::IPComp, "protocol: IPComp: write protocol: ESP or AH");
-    check(|sa| sa.lifetime = Some(Lifetime::default()), "lifetime: leave it out");
     check(
         |sa| sa.encapsulation = Some(Encapsulation { type_: EncapsulationType::UDP, port: None }),
         "encapsulation: {type: UDP}: leave it out",

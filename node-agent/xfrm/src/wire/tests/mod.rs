@@ -5,8 +5,8 @@ mod keys;
 mod windows;
 
 use esplanade_model::{
-    Authentication, Cipher, Crypto, InboundSa, Key, Mode, Op, Protocol, ReplayProtection, Reqid, Sa, SaId,
-    Spi,
+    Authentication, Cipher, Crypto, InboundSa, Key, Lifetime, Mode, Op, Protocol, ReplayProtection, Reqid,
+    Sa, SaId, Spi,
 };
 
 /// An SA whose keys are easy to find in bytes.
@@ -23,11 +23,12 @@ pub(crate) fn sa() -> Sa {
         replay: ReplayProtection { window: 64, extended_sequence_numbers: false },
         selector: None,
         interface_id: 0,
+        lifetime: Lifetime::default(),
     }
 }
 
 fn add() -> Op {
-    Op::AddInbound { sa: InboundSa(sa()), state: None }
+    Op::AddInbound { sa: InboundSa(sa()), state: None, used: None }
 }
 
 fn delete(spi: u32) -> Op {

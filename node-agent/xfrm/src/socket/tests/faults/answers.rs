@@ -65,7 +65,7 @@ fn only_deleting_what_is_gone_is_a_success() {
     let ops = [
         Op::DeleteSa(sa.id()),
         Op::DeletePolicy { direction: Direction::Out, index, interface_id: 0 },
-        Op::AddInbound { sa: InboundSa(sa), state: None },
+        Op::AddInbound { sa: InboundSa(sa), state: None, used: None },
     ];
     let each = |errno| {
         let script = Script::receiving((1..=3).map(|number| brings(error(number, errno))));
