@@ -183,7 +183,14 @@ pub fn datagram(requests: &[Request], first_sequence: u32, port: u32) -> Zeroizi
     let mut sequence = first_sequence;
     for (at, request) in requests.iter().enumerate() {
         let ack = if at + 1 == requests.len() { NLM_F_ACK } else { 0 };
-        push(&mut bytes, request.message_type, NLM_F_REQUEST | ack, sequence, port, &request.body);
+        push(
+            &mut bytes,
+            request.message_type,
+            NLM_F_REQUEST | request.flags | ack,
+            sequence,
+            port,
+            &request.body,
+        );
         sequence = sequence.wrapping_add(1);
     }
     bytes

@@ -187,7 +187,7 @@ fn common(to: IpAddr, change: impl FnOnce(&mut UserSaInfo, &mut Attributes)) -> 
 }
 
 fn message(message_type: u16, header: &impl Emitable, attributes: &Attributes) -> Request {
-    let mut request = Request { message_type, body: Zeroizing::default(), gone: None };
+    let mut request = Request { message_type, body: Zeroizing::default(), gone: None, flags: 0 };
     // It makes all the room there is need for.
     let _ = request::request(message_type, header, attributes, &mut request);
     request
@@ -255,7 +255,7 @@ fn migrate_state() -> Request {
     let mut body = Zeroizing::new(vec![0; MIGRATE_STATE]);
     id.emit(&mut body[..id.buffer_len()]);
     body[MIGRATE_STATE_FAMILY..][..2].copy_from_slice(&address::family(to).to_ne_bytes());
-    Request { message_type: MSG_MIGRATE_STATE, body, gone: None }
+    Request { message_type: MSG_MIGRATE_STATE, body, gone: None, flags: 0 }
 }
 
 /// It could have been made, if only there were one to update.

@@ -22,6 +22,8 @@ pub struct Request {
     pub body: Zeroizing<Vec<u8>>,
     /// The error number that says that what is to be deleted isn't there.
     pub gone: Option<i32>,
+    /// `NLM_F_…` beside `NLM_F_REQUEST` and those that ask for an answer.
+    pub flags: u16,
 }
 
 impl fmt::Debug for Request {
@@ -39,7 +41,7 @@ pub(super) trait Sink {
 
 /// The message that carries the operation out.
 pub fn encode(op: &Op) -> Request {
-    let mut request = Request { message_type: 0, body: Zeroizing::default(), gone: None };
+    let mut request = Request { message_type: 0, body: Zeroizing::default(), gone: None, flags: 0 };
     // It makes all the room there is need for.
     let _ = write(op, &mut request);
     request
@@ -48,7 +50,7 @@ pub fn encode(op: &Op) -> Request {
 impl Sink for Request {
     fn room(&mut self, message_type: u16, gone: Option<i32>, length: usize) -> Option<&mut [u8]> {
         // At its full length at once: growing would leave keys behind in freed memory.
-        *self = Self { message_type, gone, body: Zeroizing::new(vec![0; length]) };
+        *self = Self { message_type, gone, body: Zeroizing::new(vec![0; length]), flags: 0 };
         Some(&mut self.body)
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-use esplanade_model::{Direction, Mode, Policy, Sa, Selector};
+use esplanade_model::{Capability, Direction, Mode, Policy, Sa, Selector};
 
 use crate::peer::Peer;
 use crate::suite::objects::{add, inbound, outbound, policy, sa, tunnel, v4};
@@ -71,6 +71,8 @@ pub(crate) fn an_interface_protects_what_goes_through_it(kernel: &mut dyn Subjec
 
     let both = (make_interface("here", 1), peer.there(|_| make_interface("there", 2)));
     assert_eq!(both.0, both.1);
+    // What the agent finds out is what is so.
+    assert_eq!(kernel.probe().unwrap().contains(&Capability::Interfaces), both.0);
     if !both.0 {
         // Nothing goes through what isn't there: the rest of what this kernel can do was seen above.
         return;

@@ -1,6 +1,7 @@
 //! Can XFRM interfaces be made? A question for NETLINK_ROUTE.
 
 use esplanade_model::Refusal;
+use netlink_packet_core::NLM_F_CREATE;
 use zeroize::Zeroizing;
 
 use crate::wire::Request;
@@ -11,11 +12,12 @@ const IFINFOMSG: usize = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
 
-/// An RTM_NEWLINK of an XFRM interface without an id, which the kernel refuses to make (`xfrmi_newlink`).
+/// An RTM_NEWLINK that makes an XFRM interface without an id, which the kernel refuses (`xfrmi_newlink`). Without
+/// NLM_F_CREATE it says the same with interfaces and without: that there is none to change.
 pub fn interface() -> Request {
     let info = attribute(IFLA_LINKINFO, &attribute(IFLA_INFO_KIND, b"xfrm\0"));
     let body = [vec![0; IFINFOMSG], info].concat();
-    Request { message_type: RTM_NEWLINK, body: Zeroizing::new(body), gone: None }
+    Request { message_type: RTM_NEWLINK, body: Zeroizing::new(body), gone: None, flags: NLM_F_CREATE }
 }
 
 /// Whether the answer is about the interface, and not about its kind (EOPNOTSUPP, `rtnl_newlink`).
