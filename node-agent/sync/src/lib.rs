@@ -8,6 +8,7 @@
 //! written is read back; what an event is about is read, whatever the event says; and now and then everything is read, to
 //! find what no event told of.
 //!
+//! [`Event`]: esplanade_model::Event
 //! [`Reader`]: esplanade_model::Reader
 
 mod changes;
