@@ -83,10 +83,12 @@ KERNELS := bookworm trixie sid
 
 .PHONY: test-kernels
 test-kernels: packages packages-kernels build $(NEXTEST) ## The kernel suite on Debian's cloud kernels in QEMU (minutes)
-	@for suite in $(KERNELS); do \
+	@failed=(); \
+	for suite in $(KERNELS); do \
 	    printf '\n── the kernel of Debian %s\n' "$$suite"; \
-	    LAB_KERNEL=$$suite $(NEXTEST) nextest run --package esplanade-xfrm --test kernel --locked; \
-	done
+	    LAB_KERNEL=$$suite $(NEXTEST) nextest run --package esplanade-xfrm --test kernel --locked || failed+=("$$suite"); \
+	done; \
+	if (( $${#failed[@]} > 0 )); then echo "the kernel suite fails on $${failed[*]}" >&2; exit 1; fi
 	$(call step,end to end on the newest: what User-Mode Linux lacks)
 	@LAB_KERNEL=$(lastword $(KERNELS)) $(NEXTEST) nextest run --package esplanade-e2e --test manual --locked \
 	    -E 'test(~interface)'

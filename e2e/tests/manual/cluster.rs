@@ -8,8 +8,9 @@ use esplanade_e2e::controlplane::binaries::workspace;
 use esplanade_e2e::lab::{self, Config, Lab, NAMESPACE};
 use kube::api::DynamicObject;
 
-/// How long the system may take to do what it was told.
-pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// How long the system may take to do what it was told, also on a kernel in QEMU, which an agent may ask for half a
+/// minute what it can do.
+pub(crate) const SOON: Duration = Duration::from_secs(120);
 
 /// Runs `body` in a lab with the chart installed and every agent ready.
 pub(crate) fn with_esplanade(
