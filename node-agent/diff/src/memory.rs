@@ -118,7 +118,7 @@ impl Memory {
         let recorded = self.record_installed(sa);
         match self.known.get_mut(&sa.id) {
             Some(known) => {
-                let same = known.sa.sa.is_none() || known.sa.sa == sa.sa;
+                let same = known.sa.sa == sa.sa;
                 remember(&mut known.sa, sa);
                 (known.at, known.ended, known.end, known.recorded) = (at, None, End::None, recorded);
                 if same {
