@@ -93,6 +93,14 @@ test-kernels: packages packages-kernels build $(NEXTEST) ## The kernel suite on 
 	@LAB_KERNEL=$(lastword $(KERNELS)) $(NEXTEST) nextest run --package esplanade-e2e --test manual --locked \
 	    -E 'test(~interface)'
 
+.PHONY: bench
+bench: packages packages-bench ## The kernel layer's speed beside its floor, ip and a Go library; make bench ARGS="--sizes 1000"
+	$(call step,build (minutes the first time))
+	@cargo build --quiet --locked -p esplanade-e2e --bin in-kernel --bin lab-build
+	@cargo build --quiet --locked --release -p esplanade-bench
+	@target/release/bench --in-kernel target/debug/in-kernel \
+	    --go "$$(target/debug/lab-build --bench)" --json .lab/bench.json $(ARGS)
+
 # All targets at once, as the tests need them: another selection would resolve other features and build twice.
 .PHONY: build
 build:
@@ -101,9 +109,9 @@ build:
 	$(call step,control plane (minutes the first time$(comma) then cached in .lab/bin))
 	@target/debug/lab-build > /dev/null
 
-# The Debian packages that the lab uses, and those that only kernels in QEMU need.
-.PHONY: packages packages-kernels
-packages packages-kernels:
+# The Debian packages that the lab uses, those that only kernels in QEMU need, and those that only the benchmark needs.
+.PHONY: packages packages-kernels packages-bench
+packages packages-kernels packages-bench:
 	@missing=(); \
 	while read -r package; do \
 	    [[ $$(dpkg-query -W -f '$${db:Status-Status}' "$$package" 2>/dev/null) == installed ]] || missing+=("$$package"); \

@@ -32,6 +32,7 @@ const THIN: &[&str] = &[
     "esplanade-xfrm",
     "esplanade-cli",
     "esplanade-e2e",
+    "esplanade-bench",
     "xtask",
 ];
 

@@ -14,6 +14,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// empty. In User-Mode Linux the host's files are read-only, /tmp and /run are the command's own.
 #[derive(Parser)]
 struct Args {
+    /// Memory of User-Mode Linux in MiB, taken from the host as it is used.
+    #[arg(long, default_value_t = 1024)]
+    memory: u32,
     /// The command and its arguments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     command: Vec<OsString>,
@@ -31,7 +34,7 @@ async fn run(args: &Args) -> Result<u8> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let kernel = kernel::find()?;
-    let mut running = kernel::command::start(&kernel, &args.command)?;
+    let mut running = kernel::command::start(&kernel, &args.command, args.memory)?;
     Ok(tokio::select! {
         code = running.wait() => code?,
         _ = terminate.recv() => 128 + 15,

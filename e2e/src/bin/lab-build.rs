@@ -1,5 +1,7 @@
-//! `lab-build`: builds the control plane's programs ahead of time and prints where each is.
+//! `lab-build`: builds the control plane's programs ahead of time and prints where each is; with `--bench`, the Go
+//! program of the benchmark instead.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -8,14 +10,22 @@ use esplanade_e2e::controlplane::binaries;
 /// Builds the control plane's programs (etcd, kube-apiserver, kube-controller-manager, kubectl, helm) for the lab,
 /// unless they are in $KUBEBUILDER_ASSETS or were built before.
 #[derive(Parser)]
-struct Args {}
+struct Args {
+    /// Build the Go program that `make bench` compares with instead.
+    #[arg(long)]
+    bench: bool,
+}
 
 #[allow(clippy::print_stdout, clippy::print_stderr)]
 fn main() -> ExitCode {
-    let Args {} = Args::parse();
-    match binaries::locate(&|line| eprintln!("{line}")) {
-        Ok(found) => {
-            for path in found.all() {
+    let say = |line: &str| eprintln!("{line}");
+    let found = match Args::parse().bench {
+        true => binaries::bench(&say).map(|path| vec![path]),
+        false => binaries::locate(&say).map(|found| found.all().map(Path::to_owned).to_vec()),
+    };
+    match found {
+        Ok(paths) => {
+            for path in paths {
                 println!("{}", path.display());
             }
             ExitCode::SUCCESS

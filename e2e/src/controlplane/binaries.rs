@@ -33,22 +33,29 @@ impl Binaries {
 
 /// One go.mod and the programs it pins: (program, package).
 struct Module {
+    /// Its name in the cache.
+    name: &'static str,
+    /// Below e2e/.
     folder: &'static str,
     programs: &'static [(&'static str, &'static str)],
 }
 
 const MODULES: [Module; 3] = [
     Module {
-        folder: "kubernetes",
+        name: "kubernetes",
+        folder: "controlplane/kubernetes",
         programs: &[
             ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
             ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
             ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
         ],
     },
-    Module { folder: "etcd", programs: &[("etcd", "go.etcd.io/etcd/server/v3")] },
-    Module { folder: "helm", programs: &[("helm", "helm.sh/helm/v4/cmd/helm")] },
+    Module { name: "etcd", folder: "controlplane/etcd", programs: &[("etcd", "go.etcd.io/etcd/server/v3")] },
+    Module { name: "helm", folder: "controlplane/helm", programs: &[("helm", "helm.sh/helm/v4/cmd/helm")] },
 ];
+
+/// What the benchmark compares with: a program of our own.
+const BENCH: Module = Module { name: "bench", folder: "bench/go", programs: &[("bench-go", ".")] };
 
 /// The workspace's folder.
 #[must_use]
@@ -72,6 +79,14 @@ pub fn locate(say: &dyn Fn(&str)) -> Result<Binaries> {
     })
 }
 
+/// The Go program of the benchmark, built if need be.
+///
+/// # Errors
+/// As for [`locate`].
+pub fn bench(say: &dyn Fn(&str)) -> Result<PathBuf> {
+    Ok(BENCH.built(say)?.join("bench-go"))
+}
+
 fn program(name: &str, say: &dyn Fn(&str)) -> Result<PathBuf> {
     if let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS") {
         let path = Path::new(&assets).join(name);
@@ -93,9 +108,9 @@ impl Module {
             return Ok(folder);
         }
         std::fs::create_dir_all(&cache).with_context(|| format!("making {}", cache.display()))?;
-        let lock = cache.join(format!("{}.lock", self.folder));
+        let lock = cache.join(format!("{}.lock", self.name));
         let lock = File::create(&lock).with_context(|| format!("making {}", lock.display()))?;
-        lock.lock().context("waiting for another build of the control plane")?;
+        lock.lock().context("waiting for another build of the same programs")?;
         if folder.is_dir() {
             return Ok(folder);
         }
@@ -125,7 +140,7 @@ impl Module {
     }
 
     fn path(&self) -> PathBuf {
-        workspace().join("e2e/controlplane").join(self.folder)
+        workspace().join("e2e").join(self.folder)
     }
 
     /// Kubernetes' programs don't know their version unless the linker tells them.
@@ -145,8 +160,8 @@ impl Module {
     fn key(&self, ldflags: &str) -> Result<String> {
         let version = self.go().arg("version").output().with_context(no_go)?;
         let mut hash = Sha256::new();
-        for file in ["go.mod", "go.sum"] {
-            let bytes = std::fs::read(self.path().join(file)).with_context(|| format!("reading {file}"))?;
+        for file in self.files()? {
+            let bytes = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
             hash.update(Sha256::digest(bytes));
         }
         hash.update(&version.stdout);
@@ -155,7 +170,20 @@ impl Module {
             hash.update(format!("\n{program} {package}"));
         }
         let digest: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Ok(format!("{}-{digest}", self.folder))
+        Ok(format!("{}-{digest}", self.name))
+    }
+
+    /// go.mod, go.sum, and the sources beside them where the programs are our own.
+    fn files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = vec![self.path().join("go.mod"), self.path().join("go.sum")];
+        for entry in std::fs::read_dir(self.path()).context("reading the folder of a go.mod")? {
+            let path = entry.context("reading the folder of a go.mod")?.path();
+            if path.extension().is_some_and(|extension| extension == "go") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
     }
 }
 

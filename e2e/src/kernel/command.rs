@@ -27,8 +27,9 @@ enum Inner {
     Booted { machine: Machine, output: [Tail; 2], status: PathBuf, _dir: tempfile::TempDir },
 }
 
-/// Starts a command on the kernel: current folder and environment are this process's, stdin is empty.
-pub fn start(kernel: &super::Kernel, program: &[OsString]) -> Result<Running> {
+/// Starts a command on the kernel: current folder and environment are this process's, stdin is empty. `memory`: what a
+/// kernel that is booted for it gets, in MiB.
+pub fn start(kernel: &super::Kernel, program: &[OsString], memory: u32) -> Result<Running> {
     let kernel = match kernel {
         super::Kernel::Native => {
             let mut command = super::native::command(program);
@@ -41,7 +42,7 @@ pub fn start(kernel: &super::Kernel, program: &[OsString]) -> Result<Running> {
     let path = |name: &str| dir.path().join(name);
     let output = [Tail::new(path("out"), Stream::Stdout)?, Tail::new(path("err"), Stream::Stderr)?];
     let run = script(program, dir.path())?;
-    let machine = Boot { kernel, dir: dir.path(), run: &run, memory: 1024, tap: None }.start()?;
+    let machine = Boot { kernel, dir: dir.path(), run: &run, memory, tap: None }.start()?;
     Ok(Running(Inner::Booted { machine, output, status: path("status"), _dir: dir }))
 }
 

@@ -1,0 +1,66 @@
+//! Repeated measurements of one thing.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Durations, in seconds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Samples(Vec<f64>);
+
+impl Samples {
+    /// Adds one.
+    pub fn push(&mut self, duration: Duration) {
+        self.0.push(duration.as_secs_f64());
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The `part`-quantile (0 to 1): the smallest value that at least that part of all do not exceed.
+    pub fn quantile(&self, part: f64) -> Option<f64> {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        // 0 to the number of samples.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        let rank = (part * sorted.len() as f64).ceil() as usize;
+        sorted.get(rank.saturating_sub(1)).copied()
+    }
+
+    /// The one in the middle; the lower one of two.
+    pub fn median(&self) -> Option<f64> {
+        self.quantile(0.5)
+    }
+
+    /// The least.
+    pub fn min(&self) -> Option<f64> {
+        self.quantile(0.0)
+    }
+
+    /// The most.
+    pub fn max(&self) -> Option<f64> {
+        self.quantile(1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Samples;
+
+    #[test]
+    fn quantiles_are_samples() {
+        let mut samples = Samples::default();
+        assert_eq!(samples.median(), None);
+        for seconds in [3, 1, 2, 4] {
+            samples.push(Duration::from_secs(seconds));
+        }
+        let of = |part| samples.quantile(part);
+        assert_eq!([of(0.0), of(0.5), of(0.75), of(0.99)], [Some(1.0), Some(2.0), Some(3.0), Some(4.0)]);
+        assert_eq!((samples.min(), samples.max(), samples.count()), (Some(1.0), Some(4.0), 4));
+    }
+}
