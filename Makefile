@@ -65,6 +65,12 @@ fuzz: $(FUZZ) ## Arbitrary bytes into the decoder of what the kernel sends; make
 corpus: packages build ## Record what the fuzzer starts from anew, on a real kernel
 	@target/debug/examples/record-corpus
 
+# Minutes; the shorter ones are part of `make test`, which compares what the table says.
+.PHONY: model
+model: ## Every order of events in the keying protocol, within larger bounds; writes the table in docs/keying.md
+	$(call step,model checking)
+	@cargo run --quiet --locked --package esplanade-model-check --bin model
+
 .PHONY: demo
 demo: packages build ## Two nodes, a ping in clear text and then in ESP, captured on the wire
 	@target/debug/demo

@@ -15,6 +15,7 @@ const ALLOWED: &[&str] = &[
     "esplanade-keying",
     "esplanade-model",
     "esplanade-plan",
+    "esplanade-rollout",
     "esplanade-seal",
     "esplanade-sync",
     "foldhash",

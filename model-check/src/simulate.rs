@@ -1,0 +1,147 @@
+//! Clusters too large to look at every order: one order after another, each drawn from a seed.
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use crate::scenario::{Budget, Edit, Scenario};
+use crate::world::{Action, Promise, World};
+
+/// What a walk came to.
+#[derive(Debug, Clone)]
+pub struct Walk {
+    /// Steps taken.
+    pub steps: usize,
+    /// The promise that was broken, and the last steps before.
+    pub broken: Option<(Promise, Vec<Action>)>,
+    /// Whether everything came to rest once nothing more happened by chance.
+    pub rests: bool,
+    /// The cluster in the end.
+    pub world: World,
+}
+
+/// A cluster of so many nodes in which everything happens that can, for some steps, in an order drawn from the seed. Then
+/// nothing more happens by chance, and it must come to rest.
+pub fn walk(nodes: u16, steps: usize, seed: u64) -> Walk {
+    let all = u8::MAX;
+    let scenario = Scenario {
+        name: "walk",
+        nodes,
+        budget: Budget {
+            rotations: all,
+            crashes: all,
+            reboots: 3,
+            flushes: 3,
+            lists: all,
+            leaves: 3,
+            cuts: 3,
+            ticks: all,
+            edits: 3,
+            looks: 0,
+        },
+        whole_passes: true,
+        packets: true,
+        edits: &[Edit::Change, Edit::Change, Edit::Delete],
+        collisions: &[(0, 0, 1, 1)],
+        mutation: None,
+    };
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut world = World::settled(&scenario);
+    let mut taken = Vec::new();
+    while taken.len() < steps && world.broken.is_none() {
+        let mut actions = Vec::new();
+        world.by_itself(&scenario, &mut actions);
+        // Now and then something that doesn't happen by itself.
+        if actions.is_empty() || rng.random_range(0..8) == 0 {
+            world.by_chance(&scenario, &mut actions);
+        }
+        let Some(action) = actions.get(rng.random_range(0..actions.len().max(1))).copied() else { break };
+        world.act(&scenario, action);
+        taken.push(action);
+    }
+    world.left = Budget::default();
+    if world.broken.is_none() {
+        world.end_faults(&scenario);
+    }
+    let rests = world.broken.is_none() && world.come_to_rest(&scenario) && world.is_at_rest();
+    let steps = taken.len();
+    let broken = world.broken.map(|promise| (promise, taken.split_off(steps.saturating_sub(40))));
+    Walk { steps, broken, rests, world }
+}
+
+/// What one rotation costs in a large cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// Writes to the node's IpsecPeer.
+    pub writes: u64,
+    /// The most SAs that were added or removed on any other node.
+    pub elsewhere: usize,
+    /// Pairs between which packets no longer arrive.
+    pub lost: usize,
+}
+
+/// One node of so many rotates its key, all others have come to rest.
+pub fn cost_of_a_rotation(nodes: u16) -> Cost {
+    let scenario = Scenario { name: "cost", nodes, ..crate::scenario::SHORT[0] };
+    let mut world = World::booted(&scenario);
+    world.settle_in_turn(&scenario);
+    let version = world.api.version;
+    world.count_changes();
+    world.carry_out(&scenario, Action::Rotate(0));
+    world.settle_in_turn(&scenario);
+    let pairs: Vec<(u16, u16)> = (1..nodes).flat_map(|node| [(0, node), (node, 0)]).collect();
+    Cost {
+        writes: world.api.version.0 - version.0,
+        elsewhere: world.hosts.iter().skip(1).map(|host| host.kernel.changes.0).max().unwrap_or_default(),
+        lost: pairs.into_iter().filter(|(from, to)| !world.reaches(*from, *to)).count(),
+    }
+}
+
+impl World {
+    /// Everybody who is away comes back.
+    fn end_faults(&mut self, scenario: &Scenario) {
+        for node in self.nodes() {
+            if !self.host(node).present {
+                self.act(scenario, Action::Join(node));
+            }
+            if self.host(node).cut {
+                self.act(scenario, Action::Heal(node));
+            }
+        }
+    }
+
+    fn count_changes(&mut self) {
+        for host in &mut self.hosts {
+            host.kernel.changes.0 = 0;
+        }
+    }
+
+    /// As [`World::come_to_rest`], node by node and without a look at what must hold: for many nodes.
+    fn settle_in_turn(&mut self, scenario: &Scenario) {
+        loop {
+            let mut idle = true;
+            for node in self.nodes() {
+                let mut actions = Vec::new();
+                loop {
+                    actions.clear();
+                    self.of_agent(scenario, node, &mut actions);
+                    let Some(action) = actions.first().copied() else { break };
+                    self.carry_out(scenario, action);
+                    self.report(scenario, node);
+                    idle = false;
+                }
+            }
+            for node in self.nodes() {
+                if self.operator_writes(scenario, node).is_some() {
+                    self.operate(scenario, node);
+                    idle = false;
+                }
+            }
+            if idle && !self.wakes() {
+                return;
+            }
+            if idle {
+                self.carry_out(scenario, Action::Tick);
+            }
+        }
+    }
+}

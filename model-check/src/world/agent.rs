@@ -1,0 +1,281 @@
+//! A node's agent: carries out what [`Node`] wants.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use esplanade_keying::node::{Input, Node, Own, PeerRecord, Seen, Settings};
+use esplanade_keying::{KeyId, NodeUid, Sa, Stage, Time, Version};
+use esplanade_rollout::Level;
+
+use super::{Action, Host, SETTINGS, World, api, revision};
+use crate::scenario::{Mutation, Scenario};
+
+/// A running agent.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Agent {
+    /// What decides.
+    pub node: Node,
+    /// The events up to here were delivered; none before the first list.
+    pub cursor: Option<Version>,
+    /// The generation of its IpsecNodeState that it has seen.
+    pub told: Option<i64>,
+    /// The phases in it.
+    pub levels: BTreeMap<usize, Level>,
+    /// The ring's file is to be written before anything is done.
+    pub unsaved: bool,
+}
+
+/// A key's place among those that its node has made.
+fn number(id: KeyId) -> u16 {
+    u16::try_from(id.0 & 0xffff).unwrap_or(u16::MAX)
+}
+
+/// SPIs of a model: all different, but for those that a scenario wants to collide.
+fn spi(scenario: &Scenario, me: u16, sa: &Sa) -> u32 {
+    let peer = u16::try_from(sa.peer.0 & 0xffff).unwrap_or(u16::MAX);
+    let taken = scenario.collisions.contains(&(me, number(sa.own), peer, number(sa.theirs)));
+    let theirs = if taken { 0 } else { number(sa.theirs) };
+    // Room for 2¹¹ nodes, 2³ revisions, 2⁹ keys each: more than any model has. Node UIDs of another incarnation differ in
+    // their keys, which are numbered on.
+    let policy = u32::try_from(sa.policy.0 & 0x7).unwrap_or(0);
+    let spread = |sum: u32, (part, bits): (u32, u32)| (sum << bits) | (part & ((1 << bits) - 1));
+    let parts = [(u32::from(peer), 11), (policy, 3), (u32::from(number(sa.own)), 9), (u32::from(theirs), 9)];
+    parts.into_iter().fold(0, spread)
+}
+
+impl World {
+    /// One input, and what must follow at once.
+    pub(super) fn input(&mut self, scenario: &Scenario, node: u16, input: Input) {
+        let now = self.now;
+        let Host { agent: Some(agent), made, asked, .. } = &mut self.hosts[usize::from(node)] else {
+            return;
+        };
+        let mut spis = |sa: &Sa| Some(spi(scenario, node, sa));
+        let mut step = agent.node.step(input, now, &mut spis);
+        while step.make_key {
+            let id = KeyId((u64::from(node) << 16) | u64::from(*made));
+            *made += 1;
+            *asked = None;
+            let rotate = Time(SETTINGS.rotate);
+            let next = agent.node.step(Input::KeyMade { id, rotate }, now, &mut spis);
+            step.persist |= next.persist;
+            step.make_key = next.make_key;
+        }
+        agent.unsaved |= step.persist;
+    }
+
+    /// Writes the ring's file.
+    pub(super) fn save(&mut self, node: u16) {
+        let host = &mut self.hosts[usize::from(node)];
+        if let Some(agent) = host.agent.as_mut().filter(|agent| agent.unsaved) {
+            agent.unsaved = false;
+            host.disk = agent.node.records().to_vec();
+        }
+    }
+
+    /// What the agents can do by themselves.
+    pub(crate) fn of_agent(&self, scenario: &Scenario, node: u16, actions: &mut Vec<Action>) {
+        let host = self.host(node);
+        let Some(agent) = &host.agent else {
+            actions.push(Action::Start(node));
+            return;
+        };
+        if !host.cut {
+            if agent.cursor.is_none() {
+                actions.push(Action::List(node));
+            } else if self.events(node) > 0 {
+                actions.push(Action::Watch(node));
+            }
+            if self.api.states.get(&node).map(|state| state.generation) != agent.told {
+                actions.push(Action::Own(node));
+            }
+            if self.to_publish(scenario, node).is_some_and(|(_, base)| self.api.peers[&node].version == base)
+            {
+                actions.push(Action::Publish(node));
+            }
+        }
+        if !agent.node.ready() {
+            return;
+        }
+        // A pass goes in this order.
+        let inbound = !agent.node.inbound().keys().eq(&host.kernel.inbound);
+        let outbound = || self.outbound_differs(scenario, node);
+        let rest = || self.finish_differs(scenario, node);
+        if scenario.whole_passes {
+            if inbound || outbound() || rest() {
+                actions.push(Action::Pass(node));
+            }
+        } else if inbound {
+            actions.push(Action::Inbound(node));
+        } else if outbound() {
+            actions.push(Action::Outbound(node));
+        } else if rest() {
+            actions.push(Action::Finish(node));
+        }
+    }
+
+    pub(super) fn listed(&self, node: u16) -> bool {
+        self.host(node).agent.as_ref().is_some_and(|agent| agent.cursor.is_some())
+    }
+
+    /// How many events wait for the node's agent.
+    pub(super) fn events(&self, node: u16) -> usize {
+        let Some(cursor) = self.host(node).agent.as_ref().and_then(|agent| agent.cursor) else { return 0 };
+        self.api.events.iter().rev().take_while(|(version, ..)| *version > cursor).count()
+    }
+
+    pub(super) fn start(&mut self, scenario: &Scenario, node: u16) {
+        let forget = Self::is(scenario, Mutation::ForgetRing);
+        let host = &mut self.hosts[usize::from(node)];
+        if forget {
+            host.disk.clear();
+        }
+        let records = host.disk.clone();
+        let kernel = &host.kernel;
+        let inbound = kernel.inbound.iter().map(|sa| Seen::Inbound(*sa, true));
+        let outbound = kernel.outbound.iter().map(|sa| Seen::Outbound(*sa, Some(1)));
+        let seen: Vec<Seen> = inbound.chain(outbound).collect();
+        let levels = kernel.levels.clone();
+        let drain = if Self::is(scenario, Mutation::NoDrain) { 0 } else { SETTINGS.drain };
+        let decides = Node::new(host.uid, Settings { drain, ..SETTINGS }, records, self.now);
+        host.agent = Some(Agent { node: decides, cursor: None, told: None, levels, unsaved: false });
+        self.input(scenario, node, Input::Kernel(seen));
+    }
+
+    pub(super) fn list(&mut self, scenario: &Scenario, node: u16) {
+        let stale = Self::is(scenario, Mutation::StaleList) && !self.listed(node);
+        let mut version = self.api.version;
+        let mut peers: Vec<(NodeUid, Version, PeerRecord)> = self
+            .api
+            .peers
+            .values()
+            .map(|peer| (peer.uid, peer.version, api::record(peer.keys.clone())))
+            .collect();
+        if stale && let Some((last, uid, _)) = self.api.events.last().cloned() {
+            // As if the last event hadn't been: without the newest key.
+            version = Version(last.0 - 1);
+            for (_, _, record) in peers.iter_mut().filter(|(peer, ..)| *peer == uid) {
+                record.keys.pop();
+            }
+        }
+        if let Some(agent) = &mut self.hosts[usize::from(node)].agent {
+            agent.cursor = Some(version);
+        }
+        self.input(scenario, node, Input::Listed { version, peers });
+        self.drop_seen_events();
+    }
+
+    pub(super) fn watch(&mut self, scenario: &Scenario, node: u16) {
+        let at = self.api.events.len() - self.events(node);
+        let (version, uid, change) = self.api.events[at].clone();
+        if let Some(agent) = &mut self.hosts[usize::from(node)].agent {
+            agent.cursor = Some(version);
+        }
+        self.input(scenario, node, Input::Peer { version, node: uid, change });
+        self.drop_seen_events();
+    }
+
+    /// Events that every agent has seen are history; one that is to start lists.
+    fn drop_seen_events(&mut self) {
+        let cursors = self.hosts.iter().filter_map(|host| host.agent.as_ref()?.cursor);
+        let seen = cursors.min().unwrap_or(self.api.version);
+        // The last one stays, for a list that is behind.
+        let last = self.api.version;
+        self.api.events.retain(|(version, ..)| *version > seen || *version == last);
+    }
+
+    pub(super) fn own(&mut self, scenario: &Scenario, node: u16) {
+        let Some(state) = self.api.states.get(&node).cloned() else { return };
+        let pending = state.keys.pending.iter().map(|name| self.host(*name).uid).collect();
+        let name: Arc<str> = Arc::from("p");
+        let policies = state.levels.keys().map(|number| (revision(*number), name.clone())).collect();
+        let mut acknowledged = state.keys.key;
+        if Self::is(scenario, Mutation::RetireUnacknowledged) {
+            let records = self.host(node).agent.as_ref().map(|agent| agent.node.records());
+            acknowledged =
+                records.and_then(|records| records.last()).map(|record| record.id).or(acknowledged);
+        }
+        if let Some(agent) = &mut self.hosts[usize::from(node)].agent {
+            agent.told = Some(state.generation);
+            agent.levels = state.levels;
+        }
+        let own = Own { generation: state.generation, policies, acknowledged, pending };
+        self.input(scenario, node, Input::Own(own));
+    }
+
+    /// What the agent would publish.
+    fn to_publish(&self, scenario: &Scenario, node: u16) -> Option<(Vec<KeyId>, Version)> {
+        let agent = self.host(node).agent.as_ref()?;
+        if Self::is(scenario, Mutation::PublishFirst) && agent.node.ready() {
+            let live = agent.node.records().iter().filter(|record| record.stage != Stage::Retiring);
+            let keys: Vec<KeyId> = live.map(|record| record.id).collect();
+            let peer = self.api.peers.get(&node)?;
+            return (keys != peer.keys).then_some((keys, peer.version));
+        }
+        agent.node.publish().map(|publish| (publish.keys, publish.base))
+    }
+
+    pub(super) fn publish(&mut self, scenario: &Scenario, node: u16) {
+        self.save(node);
+        if let Some((keys, base)) = self.to_publish(scenario, node) {
+            self.api.publish(node, keys, base);
+        }
+        if Self::is(scenario, Mutation::RetireUnacknowledged) {
+            self.own(scenario, node);
+        }
+    }
+
+    pub(super) fn packet_tells(&self, from: u16, to: u16) -> bool {
+        let Some(sa) = self.arrives(from, to) else { return false };
+        self.host(to).agent.as_ref().is_some_and(|agent| agent.node.would_learn(self.host(from).uid, sa.own))
+    }
+
+    /// The receiver's name of the SA that a packet would arrive on.
+    fn arrives(&self, from: u16, to: u16) -> Option<Sa> {
+        let (sender, receiver) = (self.host(from), self.host(to));
+        let sa = sender.kernel.sends_on(receiver.uid)?;
+        let here = Sa { peer: sender.uid, policy: sa.policy, own: sa.theirs, theirs: sa.own };
+        receiver.kernel.inbound.contains(&here).then_some(here)
+    }
+
+    pub(super) fn packet(&mut self, scenario: &Scenario, from: u16, to: u16) {
+        let Some(sa) = self.arrives(from, to) else { return };
+        let peer = self.host(from).uid;
+        self.input(scenario, to, Input::Authenticated { peer, own: sa.own });
+    }
+
+    pub(super) fn rotate(&mut self, scenario: &Scenario, node: u16) {
+        let host = &mut self.hosts[usize::from(node)];
+        let newest =
+            host.agent.as_ref().and_then(|agent| agent.node.records().last()).map(|record| record.id);
+        host.asked = newest;
+        if Self::is(scenario, Mutation::NoRotation) {
+            return;
+        }
+        match newest {
+            Some(newest) if node == 0 => self.input(scenario, node, Input::Expired(newest)),
+            _ => self.input(scenario, node, Input::Rotate),
+        }
+    }
+
+    pub(super) fn wake(&mut self, scenario: &Scenario, node: u16) {
+        self.input(scenario, node, Input::Wake);
+    }
+
+    /// What the agent reports is in its objects at once: who looks at them sees it late.
+    pub(crate) fn report(&mut self, scenario: &Scenario, node: u16) {
+        let host = &self.hosts[usize::from(node)];
+        let (Some(agent), false, true) = (&host.agent, host.cut, host.present) else { return };
+        let Some(state) = self.api.states.get_mut(&node) else { return };
+        let through = match (Self::is(scenario, Mutation::WatermarkSeen), agent.cursor) {
+            (true, Some(cursor)) => cursor,
+            _ => agent.node.watermark(),
+        };
+        if agent.cursor.is_some() && through.0 > 0 {
+            state.through = Some(state.through.unwrap_or_default().max(through.0));
+        }
+        if agent.levels == host.kernel.levels && agent.told == agent.node.confirmed() {
+            state.observed = agent.told;
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! A node's kernel, as far as it matters.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use esplanade_keying::{NodeUid, Sa};
+use esplanade_rollout::Level;
+
+/// SAs and policies of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Kernel {
+    /// Inbound SAs.
+    pub inbound: BTreeSet<Sa>,
+    /// Outbound SAs, the one made last at the end.
+    pub outbound: Vec<Sa>,
+    /// Outbound SAs that are gone, with packets that may still be on their way.
+    pub on_the_way: BTreeSet<Sa>,
+    /// Each revision of the policy with its phase. A rebooted node restores them before it sends anything.
+    pub levels: BTreeMap<usize, Level>,
+    /// How many SAs were added and removed; for measurements, and no part of the state.
+    pub changes: Uncounted,
+}
+
+/// A number that tells no two states apart.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Uncounted(pub usize);
+
+impl PartialEq for Uncounted {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Uncounted {}
+
+impl std::hash::Hash for Uncounted {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+}
+
+impl Kernel {
+    /// Something that is sent is protected.
+    pub fn encrypts(&self) -> bool {
+        self.levels.values().any(|level| *level >= Level::Encrypt)
+    }
+
+    /// Clear text is dropped.
+    pub fn enforces(&self) -> bool {
+        self.levels.values().any(|level| *level == Level::Enforce)
+    }
+
+    /// What is sent to a peer goes out on this SA: the one made last (`xfrm_state_find`), for the newest revision that
+    /// asks for protection.
+    pub fn sends_on(&self, peer: NodeUid) -> Option<Sa> {
+        let (revision, _) = self.levels.iter().rev().find(|(_, level)| **level >= Level::Encrypt)?;
+        let policy = super::revision(*revision);
+        self.outbound.iter().rev().find(|sa| sa.peer == peer && sa.policy == policy).copied()
+    }
+}

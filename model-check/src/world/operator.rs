@@ -1,0 +1,129 @@
+//! The operator: reads objects, decides with esplanade-rollout, writes one IpsecNodeState at a time. It may die between
+//! any two writes and be followed by another; it remembers nothing, so that this is no event of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use esplanade_keying::KeyId;
+use esplanade_rollout::{Acknowledged, Level, Listener, Participant, acknowledge, complete, next};
+
+use super::{Api, World};
+use crate::scenario::{Mutation, Scenario};
+
+/// What an IpsecNodeState should say.
+type Spec = (BTreeMap<usize, Level>, Acknowledged<KeyId, u16>);
+
+/// How far a policy should be switched on.
+const TARGET: Level = Level::Enforce;
+
+impl World {
+    /// What the operator would write into this node's IpsecNodeState now, if anything.
+    pub(crate) fn operator_writes(&self, scenario: &Scenario, node: u16) -> Option<Spec> {
+        let seen = self.looked.as_deref().unwrap_or(&self.api);
+        let looked_at = seen.states.get(&node)?;
+        // Written only if the object is as it was looked at.
+        if self.api.states.get(&node) != Some(looked_at) {
+            return None;
+        }
+        let spec = (levels(seen, scenario, node), keys(seen, node));
+        (spec != (looked_at.levels.clone(), looked_at.keys.clone())).then_some(spec)
+    }
+
+    pub(crate) fn operate(&mut self, scenario: &Scenario, node: u16) {
+        let Some((levels, keys)) = self.operator_writes(scenario, node) else { return };
+        let write = |api: &mut Api| {
+            if let Some(state) = api.states.get_mut(&node) {
+                state.generation += 1;
+                state.levels = levels.clone();
+                state.keys = keys.clone();
+            }
+        };
+        write(&mut self.api);
+        // Its own writes it has seen.
+        if let Some(looked) = &mut self.looked {
+            write(looked);
+        }
+    }
+}
+
+fn keys(api: &Api, node: u16) -> Acknowledged<KeyId, u16> {
+    let Some(peer) = api.peers.get(&node) else { return Acknowledged::default() };
+    let listeners: Vec<Listener<u16>> = api
+        .states
+        .iter()
+        .filter(|(name, _)| **name != node)
+        .map(|(name, state)| Listener {
+            name: *name,
+            applied_through: state.through,
+            skipped: api.skipped.contains(name),
+        })
+        .collect();
+    acknowledge(&api.states[&node].keys, &peer.keys, peer.version.0, &listeners)
+}
+
+fn levels(api: &Api, scenario: &Scenario, node: u16) -> BTreeMap<usize, Level> {
+    let told =
+        |state: &super::NodeState, revision: usize| state.levels.get(&revision).copied().unwrap_or_default();
+    let answering = api.peers.iter().filter(|(name, _)| !api.skipped.contains(name));
+    let newest = answering
+        .map(|(_, peer)| (!peer.keys.is_empty()).then_some(peer.version.0))
+        .try_fold(0, |newest, version| version.map(|version| newest.max(version)));
+    let participants = |revision: usize| -> Vec<Participant> {
+        let participant = |(name, state): (&u16, &super::NodeState)| {
+            let confirmed =
+                Participant::has_confirmed(state.observed, state.generation, state.through, newest);
+            Participant {
+                told: told(state, revision),
+                confirmed: confirmed || World::is(scenario, Mutation::Unconfirmed),
+                trouble: false,
+                skipped: api.skipped.contains(name),
+            }
+        };
+        api.states.iter().map(participant).collect()
+    };
+    let known: BTreeSet<usize> =
+        api.states.values().flat_map(|state| state.levels.keys().copied()).chain(api.current).collect();
+    let at = api.states.keys().position(|name| *name == node).unwrap_or_default();
+    let mut levels = BTreeMap::new();
+    for revision in known {
+        let participants = participants(revision);
+        let target = match api.current {
+            Some(current) if current == revision => TARGET,
+            // An earlier revision stays as it is until its successor has taken over.
+            Some(current) => {
+                let successor = participants_of(current, &participants, api, told);
+                let over = complete(&successor, TARGET)
+                    || World::is(scenario, Mutation::DropPredecessor)
+                        && successor.iter().all(|one| one.told >= Level::Prepare);
+                // Until then, whoever joins needs it too. Who has been told of the successor and not of it has done with it.
+                if over {
+                    Level::Absent
+                } else if successor[at].told == Level::Absent {
+                    participants.iter().map(|one| one.told).max().unwrap_or_default()
+                } else {
+                    participants[at].told
+                }
+            }
+            None => Level::Absent,
+        };
+        let level = next(&participants, target)[at];
+        if level != Level::Absent {
+            levels.insert(revision, level);
+        }
+    }
+    levels
+}
+
+/// The same participants, as far as another revision is concerned.
+fn participants_of(
+    revision: usize,
+    participants: &[Participant],
+    api: &Api,
+    told: impl Fn(&super::NodeState, usize) -> Level,
+) -> Vec<Participant> {
+    let states = api.states.values();
+    participants
+        .iter()
+        .zip(states)
+        .map(|(one, state)| Participant { told: told(state, revision), ..*one })
+        .collect()
+}

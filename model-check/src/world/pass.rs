@@ -1,0 +1,134 @@
+//! A pass over a node's kernel, in steps: what an agent does to make it as its node wants it.
+
+use std::collections::BTreeMap;
+
+use esplanade_keying::node::{Input, Seen};
+use esplanade_keying::{Sa, Stage};
+use esplanade_rollout::Level;
+
+use super::{Promise, World, revision};
+use crate::scenario::{Mutation, Scenario};
+
+impl World {
+    pub(super) fn make_inbound(&mut self, scenario: &Scenario, node: u16) {
+        self.save(node);
+        let host = &mut self.hosts[usize::from(node)];
+        let Some(agent) = &host.agent else { return };
+        let (wanted, kernel) = (agent.node.inbound(), &host.kernel.inbound);
+        let gone = kernel.iter().filter(|sa| !wanted.contains_key(sa)).map(|sa| Seen::Inbound(*sa, false));
+        let missing = wanted.keys().filter(|sa| !kernel.contains(sa)).map(|sa| Seen::Inbound(*sa, true));
+        let seen: Vec<Seen> = gone.chain(missing).collect();
+        let wanted = wanted.keys().copied().collect();
+        if !Self::is(scenario, Mutation::NotOnSight) {
+            host.kernel.inbound = wanted;
+            host.kernel.changes.0 += seen.len();
+        }
+        self.input(scenario, node, Input::Kernel(seen));
+    }
+
+    /// The outbound SAs to have.
+    fn outbound(&self, scenario: &Scenario, node: u16) -> Vec<(Sa, bool)> {
+        let Some(agent) = &self.host(node).agent else { return Vec::new() };
+        let newest = agent.node.records().iter().rev().find(|record| record.stage == Stage::Published);
+        let mutate = |mut sa: Sa| {
+            if Self::is(scenario, Mutation::NewestAtOnce)
+                && let Some(newest) = newest
+            {
+                sa.own = newest.id;
+            }
+            sa
+        };
+        let fresh = |past: Option<u64>| past.is_none() || Self::is(scenario, Mutation::FromZero);
+        agent.node.outbound().map(|wanted| (mutate(wanted.sa), fresh(wanted.past))).collect()
+    }
+
+    pub(super) fn outbound_differs(&self, scenario: &Scenario, node: u16) -> bool {
+        let kernel = &self.host(node).kernel;
+        self.outbound(scenario, node).iter().any(|(sa, _)| {
+            let lane = |one: &&Sa| one.peer == sa.peer && one.policy == sa.policy;
+            kernel.outbound.iter().filter(lane).collect::<Vec<_>>() != [sa]
+        })
+    }
+
+    /// What the node sends on, to whom packets must arrive.
+    fn in_use(&self, node: u16) -> Vec<Sa> {
+        let due = self.due.iter().filter(|(from, _)| *from == node);
+        due.filter_map(|(_, to)| self.host(node).kernel.sends_on(self.host(*to).uid)).collect()
+    }
+
+    pub(super) fn switch_outbound(&mut self, scenario: &Scenario, node: u16) {
+        self.save(node);
+        let mut seen = Vec::new();
+        let before = self.in_use(node);
+        for (sa, fresh) in self.outbound(scenario, node) {
+            let kernel = &mut self.hosts[usize::from(node)].kernel;
+            if !kernel.outbound.contains(&sa) {
+                kernel.outbound.push(sa);
+                if !self.used.insert((node, sa)) && fresh {
+                    self.broken = Some(Promise::NoReuse);
+                }
+                seen.push(Seen::Outbound(sa, Some(0)));
+            }
+            let old = |one: &Sa| one.peer == sa.peer && one.policy == sa.policy && *one != sa;
+            seen.extend(kernel.outbound.iter().filter(|one| old(one)).map(|one| Seen::Outbound(*one, None)));
+            kernel.outbound.retain(|one| !old(one));
+        }
+        self.leave_on_the_way(node, before);
+        self.hosts[usize::from(node)].kernel.changes.0 += seen.len();
+        self.input(scenario, node, Input::Kernel(seen));
+    }
+
+    /// Packets on SAs that were in use and aren't any more are still on their way.
+    fn leave_on_the_way(&mut self, node: u16, before: Vec<Sa>) {
+        let now = self.in_use(node);
+        let gone = before.into_iter().filter(|sa| !now.contains(sa));
+        self.hosts[usize::from(node)].kernel.on_the_way.extend(gone);
+    }
+
+    pub(super) fn finish_differs(&self, scenario: &Scenario, node: u16) -> bool {
+        let host = self.host(node);
+        let wanted = self.outbound(scenario, node);
+        host.kernel.levels != self.levels_now(node)
+            || host.kernel.outbound.iter().any(|sa| !wanted.iter().any(|(one, _)| one == sa))
+    }
+
+    /// The phases to be at now: what was told, but clear text isn't given up before what is sent instead arrives.
+    fn levels_now(&self, node: u16) -> BTreeMap<usize, Level> {
+        let host = self.host(node);
+        let Some(agent) = &host.agent else { return BTreeMap::new() };
+        let level = |(number, told): (&usize, &Level)| {
+            let prepared = host.kernel.levels.get(number) == Some(&Level::Prepare);
+            let wait = prepared && *told > Level::Prepare && !agent.node.sends_surely(revision(*number));
+            (*number, if wait { Level::Prepare } else { *told })
+        };
+        agent.levels.iter().map(level).collect()
+    }
+
+    pub(super) fn finish(&mut self, scenario: &Scenario, node: u16) {
+        self.save(node);
+        let before = self.in_use(node);
+        let wanted = self.outbound(scenario, node);
+        let levels = self.levels_now(node);
+        let host = &mut self.hosts[usize::from(node)];
+        let kernel = &mut host.kernel;
+        kernel.levels = levels;
+        let mut seen = Vec::new();
+        let unwanted = |sa: &&Sa| !wanted.iter().any(|(one, _)| one == *sa);
+        let out: Vec<Sa> = kernel.outbound.iter().filter(unwanted).copied().collect();
+        seen.extend(out.iter().map(|sa| Seen::Outbound(*sa, None)));
+        kernel.outbound.retain(|sa| !out.contains(sa));
+        self.leave_on_the_way(node, before);
+        self.input(scenario, node, Input::Kernel(seen));
+    }
+
+    pub(super) fn flush(&mut self, scenario: &Scenario, node: u16) {
+        let kernel = &mut self.hosts[usize::from(node)].kernel;
+        let inbound = std::mem::take(&mut kernel.inbound);
+        let outbound = std::mem::take(&mut kernel.outbound);
+        let mut seen: Vec<Seen> = inbound.into_iter().map(|sa| Seen::Inbound(sa, false)).collect();
+        seen.extend(outbound.into_iter().map(|sa| Seen::Outbound(sa, None)));
+        // Packets are lost until all is there again.
+        self.forget_due(node);
+        self.input(scenario, node, Input::Kernel(seen));
+    }
+}

@@ -1,0 +1,159 @@
+//! What must hold: S1 to S6 of `docs/keying.md`.
+
+use std::collections::BTreeMap;
+
+use esplanade_keying::node::MAX_KEYS;
+use esplanade_keying::{NodeUid, PolicyRevision, Sa};
+use esplanade_rollout::Level;
+
+use super::World;
+use crate::scenario::Scenario;
+
+/// A promise of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Promise {
+    /// S1: what is sent arrives.
+    NoBlackHole,
+    /// S2: no sequence number is used twice with a key.
+    NoReuse,
+    /// S3: nothing in the clear.
+    NoClearText,
+    /// S4: all comes to an end.
+    Progress,
+    /// S6: few keys and SAs.
+    Bounded,
+}
+
+impl World {
+    pub(super) fn forget_past(&mut self) {
+        let reached: Vec<(u16, u16)> = self.pairs().filter(|(from, to)| self.reaches(*from, *to)).collect();
+        self.due.extend(reached);
+    }
+
+    /// What `from` sends to `to` arrives.
+    pub(crate) fn reaches(&self, from: u16, to: u16) -> bool {
+        let (sender, receiver) = (self.host(from), self.host(to));
+        if !sender.kernel.encrypts() {
+            return !receiver.kernel.enforces();
+        }
+        sender.kernel.sends_on(receiver.uid).is_some_and(|sa| self.has_inbound(from, to, &sa))
+    }
+
+    /// `to` has what `from` calls `sa`.
+    fn has_inbound(&self, from: u16, to: u16, sa: &Sa) -> bool {
+        let here = Sa { peer: self.host(from).uid, policy: sa.policy, own: sa.theirs, theirs: sa.own };
+        self.host(to).kernel.inbound.contains(&here)
+    }
+
+    /// Looks whether all holds, and remembers what must from now on.
+    pub(super) fn keep_promises(&mut self, scenario: &Scenario) {
+        if self.broken.is_none() {
+            self.broken = self.first_broken(scenario);
+        }
+        let (api, hosts) = (&self.api, &self.hosts);
+        self.behind.retain(|node| {
+            let caught_up = api.states.get(node).is_none_or(|state| state.observed == Some(state.generation));
+            !caught_up || api.skipped.contains(node) || hosts[usize::from(*node)].cut
+        });
+        let pairs: Vec<(u16, u16)> = self.pairs().collect();
+        for (from, to) in pairs {
+            // A node that was given up may have been left behind; one that has just joined has nothing to lose yet.
+            let left = self.behind.contains(&from) || self.behind.contains(&to);
+            let new = |node: u16| self.api.states.get(&node).is_none_or(|state| state.observed.is_none());
+            if left || new(from) || new(to) {
+                self.due.remove(&(from, to));
+            } else if self.reaches(from, to) {
+                self.due.insert((from, to));
+            }
+        }
+        if self.api.current.is_some() {
+            let hosts = 0_u16..;
+            for (node, host) in hosts.zip(&self.hosts) {
+                if host.kernel.encrypts() {
+                    self.encrypts.insert(node);
+                }
+                if host.kernel.enforces() {
+                    self.enforces.insert(node);
+                }
+            }
+        }
+    }
+
+    fn first_broken(&self, scenario: &Scenario) -> Option<Promise> {
+        if !self.black_holes().is_empty() {
+            return Some(Promise::NoBlackHole);
+        }
+        let clear = |node: &u16| !self.host(*node).kernel.encrypts();
+        let open = |node: &u16| !self.host(*node).kernel.enforces();
+        if self.encrypts.iter().any(clear) || self.enforces.iter().any(open) {
+            return Some(Promise::NoClearText);
+        }
+        self.is_unbounded()
+            .then_some(Promise::Bounded)
+            .or_else(|| self.is_stuck(scenario).then_some(Promise::Progress))
+    }
+
+    /// Pairs between which packets are lost that must not be.
+    pub fn black_holes(&self) -> Vec<(u16, u16)> {
+        self.pairs().filter(|(from, to)| self.is_black_hole(*from, *to)).collect()
+    }
+
+    fn is_black_hole(&self, from: u16, to: u16) -> bool {
+        if !self.due.contains(&(from, to)) {
+            return false;
+        }
+        let on_the_way = &self.host(from).kernel.on_the_way;
+        let uid = self.host(to).uid;
+        !self.reaches(from, to)
+            || on_the_way.iter().filter(|sa| sa.peer == uid).any(|sa| !self.has_inbound(from, to, sa))
+    }
+
+    /// S6: two keys a node, four SAs in a direction with a peer for a revision of the policy. When SAs were flushed, or an
+    /// agent died just as it switched, a key can be used up before its successor is acknowledged: then one more. With a
+    /// node cut off, as many as the API takes.
+    fn is_unbounded(&self) -> bool {
+        let most = MAX_KEYS.min(2 + self.troubled);
+        let keys = |host: &super::Host| host.agent.as_ref().map_or(0, |agent| agent.node.records().len());
+        let sas = |host: &super::Host| {
+            let mut lanes: BTreeMap<(NodeUid, PolicyRevision), usize> = BTreeMap::new();
+            for sa in &host.kernel.inbound {
+                *lanes.entry((sa.peer, sa.policy)).or_default() += 1;
+            }
+            lanes.into_values().max().unwrap_or_default()
+        };
+        self.hosts.iter().any(|host| keys(host) > most || sas(host) > most * most)
+    }
+
+    /// S4: nothing happens by itself any more, no time is waited for, and yet something isn't as it should be.
+    fn is_stuck(&self, scenario: &Scenario) -> bool {
+        let mut actions = Vec::new();
+        self.by_itself(scenario, &mut actions);
+        if !actions.is_empty() || self.wakes() || self.left.looks > 0 && self.looked.is_some() {
+            return false;
+        }
+        if self.hosts.iter().any(|host| host.cut || !host.present) {
+            return false;
+        }
+        !self.is_at_rest()
+    }
+
+    /// Everything is as it should be: one key, one SA in each direction, packets arrive, every phase is where it should
+    /// be.
+    pub fn is_at_rest(&self) -> bool {
+        let hosts = self.hosts.iter().filter(|host| host.present);
+        let keys = |host: &super::Host| {
+            let records = host.agent.as_ref().map(|agent| agent.node.records().len());
+            records == Some(1) && host.asked.is_none()
+        };
+        let level = |host: &super::Host| match self.api.current {
+            Some(current) => host.kernel.levels.iter().eq([(&current, &Level::Enforce)]),
+            None => host.kernel.levels.is_empty(),
+        };
+        let peers = self.api.peers.len() - 1;
+        let sas = if self.api.current.is_some() { peers } else { 0 };
+        let settled =
+            |host: &super::Host| host.kernel.inbound.len() == sas && host.kernel.outbound.len() == sas;
+        hosts.into_iter().all(|host| keys(host) && level(host) && settled(host))
+            && self.pairs().all(|(from, to)| self.reaches(from, to))
+    }
+}

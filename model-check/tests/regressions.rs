@@ -1,0 +1,157 @@
+//! Orders of events that broke a promise before the rules were changed (docs/decisions). What can't happen any more is
+//! passed over.
+
+use esplanade_model_check::scenario::{Budget, Edit, SHORT};
+use esplanade_model_check::world::Action::{
+    self, Crash, Finish, Flush, Inbound, Join, Leave, List, Operator, Outbound, Own, Packet, Pass, Publish,
+    Rotate, Start, Tick, Watch,
+};
+use esplanade_model_check::world::World;
+use esplanade_model_check::{Mutation, Scenario};
+
+const ALL: Budget = Budget {
+    rotations: 9,
+    crashes: 9,
+    reboots: 9,
+    flushes: 9,
+    lists: 9,
+    leaves: 9,
+    cuts: 9,
+    ticks: 9,
+    edits: 9,
+    looks: 0,
+};
+
+/// Two nodes, everything possible.
+fn two() -> Scenario {
+    Scenario { name: "regression", budget: ALL, packets: true, ..SHORT[0] }
+}
+
+/// Plays the actions, as far as they can happen, and then lets all come to rest.
+fn play(scenario: &Scenario, actions: &[Action]) {
+    assert_eq!(scenario.mutation, None::<Mutation>);
+    let mut world = World::settled(scenario);
+    for action in actions {
+        let mut possible = Vec::new();
+        world.actions(scenario, &mut possible);
+        if possible.contains(action) {
+            world.act(scenario, *action);
+            assert_eq!(world.broken, None, "after {action:?}");
+        }
+    }
+    assert!(world.come_to_rest(scenario));
+    assert_eq!(world.broken, None);
+    assert!(world.is_at_rest());
+}
+
+#[test]
+fn an_agent_that_dies_before_it_switches_goes_on_with_the_older_sa() {
+    let scenario = Scenario { whole_passes: false, ..two() };
+    let actions = [
+        Rotate(0),
+        Inbound(0),
+        Publish(0),
+        Watch(1),
+        Inbound(1),
+        Crash(1),
+        Start(1),
+        List(1),
+        Own(1),
+        Inbound(1),
+        Outbound(1),
+        Finish(1),
+    ];
+    play(&scenario, &actions);
+}
+
+#[test]
+fn a_key_stays_until_who_listed_before_its_successor_has_joined() {
+    let actions = [
+        Rotate(0),
+        Leave(1),
+        Watch(0),
+        Pass(0),
+        Join(1),
+        Watch(0),
+        Start(1),
+        List(1),
+        Operator(1),
+        Own(1),
+        Pass(1),
+        Publish(1),
+        Tick,
+        Watch(0),
+        Publish(0),
+        Pass(0),
+        Watch(0),
+        Pass(0),
+    ];
+    play(&two(), &actions);
+}
+
+#[test]
+fn nothing_is_sent_under_a_key_whose_answers_collide() {
+    // The packet would acknowledge a key that the sender can't receive under.
+    let scenario = Scenario { collisions: &[(0, 0, 1, 1)], ..two() };
+    play(&scenario, &[Rotate(1), Pass(1), Publish(1), Watch(0), Pass(0), Packet(0, 1), Pass(1)]);
+}
+
+#[test]
+fn clear_text_is_not_given_up_for_a_key_that_nobody_has_acknowledged() {
+    let scenario = Scenario { edits: &[Edit::Enable], whole_passes: false, ..two() };
+    let actions = [
+        Action::Edit,
+        Operator(0),
+        Own(0),
+        Inbound(0),
+        Outbound(0),
+        Finish(0),
+        Operator(1),
+        Own(1),
+        Inbound(1),
+        Crash(1),
+        Start(1),
+        List(1),
+        Own(1),
+        Inbound(1),
+        Outbound(1),
+        Finish(1),
+        Operator(1),
+        Own(1),
+        Finish(1),
+    ];
+    play(&scenario, &actions);
+}
+
+#[test]
+fn a_restarted_agent_keeps_the_sas_of_a_deleted_policy_for_the_drain_time() {
+    let scenario = Scenario { edits: &[Edit::Enable, Edit::Delete], ..two() };
+    let actions = [
+        Action::Edit,
+        Operator(0),
+        Own(0),
+        Pass(0),
+        Operator(1),
+        Own(1),
+        Pass(1),
+        Operator(0),
+        Own(0),
+        Pass(0),
+        Crash(1),
+        Action::Edit,
+        Operator(0),
+        Own(0),
+        Pass(0),
+        Operator(1),
+        Start(1),
+        List(1),
+        Own(1),
+        Pass(1),
+    ];
+    play(&scenario, &actions);
+}
+
+#[test]
+fn sas_flushed_while_the_agent_is_away_are_not_started_again() {
+    play(&two(), &[Crash(1), Flush(1), Start(1), List(1), Own(1), Pass(1), Publish(1), Watch(0), Pass(0)]);
+}
