@@ -100,7 +100,7 @@ fn main() -> ExitCode {
 fn look(command: &Command) -> Result<()> {
     logging::init(logging::Format::Text).context("RUST_LOG")?;
     // What the kernel sends has keys in it.
-    host::keep_memory_private().context("keeping memory from core dumps")?;
+    esplanade_private_memory::keep_memory_private().context("keeping memory from core dumps")?;
     let mut out = std::io::stdout().lock();
     match command {
         Command::Show(args) => show::show(args, &mut out)?,
@@ -111,7 +111,7 @@ fn look(command: &Command) -> Result<()> {
 
 fn keep(args: &AgentArgs) -> Result<()> {
     logging::init(args.log_format).context("RUST_LOG")?;
-    host::keep_memory_private().context("keeping memory from core dumps")?;
+    esplanade_private_memory::keep_memory_private().context("keeping memory from core dumps")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("starting the runtime")?.block_on(run(args))
 }

@@ -45,6 +45,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let run = || -> Result<()> {
         logging::init(args.log_format).context("RUST_LOG")?;
+        esplanade_private_memory::keep_memory_private().context("keeping memory from core dumps")?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         runtime.context("starting the runtime")?.block_on(run(&args))
     };

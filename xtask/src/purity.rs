@@ -28,6 +28,7 @@ const PURE: &[(&str, &str)] = &[
 const THIN: &[&str] = &[
     "esplanade-logging",
     "esplanade-metrics",
+    "esplanade-private-memory",
     "esplanade-operator",
     "esplanade-node-agent",
     "esplanade-xfrm",

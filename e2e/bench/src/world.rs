@@ -50,6 +50,7 @@ fn sa(peer: u32, source: IpAddr, destination: IpAddr, way: u32) -> Result<Sa> {
         selector: None,
         interface_id: 0,
         lifetime: Lifetime::default(),
+        direction: None,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use esplanade_crds::ProblemKind;
 use esplanade_model::{
-    Direction, Lifetime, Move, Observed, ObservedSa, Op, ReplayProtection, Sa, Wanted, WantedSa,
+    Direction, Lifetime, Move, Observed, ObservedSa, Op, ReplayProtection, Sa, SaDirection, Wanted, WantedSa,
 };
 
 use crate::crypto::same_crypto;
@@ -108,7 +108,7 @@ fn add(sa: &WantedSa, Start { state, used }: Start) -> Op {
     }
 }
 
-/// The reqids of outbound policies: an SA in the kernel doesn't say which way it goes, the policies that use it do.
+/// The reqids of outbound policies: where an SA in the kernel doesn't say which way it goes, the policies that use it do.
 fn outbound_reqids(observed: &Observed) -> Set<u32> {
     let outbound = observed.policies.iter().filter(|policy| policy.key.direction == Direction::Out);
     let templates = outbound.filter_map(|policy| policy.policy.as_ref()).flat_map(|policy| &policy.templates);
@@ -116,6 +116,9 @@ fn outbound_reqids(observed: &Observed) -> Set<u32> {
 }
 
 fn removal_stage(sa: &ObservedSa, outbound_reqids: &Set<u32>) -> Stage {
+    if let Some(direction) = sa.sa.as_ref().and_then(|sa| sa.direction) {
+        return stage_of_removal(direction == SaDirection::Out);
+    }
     let used_outbound = sa.sa.as_ref().is_some_and(|sa| outbound_reqids.contains(&sa.reqid.get()));
     stage_of_removal(used_outbound || sa.state.sent > 0)
 }
@@ -127,8 +130,19 @@ fn is_right(wanted: &WantedSa, observed: &Sa) -> bool {
 
 /// The kernel has what is wanted, but for what UPDSA changes.
 fn same(wanted: &WantedSa, observed: &Sa) -> bool {
-    let Sa { source, destination, spi, mode, reqid, crypto, replay, selector, interface_id, lifetime: _ } =
-        wanted.sa();
+    let Sa {
+        source,
+        destination,
+        spi,
+        mode,
+        reqid,
+        crypto,
+        replay,
+        selector,
+        interface_id,
+        lifetime: _,
+        direction,
+    } = wanted.sa();
     *source == observed.source
         && *destination == observed.destination
         && *spi == observed.spi
@@ -136,16 +150,18 @@ fn same(wanted: &WantedSa, observed: &Sa) -> bool {
         && *reqid == observed.reqid
         && *selector == observed.selector
         && *interface_id == observed.interface_id
+        && *direction == observed.direction
         && same_crypto(crypto, &observed.crypto)
         && match wanted {
             WantedSa::Inbound(_) => *replay == observed.replay,
-            WantedSa::Outbound(_) => same_outbound(*replay, observed.replay),
+            WantedSa::Outbound(_) => same_outbound(*replay, observed),
         }
 }
 
 /// A sender has no use for a window; the kernel keeps the smallest that it takes: none, and with extended sequence
 /// numbers one packet unless it knows the SA's direction (`verify_replay`).
-fn same_outbound(wanted: ReplayProtection, observed: ReplayProtection) -> bool {
-    let smallest = u32::from(wanted.extended_sequence_numbers);
-    wanted.extended_sequence_numbers == observed.extended_sequence_numbers && observed.window <= smallest
+fn same_outbound(wanted: ReplayProtection, observed: &Sa) -> bool {
+    let smallest = u32::from(wanted.extended_sequence_numbers && observed.direction.is_none());
+    wanted.extended_sequence_numbers == observed.replay.extended_sequence_numbers
+        && observed.replay.window <= smallest
 }

@@ -10,7 +10,7 @@ use esplanade_crds::ProblemKind;
 use esplanade_diff::{diff, sas};
 use esplanade_model::{
     Aead, Authentication, Cipher, Crypto, Lifetime, Limits, Mode, ObservedSa, Op, OutboundSa, Protocol,
-    ReplayProtection, ReplayState, Reqid, Sa, Spi, Used, WantedSa,
+    ReplayProtection, ReplayState, Reqid, Sa, SaDirection, Spi, Used, WantedSa,
 };
 
 /// A name, and how it makes a wanted SA other than the one in the kernel.
@@ -76,6 +76,35 @@ fn received(received: u64, bitmap: &[u32]) -> Option<ReplayState> {
 fn nothing_to_do_for_what_is_there() {
     assert_eq!(ops(&[inbound(sa())], &[in_kernel(sa())]), []);
     assert_eq!(ops(&[outbound(sa())], &[in_kernel(without_window(sa()))]), []);
+}
+
+#[test]
+fn a_direction_must_be_the_one_wanted() {
+    let with = |direction| Sa { direction, ..sa() };
+    let (into, out) = (Some(SaDirection::In), Some(SaDirection::Out));
+    assert_eq!(ops(&[inbound(with(into))], &[in_kernel(with(into))]), []);
+    assert_eq!(ops(&[outbound(with(out))], &[in_kernel(without_window(with(out)))]), []);
+    // Told to a kernel by an agent that didn't know of directions, or by somebody else.
+    for other in [None, out] {
+        let wanted = inbound(with(into));
+        let again = [Op::DeleteSa(sa().id()), add(&wanted, received(9, &[0x1ff, 0]))];
+        assert_eq!(ops(&[wanted], &[in_kernel(with(other))]), again, "{other:?}");
+    }
+    for other in [None, into] {
+        let wanted = outbound(with(out));
+        let again = [Op::DeleteSa(sa().id()), add(&wanted, sent(7))];
+        assert_eq!(ops(&[wanted], &[in_kernel(without_window(with(other)))]), again, "{other:?}");
+    }
+    // With one, a sender of extended sequence numbers has no window at all.
+    let extended = |direction, window| {
+        let replay = ReplayProtection { window, extended_sequence_numbers: true };
+        Sa { replay, ..with(direction) }
+    };
+    for (direction, window, right) in [(out, 0, true), (out, 1, false), (None, 1, true), (None, 0, true)] {
+        let nothing =
+            ops(&[outbound(extended(direction, 64))], &[in_kernel(extended(direction, window))]).is_empty();
+        assert_eq!(nothing, right, "{direction:?}, {window}");
+    }
 }
 
 #[test]

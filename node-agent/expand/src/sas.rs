@@ -8,8 +8,8 @@ use esplanade_crds::{
     AntiReplay, IpsecNodeStateSpec, NodeSecurityAssociation, Problem, Protocol as ApiProtocol,
 };
 use esplanade_model::{
-    Capabilities, InboundSa, Lifetime, Mode, OutboundSa, Protocol, ReplayProtection, Reqid, Sa, SaId,
-    Selector, Spi, WantedSa,
+    Capabilities, Capability, InboundSa, Lifetime, Mode, OutboundSa, Protocol, ReplayProtection, Reqid, Sa,
+    SaDirection, SaId, Selector, Spi, WantedSa,
 };
 
 use crate::error::SaError;
@@ -107,6 +107,7 @@ fn one(
         selector: shape.selector,
         interface_id: sa.interface_id,
         lifetime: shape.lifetime,
+        direction: kernel.has(Capability::Direction).then(|| shape.way.direction()),
     };
     let wanted = match shape.way {
         Way::In => WantedSa::Inbound(InboundSa(made)),
@@ -121,6 +122,15 @@ fn one(
 enum Way {
     In,
     Out,
+}
+
+impl Way {
+    fn direction(self) -> SaDirection {
+        match self {
+            Self::In => SaDirection::In,
+            Self::Out => SaDirection::Out,
+        }
+    }
 }
 
 /// All of an SA but its keys.

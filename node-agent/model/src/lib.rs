@@ -25,6 +25,6 @@ pub use observed::{Observed, ObservedPolicy, ObservedSa, ReplayState};
 pub use op::{MAX_MOVES, Move, Op, Refusal};
 pub use policy::{Action, Direction, Policy, PolicyKey, Template};
 pub use reading::{Event, Glance, PolicyRecord, Reader, Recognised, SaRecord};
-pub use sa::{InboundSa, Mode, OutboundSa, ReplayProtection, Sa};
+pub use sa::{InboundSa, Mode, OutboundSa, ReplayProtection, Sa, SaDirection};
 pub use selector::{MixedFamilies, Port, Selector};
 pub use wanted::{Wanted, WantedSa};

@@ -34,6 +34,25 @@ pub struct ReplayProtection {
     pub extended_sequence_numbers: bool,
 }
 
+/// Which way an SA goes, as the kernel is told (`XFRMA_SA_DIR`, from Linux 6.10 on).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SaDirection {
+    /// It ends here: nothing is sent through it.
+    In,
+    /// It starts here: nothing is received through it, so it has no window at all.
+    Out,
+}
+
+impl SaDirection {
+    /// Its number in the kernel.
+    pub fn kernel(self) -> u8 {
+        match self {
+            Self::In => 1,
+            Self::Out => 2,
+        }
+    }
+}
+
 /// One direction of protected traffic (RFC 4301 §4.1), as we write it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sa {
@@ -60,6 +79,8 @@ pub struct Sa {
     pub interface_id: u32,
     /// When it wears out.
     pub lifetime: Lifetime,
+    /// Which way it goes, where the kernel is told; none where it can't be.
+    pub direction: Option<SaDirection>,
 }
 
 impl Sa {
@@ -74,6 +95,6 @@ impl Sa {
 pub struct InboundSa(pub Sa);
 
 /// An SA that starts at this node: it counts sequence numbers and never receives. Its replay window in the kernel is
-/// the smallest that the kernel takes (0; with extended sequence numbers 1).
+/// the smallest that the kernel takes (0; with extended sequence numbers 1, unless it is told the direction).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboundSa(pub Sa);

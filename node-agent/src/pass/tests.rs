@@ -36,6 +36,7 @@ fn sa(source: &str, destination: &str, spi: u32) -> Sa {
         selector: None,
         interface_id: 0,
         lifetime: Lifetime::default(),
+        direction: None,
     }
 }
 

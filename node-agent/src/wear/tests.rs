@@ -35,6 +35,7 @@ fn sa() -> Sa {
         replay: ReplayProtection::default(),
         selector: None,
         interface_id: 0,
+        direction: None,
         lifetime: Lifetime { hard, ..Lifetime::default() },
     }
 }

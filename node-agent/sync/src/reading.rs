@@ -2,8 +2,8 @@
 
 use esplanade_diff::{Found, Verdict, policies, sas};
 use esplanade_model::{
-    Glance, ObservedPolicy, ObservedSa, PolicyKey, PolicyRecord, Reader, Recognised, ReplayState, SaId,
-    SaRecord, Used, WantedSa,
+    Glance, ObservedPolicy, ObservedSa, PolicyKey, PolicyRecord, Reader, Recognised, ReplayState,
+    SaDirection, SaId, SaRecord, Used, WantedSa,
 };
 
 use crate::engine::{Engine, PolicyThere, SaThere};
@@ -108,7 +108,10 @@ impl Engine {
         let wanted = self.want.sa(&id);
         let outbound = match wanted {
             Some(wanted) => matches!(wanted, WantedSa::Outbound(_)),
-            None => before || observed.state.sent > 0,
+            None => match observed.sa.as_ref().and_then(|sa| sa.direction) {
+                Some(direction) => direction == SaDirection::Out,
+                None => before || observed.state.sent > 0,
+            },
         };
         let verdict = wanted.map(|wanted| sas::judge(wanted, Found::Ours(&observed)));
         self.put_sa(Some(id), glance, SaThere::Ours { outbound, at: self.now });

@@ -7,7 +7,7 @@ mod objects;
 #[path = "suite/strategies.rs"]
 mod strategies;
 
-use esplanade_model::{Op, PolicyIndex, Sa};
+use esplanade_model::{Op, PolicyIndex, Sa, SaDirection};
 use esplanade_xfrm::wire::batch::Answers;
 use esplanade_xfrm::wire::reply::Messages;
 use esplanade_xfrm::wire::{Decode, PolicyRecord, SaRecord, encode, replay};
@@ -20,10 +20,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn sas_read_back(sa in strategies::sa(), state in strategies::state()) {
+    fn sas_read_back(
+        sa in strategies::sa(),
+        direction in proptest::option::of(proptest::sample::select(&[SaDirection::In, SaDirection::Out])),
+        state in strategies::state(),
+    ) {
+        let sa = Sa { direction, ..sa };
         for (op, replay) in [
             (objects::inbound_at(sa.clone(), state.clone()), sa.replay),
-            (objects::outbound_at(sa.clone(), state.clone()), replay::outbound(sa.replay)),
+            (objects::outbound_at(sa.clone(), state.clone()), replay::outbound(&sa)),
         ] {
             let SaRecord::Ours(read) = SaRecord::decode(&encode(&op).body).unwrap() else {
                 panic!("not ours");

@@ -39,7 +39,9 @@ fn sa(sa: &Sa) -> String {
         selector: packets,
         interface_id,
         lifetime,
+        direction,
     } = sa;
+    let undirected = if direction.is_none() { " undirected" } else { "" };
     let crypto = match crypto {
         Crypto::Aead(aead, one) => format!("{} {}", aead.name(), key(one)),
         Crypto::EncryptThenAuthenticate { cipher, cipher_key, authentication, authentication_key } => {
@@ -52,7 +54,7 @@ fn sa(sa: &Sa) -> String {
     let (reqid, window) = (reqid.get(), replay.window);
     let packets = packets.as_ref().map(|packets| format!(" for {}", selector(packets))).unwrap_or_default();
     format!(
-        "{source} > {destination} spi {spi} {mode:?} reqid {reqid:#x} {crypto} window {window}{esn}{packets}{}{}",
+        "{source} > {destination} spi {spi} {mode:?} reqid {reqid:#x} {crypto} window {window}{esn}{packets}{}{}{undirected}",
         interface(*interface_id),
         worn_by(lifetime)
     )

@@ -5,10 +5,13 @@ use crate::{Crypto, Policy, Protocol, Sa, WantedSa};
 
 /// What an SA asks for, what is most likely to be missing first.
 pub(super) fn of_sa(sa: &WantedSa) -> Vec<Capability> {
-    let Sa { destination, crypto, interface_id, .. } = sa.sa();
+    let Sa { destination, crypto, interface_id, direction, .. } = sa.sa();
     let mut needs = Vec::new();
     if *interface_id != 0 {
         needs.push(Capability::Interfaces);
+    }
+    if direction.is_some() {
+        needs.push(Capability::Direction);
     }
     needs.push(match (crypto.protocol(), destination.is_ipv4()) {
         (Protocol::Esp, true) => Capability::EspOverIpv4,

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{Capabilities, Capability};
 use crate::{
     Action, Aead, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Lifetime, Mode, OutboundSa,
-    Policy, ReplayProtection, Reqid, Sa, Selector, Spi, WantedSa,
+    Policy, ReplayProtection, Reqid, Sa, SaDirection, Selector, Spi, WantedSa,
 };
 
 fn without(missing: &[Capability]) -> Capabilities {
@@ -30,6 +30,7 @@ fn sa(crypto: Crypto, address: IpAddr) -> Sa {
         selector: None,
         interface_id: 0,
         lifetime: Lifetime::default(),
+        direction: None,
     }
 }
 
@@ -53,7 +54,9 @@ fn each_part_of_an_sa_asks_for_what_it_takes() {
     let ah = |one: Authentication| Crypto::authenticate(one, key(one.key_len())).unwrap();
     let (gcm, cbc) = (aead(Aead::AesGcm256), pair(Cipher::AesCbc192, Authentication::HmacSha384));
     let of_interface = Sa { interface_id: 7, ..sa(gcm.clone(), v4) };
-    let cases: [(Sa, &[Capability]); 5] = [
+    let directed = Sa { direction: Some(SaDirection::Out), ..sa(gcm.clone(), v4) };
+    let cases: [(Sa, &[Capability]); 6] = [
+        (directed, &[Capability::Direction, Capability::EspOverIpv4, Capability::Aead(Aead::AesGcm256)]),
         (sa(gcm.clone(), v4), &[Capability::EspOverIpv4, Capability::Aead(Aead::AesGcm256)]),
         (sa(gcm, v6), &[Capability::EspOverIpv6, Capability::Aead(Aead::AesGcm256)]),
         (

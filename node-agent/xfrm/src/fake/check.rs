@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use esplanade_model::{Capability, Crypto, Direction, Mode, Policy, Refusal, Sa, Selector};
+use esplanade_model::{
+    Capability, Crypto, Direction, Mode, Policy, Refusal, ReplayState, Sa, SaDirection, Selector,
+};
 
 use crate::wire::replay;
 
@@ -18,7 +20,30 @@ fn invalid(message: &str) -> Refusal {
 }
 
 /// `verify_newsa_info`, then `xfrm_state_construct`.
-pub(super) fn sa(sa: &Sa, missing: &BTreeSet<Capability>) -> Result<(), Refusal> {
+pub(super) fn sa(
+    sa: &Sa,
+    state: Option<&ReplayState>,
+    missing: &BTreeSet<Capability>,
+) -> Result<(), Refusal> {
+    let window = sa.replay.window;
+    let extended = sa.replay.extended_sequence_numbers;
+    let (sent, received) = state.map_or((0, 0), |state| (state.sent, state.received));
+    match sa.direction {
+        Some(SaDirection::Out) if window != 0 => {
+            return Err(invalid("Replay window should be 0 for output SA"));
+        }
+        Some(SaDirection::Out) if received != 0 => {
+            return Err(invalid("Replay seq and seq_hi should be 0 for output SA"));
+        }
+        // With 32-bit numbers nobody looks (`xfrm_update_ae_params`).
+        Some(SaDirection::Out) if extended && sent == u64::MAX => {
+            return Err(invalid("Replay oseq should be less than its maximum for output SA"));
+        }
+        Some(SaDirection::In) if extended && sent != 0 => {
+            return Err(invalid("Replay oseq and oseq_hi should be 0 for input SA"));
+        }
+        _ => {}
+    }
     if sa.replay.window > replay::MAX_WINDOW {
         return Err(invalid("ESN bitmap length must be <= 128"));
     }
@@ -43,7 +68,7 @@ pub(super) fn sa(sa: &Sa, missing: &BTreeSet<Capability>) -> Result<(), Refusal>
         return Err(refusal(libc::EPROTONOSUPPORT, Some(words)));
     }
     // `xfrm_init_replay`
-    if sa.replay.extended_sequence_numbers && sa.replay.window == 0 {
+    if extended && window == 0 && sa.direction != Some(SaDirection::Out) {
         return Err(invalid("ESN replay window must be > 0"));
     }
     Ok(())

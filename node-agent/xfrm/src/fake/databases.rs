@@ -123,7 +123,7 @@ pub(super) struct Databases {
 
 /// As the kernel has it.
 fn outbound(sa: &Sa) -> Sa {
-    Sa { replay: replay::outbound(sa.replay), ..sa.clone() }
+    Sa { replay: replay::outbound(sa), ..sa.clone() }
 }
 
 impl Databases {
@@ -174,8 +174,12 @@ impl Databases {
         }
     }
 
-    fn add_sa(&mut self, sa: Sa, state: Option<&ReplayState>, used: Option<Used>) -> Result<(), Refusal> {
-        check::sa(&sa, &self.missing)?;
+    fn add_sa(&mut self, mut sa: Sa, state: Option<&ReplayState>, used: Option<Used>) -> Result<(), Refusal> {
+        // As if it weren't there.
+        if self.missing.contains(&Capability::Direction) {
+            sa.direction = None;
+        }
+        check::sa(&sa, state, &self.missing)?;
         let id = sa.id();
         if self.sas.contains_key(&id) {
             return Err(check::refusal(libc::EEXIST, None));
@@ -189,7 +193,7 @@ impl Databases {
 
     /// `xfrm_state_update`: all of it is checked, next to none of it counts.
     fn update_sa(&mut self, update: &Sa) -> Result<(), Refusal> {
-        check::sa(update, &self.missing)?;
+        check::sa(update, None, &self.missing)?;
         match self.sas.get_mut(&update.id()) {
             Some(SaEntry::Ours { sa: Some(sa), .. }) => {
                 sa.lifetime = update.lifetime;

@@ -22,6 +22,7 @@ fn sa(spi: u32) -> Sa {
         selector: None,
         interface_id: 0,
         lifetime: Lifetime::default(),
+        direction: None,
     }
 }
 

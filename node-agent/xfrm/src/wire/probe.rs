@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use esplanade_model::{
     Aead, Authentication, Capability, Cipher, Crypto, Key, Lifetime, Mode, Protocol, Refusal,
-    ReplayProtection, Reqid, Sa, Spi,
+    ReplayProtection, Reqid, Sa, SaDirection, Spi,
 };
 use netlink_packet_core::{DefaultNla, Emitable};
 use netlink_packet_xfrm::constants::{XFRM_MSG_MIGRATE, XFRM_MSG_UPDSA, XFRMA_MIGRATE};
@@ -58,12 +58,10 @@ const SPI: Spi = match Spi::new(0x4553) {
     None => unreachable!(),
 };
 const DEFLATE: &[u8] = b"deflate";
-/// `XFRMA_SA_DIR` and the attributes after it, and what goes with them (include/uapi/linux/xfrm.h).
-const SA_DIR: u16 = 33;
+/// Attributes that netlink-packet-xfrm doesn't know, and what goes with them (include/uapi/linux/xfrm.h).
 const NAT_KEEPALIVE_INTERVAL: u16 = 34;
 const SA_PCPU: u16 = 35;
 const IPTFS_PKT_SIZE: u16 = 41;
-const DIRECTION_OUT: u8 = 2;
 const MODE_IPTFS: u8 = 5;
 const OFFLOAD_PACKET: u8 = 4;
 const ESPINUDP: u16 = 2;
@@ -97,7 +95,7 @@ pub fn questions() -> Vec<Question> {
         Question::new(
             vec![Capability::Direction],
             none_made,
-            vec![common(NOWHERE[0], |_, attributes| attributes.push(other(SA_DIR, &[3])))],
+            vec![common(NOWHERE[0], |_, attributes| attributes.push(other(sa::SA_DIR, &[3])))],
         ),
         // Without a direction it is refused.
         Question::new(
@@ -169,6 +167,7 @@ fn update(crypto: &Crypto, to: IpAddr, change: impl FnOnce(&mut UserSaInfo, &mut
         selector: None,
         interface_id: 0,
         lifetime: Lifetime::default(),
+        direction: None,
     };
     let (mut info, mut attributes) = sa::encode(&sa, sa.replay, None, None);
     change(&mut info, &mut attributes);
@@ -225,7 +224,7 @@ fn compression(to: IpAddr) -> Request {
 fn iptfs(packet_size: u32) -> Request {
     common(NOWHERE[0], |info, attributes| {
         info.mode = MODE_IPTFS;
-        attributes.push(other(SA_DIR, &[DIRECTION_OUT]));
+        attributes.push(sa::direction(SaDirection::Out));
         attributes.push(other(IPTFS_PKT_SIZE, &packet_size.to_ne_bytes()));
     })
 }

@@ -4,7 +4,7 @@
 //! and a ring of `window` bits in which packet n is bit `(n - 1) % window`, with 64-bit sequence numbers or without.
 //! [`ReplayState::bitmap`] has them all in one order: bit i stands for the packet i before the newest.
 
-use esplanade_model::{ReplayProtection, ReplayState};
+use esplanade_model::{ReplayProtection, ReplayState, Sa};
 use netlink_packet_xfrm::{Replay, ReplayEsn, UserSaInfo, XfrmAttrs};
 
 use super::attributes::Attributes;
@@ -19,9 +19,11 @@ pub fn is_ring(replay: ReplayProtection) -> bool {
     replay.extended_sequence_numbers || replay.window > LEGACY_WINDOW
 }
 
-/// What the kernel has for an SA that starts here: it receives nothing, so it has the smallest window there can be.
-pub fn outbound(replay: ReplayProtection) -> ReplayProtection {
-    ReplayProtection { window: u32::from(replay.extended_sequence_numbers), ..replay }
+/// What the kernel has for an SA that starts here: it receives nothing, so it has the smallest window there can be. That
+/// is none where the kernel is told the direction, and refused else (`verify_replay`).
+pub fn outbound(sa: &Sa) -> ReplayProtection {
+    let needs_one = sa.replay.extended_sequence_numbers && sa.direction.is_none();
+    ReplayProtection { window: needs_one.into(), ..sa.replay }
 }
 
 /// The state as it reads back from an SA with this replay protection: packets older than the window it was kept in

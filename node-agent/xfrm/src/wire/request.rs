@@ -63,14 +63,14 @@ pub(super) fn write(op: &Op, to: &mut impl Sink) -> Result<(), usize> {
             request(XFRM_MSG_NEWSA, &info, &attributes, to)
         }
         Op::AddOutbound { sa, state, used } => {
-            let replay = super::replay::outbound(sa.0.replay);
+            let replay = super::replay::outbound(&sa.0);
             let (info, attributes) = sa::encode(&sa.0, replay, state.as_ref(), used.as_ref());
             request(XFRM_MSG_NEWSA, &info, &attributes, to)
         }
         Op::UpdateSa(wanted) => {
             let replay = match wanted {
                 WantedSa::Inbound(sa) => sa.0.replay,
-                WantedSa::Outbound(sa) => super::replay::outbound(sa.0.replay),
+                WantedSa::Outbound(sa) => super::replay::outbound(&sa.0),
             };
             let (info, attributes) = sa::encode(wanted.sa(), replay, None, None);
             request(XFRM_MSG_UPDSA, &info, &attributes, to)

@@ -3,9 +3,10 @@
 use std::num::NonZeroU64;
 
 use esplanade_model::{
-    Cookie, Lifetime as Wear, Limits, Mode, Protocol, ReplayProtection, ReplayState, Reqid, Sa, SaId, Spi,
-    Used,
+    Cookie, Lifetime as Wear, Limits, Mode, Protocol, ReplayProtection, ReplayState, Reqid, Sa, SaDirection,
+    SaId, Spi, Used,
 };
+use netlink_packet_core::{DefaultNla, Nla};
 use netlink_packet_xfrm::constants::{
     XFRM_MODE_BEET, XFRM_MODE_TRANSPORT, XFRM_MODE_TUNNEL, XFRM_STATE_AF_UNSPEC, XFRM_STATE_ESN,
     XFRM_STATE_NOPMTUDISC,
@@ -31,6 +32,9 @@ pub(super) fn encode(
     let window = replay::encode(replay, state, &mut attributes);
     interface_id(sa.interface_id, &mut attributes);
     attributes.extend(used.map(|used| XfrmAttrs::LifetimeBytes(encode_used(used))));
+    if let Some(way) = sa.direction {
+        attributes.push(direction(way));
+    }
     let family = address::family(sa.destination);
     let info = UserSaInfo {
         selector: sa.selector.as_ref().map_or_else(|| everything(sa.mode, family), selector::encode),
@@ -157,6 +161,21 @@ pub(super) fn decode_interface_id(attributes: &Attributes) -> u32 {
     attributes.as_slice().iter().find_map(id).unwrap_or(0)
 }
 
+/// `XFRMA_SA_DIR`, which netlink-packet-xfrm doesn't know.
+pub(super) const SA_DIR: u16 = 33;
+
+pub(super) fn direction(way: SaDirection) -> XfrmAttrs {
+    XfrmAttrs::Other(DefaultNla::new(SA_DIR, vec![way.kernel()]))
+}
+
+/// Which way the SA goes, none inside where it isn't said; none for a way that there isn't.
+fn decode_direction(attributes: &Attributes) -> Option<Option<SaDirection>> {
+    let Some(said) = attributes.as_slice().iter().find(|attribute| attribute.kind() == SA_DIR) else {
+        return Some(None);
+    };
+    [SaDirection::In, SaDirection::Out].into_iter().find(|way| direction(*way) == *said).map(Some)
+}
+
 /// The packets that the SA carries, none inside for all; none for a selector that we don't write.
 fn decode_selector(info: &UserSaInfo) -> Option<Option<esplanade_model::Selector>> {
     if info.selector == everything(decode_mode(info.mode)?, info.family) {
@@ -201,6 +220,7 @@ pub(super) fn decode(
             selector: decode_selector(info)?,
             interface_id: decode_interface_id(attributes),
             lifetime: decode_lifetime(&info.lifetime_cfg),
+            direction: decode_direction(attributes)?,
         };
         // The rest of the header is what we would write for it, but for what the kernel sets itself.
         let (expected, _) = encode(&sa, sa.replay, None, None);
@@ -231,6 +251,7 @@ fn is_like_ours(attribute: &XfrmAttrs) -> bool {
         | XfrmAttrs::LastUsed(_)
         | XfrmAttrs::IfId(_)
         | XfrmAttrs::Pad() => true,
+        XfrmAttrs::Other(other) => other.kind() == SA_DIR,
         // Zero is as good as none.
         XfrmAttrs::ExtraFlags(value)
         | XfrmAttrs::TfcPadding(value)

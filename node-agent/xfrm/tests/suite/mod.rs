@@ -55,6 +55,8 @@ macro_rules! tests_of_the_suite {
             empty_databases_show_nothing
             every_combination_of_algorithms_reads_back
             every_replay_window_reads_back
+            directions_read_back
+            directed_sas_go_on_where_they_were
             every_selector_of_an_sa_reads_back
             the_interface_of_an_sa_reads_back
             generated_sas_read_back

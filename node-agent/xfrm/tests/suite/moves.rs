@@ -26,7 +26,8 @@ fn state_of(kernel: &mut dyn Subject, id: SaId) -> ReplayState {
 /// Both ways, with sequence numbers of either kind: the receiver's end changes in one, the sender's in the other.
 pub(crate) fn sas_and_templates_move_as_they_are(kernel: &mut dyn Subject) {
     for (number, replay, sent) in [(1, replay(32), 4711), (2, extended(64), (3 << 32) + 17)] {
-        let out = Sa { replay: esplanade_xfrm::wire::replay::outbound(replay), ..sa(number) };
+        let out = Sa { replay, ..sa(number) };
+        let out = Sa { replay: esplanade_xfrm::wire::replay::outbound(&out), ..out };
         let sent = ReplayState { sent, ..ReplayState::default() };
         must(kernel, &[outbound_at(Sa { replay, ..sa(number) }, sent.clone())]);
         let outbound = policy(Direction::Out, u8::try_from(number).unwrap());

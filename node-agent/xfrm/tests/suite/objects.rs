@@ -68,6 +68,7 @@ pub(crate) fn sa(number: u32) -> Sa {
         selector: None,
         interface_id: 0,
         lifetime: Lifetime::default(),
+        direction: None,
     }
 }
 

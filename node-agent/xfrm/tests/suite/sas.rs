@@ -3,14 +3,15 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use esplanade_model::{Mode, Observed, Op, Port, Sa};
+use esplanade_model::{Capability, Mode, Observed, Op, Port, ReplayProtection, ReplayState, Sa, SaDirection};
+use esplanade_xfrm::wire::replay::fitted;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::objects::{
-    FAMILIES, WINDOWS, every_crypto, extended, inbound, only, outbound, replay, sa, selector, selector_v6,
-    spi,
+    FAMILIES, WINDOWS, every_crypto, extended, inbound, inbound_at, only, outbound, outbound_at, replay, sa,
+    selector, selector_v6, spi,
 };
-use super::{Subject, must, sas, strategies};
+use super::{Subject, apply, must, refused, sas, strategies};
 
 pub(crate) fn empty_databases_show_nothing(kernel: &mut dyn Subject) {
     assert_eq!(kernel.dump().unwrap(), Observed::default());
@@ -54,6 +55,57 @@ pub(crate) fn every_replay_window_reads_back(kernel: &mut dyn Subject) {
     for sa in all.into_iter().map(away) {
         let window = if sa.replay.extended_sequence_numbers { extended(1) } else { replay(0) };
         assert_eq!(read[&sa.id()], Sa { replay: window, ..sa });
+    }
+}
+
+/// Where the kernel knows of directions; else it takes no notice.
+pub(crate) fn directions_read_back(kernel: &mut dyn Subject) {
+    let knows = kernel.probe().unwrap().contains(&Capability::Direction);
+    let windows = WINDOWS.map(replay).into_iter().chain(WINDOWS[1..].iter().map(|window| extended(*window)));
+    for (asked, number) in windows.zip(0u32..) {
+        let sa =
+            |offset, direction| Sa { replay: asked, direction: Some(direction), ..sa(2 * number + offset) };
+        let (into, out) = (sa(0, SaDirection::In), sa(1, SaDirection::Out));
+        if !knows && asked.extended_sequence_numbers {
+            must(kernel, &[inbound(into.clone())]);
+            // It wants a window then, and gets none: nobody may tell it what it doesn't know.
+            assert_eq!(refused(apply(kernel, &[outbound(out)]), 0).errno, libc::EINVAL);
+            continue;
+        }
+        must(kernel, &[inbound(into.clone()), outbound(out.clone())]);
+        let read = sas(kernel);
+        let shown = |sa: Sa| Sa { direction: sa.direction.filter(|_| knows), ..sa };
+        assert_eq!(read[&into.id()], shown(into));
+        let window = ReplayProtection { window: 0, ..asked };
+        assert_eq!(read[&out.id()], shown(Sa { replay: window, ..out }));
+    }
+}
+
+pub(crate) fn directed_sas_go_on_where_they_were(kernel: &mut dyn Subject) {
+    if !kernel.probe().unwrap().contains(&Capability::Direction) {
+        // `directions_read_back` shows that this kernel has none.
+        return;
+    }
+    for (asked, number) in [replay(32), replay(64), extended(64)].into_iter().zip(0u32..) {
+        let sa =
+            |offset, direction| Sa { replay: asked, direction: Some(direction), ..sa(2 * number + offset) };
+        let (into, out) = (sa(0, SaDirection::In), sa(1, SaDirection::Out));
+        let received = ReplayState { sent: 0, received: 70, bitmap: vec![5, 0] };
+        let sent = ReplayState { sent: 1 << 20, received: 0, bitmap: vec![] };
+        must(kernel, &[inbound_at(into.clone(), received.clone()), outbound_at(out.clone(), sent.clone())]);
+        let observed = kernel.dump().unwrap();
+        let state = |id| observed.sas.iter().find(|sa| sa.id == id).unwrap().state.clone();
+        assert_eq!(state(into.id()), fitted(&received, asked));
+        assert_eq!(state(out.id()), sent);
+        // One that has sent all it may isn't taken where anybody looks.
+        let last = if asked.extended_sequence_numbers { u64::MAX } else { u32::MAX.into() };
+        let used_up =
+            outbound_at(Sa { spi: spi(0x2000 + number), ..out }, ReplayState { sent: last, ..sent });
+        if asked.extended_sequence_numbers {
+            assert_eq!(refused(apply(kernel, &[used_up]), 0).errno, libc::EINVAL);
+        } else {
+            must(kernel, &[used_up]);
+        }
     }
 }
 

@@ -78,6 +78,7 @@ pub(crate) fn sa() -> impl Strategy<Value = Sa> {
             replay,
             interface_id,
             lifetime,
+            direction: None,
             selector: packets.filter(|packets| fits(packets, mode, destination)),
         },
     )

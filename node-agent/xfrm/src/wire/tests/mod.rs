@@ -24,6 +24,7 @@ pub(crate) fn sa() -> Sa {
         selector: None,
         interface_id: 0,
         lifetime: Lifetime::default(),
+        direction: None,
     }
 }
 
