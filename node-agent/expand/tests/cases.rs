@@ -17,7 +17,7 @@ fn cases() {
 
 /// What is wrong with a case.
 fn differs(folder: &Path) -> Option<String> {
-    let got = print::expansion(&fixture::expansion(folder).1);
+    let got = print::expansion(&fixture::case(folder).expansion());
     let path = folder.join("wanted.txt");
     if std::env::var_os("BLESS").is_some() {
         fs::write(&path, &got).unwrap();

@@ -23,6 +23,9 @@ use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
 
+/// Where SAs that end here end.
+const HERE: &str = "192.0.2.1";
+
 /// A number stands for all that a record says: another one for everything that is written.
 type Print = u64;
 
@@ -48,7 +51,10 @@ impl Kernel {
         if let Some((print, sa, state)) = self.sas.get(id) {
             let observed =
                 ObservedSa { id: *id, sa: sa.clone(), state: state.clone(), used: Used::default() };
-            return Some((Glance { print: *print, counters: state.sent }, SaRecord::Ours(observed)));
+            return Some((
+                Glance { print: *print, counters: state.sent + state.received },
+                SaRecord::Ours(observed),
+            ));
         }
         let print = *self.foreign_sas.get(id)?;
         Some((Glance { print, counters: 0 }, SaRecord::Foreign(Some(*id))))
@@ -248,7 +254,7 @@ fn sas() -> impl Strategy<Value = Sa> {
 }
 
 fn wanted_sa() -> impl Strategy<Value = WantedSa> {
-    sas().prop_map(|sa| if sa.destination == ip("192.0.2.1") { inbound(sa) } else { outbound(sa) })
+    sas().prop_map(|sa| if sa.destination == ip(HERE) { inbound(sa) } else { outbound(sa) })
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
@@ -401,6 +407,13 @@ impl World {
                 kernel.foreign_sas.clear();
                 kernel.foreign_policies.clear();
                 Event::Anything
+            }
+            // An SA that ends here counts what comes, which may be anything.
+            Others::Traffic(id, count) if id.destination == ip(HERE) => {
+                if let Some((_, _, state)) = kernel.sas.get_mut(&id) {
+                    state.received += u64::from(count);
+                }
+                return;
             }
             Others::Traffic(id, count) => {
                 if let Some((_, Some(sa), state)) = kernel.sas.get_mut(&id) {
