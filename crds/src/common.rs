@@ -120,16 +120,22 @@ pub struct Encapsulation {
     pub port: Option<u16>,
 }
 
-/// A mark on packets or SAs: `value` compared where `mask` has ones.
+/// Bits of a packet's mark (`skb->mark`, nftables' `meta mark`): `value` where `mask` has ones.
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    /// The mark, 0 to 4294967295.
+    /// The bits' value, 0 to 4294967295; no bit outside `mask`.
     #[schemars(schema_with = "schema::word")]
     pub value: u32,
-    /// The bits that count, 0 to 4294967295. Default: 4294967295 (all).
+    /// The bits that count, 1 to 4294967295. Default: 4294967295 (all).
     #[serde(default = "all_bits")]
-    #[schemars(schema_with = "schema::word")]
+    #[schemars(schema_with = "schema::nonzero_word")]
     pub mask: u32,
+}
+
+impl std::fmt::Display for Mark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#x}/{:#x}", self.value, self.mask)
+    }
 }
 
 fn all_bits() -> u32 {

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{AntiReplay, Mode, Protocol};
+use crate::common::{AntiReplay, Mark, Mode, Protocol};
 use crate::policy::Action;
 use crate::sa::Lifetime;
 use crate::schema;
@@ -84,6 +84,16 @@ pub struct NodePolicy {
     /// With Protect: XFRM interface id of the policies in the kernel; 0 is none.
     #[serde(default, skip_serializing_if = "crate::sa::is_zero")]
     pub interface_id: u32,
+    /// `spec.mark` of the IpsecPolicy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::unchecked)]
+    pub mark: Option<Mark>,
+    /// With Protect: ICMP errors about the traffic are protected as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub icmp_errors: bool,
+    /// With Protect: the flag `localok`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub local_override: bool,
     /// `spec.traffic` of the IpsecPolicy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = schema::unchecked)]
@@ -152,6 +162,17 @@ pub struct NodeSecurityAssociation {
     /// XFRM interface id; 0 is none.
     #[serde(default, skip_serializing_if = "crate::sa::is_zero")]
     pub interface_id: u32,
+    /// The mark that packets have. Left out: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::unchecked)]
+    pub mark: Option<Mark>,
+    /// Bits that its packets' marks get. Left out: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::unchecked)]
+    pub output_mark: Option<Mark>,
+    /// Its policy's `icmpErrors`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub icmp_errors: bool,
     /// Traffic that the SA takes. Left out: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<NodeSaSelector>,

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{AntiReplay, Duration, Encapsulation, Mode, Protocol};
+use crate::common::{AntiReplay, Duration, Encapsulation, Mark, Mode, Protocol};
 use crate::schema;
 use crate::traffic::TrafficSelector;
 
@@ -79,6 +79,10 @@ pub struct IpsecPolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub traffic: Vec<TrafficSelector>,
+    /// The mark of the packets covered, in every direction: what arrives has it only where something on the node sets it,
+    /// e.g. nftables, or `outputMark` of the SA it came through. Left out: whatever their mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
     /// How traffic is protected; with `action: Protect` only. Default: ESP in tunnel mode with automatic keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protection: Option<Protection>,
@@ -249,6 +253,15 @@ pub struct Protection {
     #[serde(default)]
     #[schemars(schema_with = "schema::word")]
     pub interface_id: u32,
+    /// ICMP errors about protected traffic are protected as that is, and accepted through its SAs (RFC 4301 §6.2; flag
+    /// `icmp`). Else an error that no policy covers by itself is sent in the clear, and one that comes through a tunnel is
+    /// dropped. Errors that a node forwards for others need Linux 6.8. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub icmp_errors: bool,
+    /// Sets the flag `localok`, by which users may override the policy. No kernel so far looks at it: what a program asks
+    /// of its own socket goes before in any case. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub local_override: bool,
 }
 
 /// The API server fills in what the documentation of `antiReplay` promises.

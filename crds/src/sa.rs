@@ -165,9 +165,14 @@ pub struct IpsecSASpec {
     /// Traffic that the SA carries, of what its policy covers; what no SA carries is dropped. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<SaSelector>,
-    /// Packet mark that the SA belongs to. Default: none.
+    /// The mark that packets have which go through the SA; its policy's packets must have it. What arrives needs it as
+    /// well before it is opened, e.g. from nftables. It doesn't make the SPI another one. Left out: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<Mark>,
+    /// Bits that the marks of the SA's packets get: what is sent before it is routed, so that routing rules can tell it;
+    /// what was received once it is opened. Left out: marks stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_mark: Option<Mark>,
     /// XFRM interface id (`if_id`) that the SA belongs to, that of its policy, 0 to 4294967295; 0 is none. Default: 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(schema_with = "schema::word")]

@@ -137,12 +137,13 @@ fn changed(wanted: &Wanted) -> Wanted {
 fn delete_everything() {
     let mut kernel = Netlink::open().unwrap();
     let observed = kernel.dump().unwrap();
-    let sas = observed.sas.iter().map(|sa| Op::DeleteSa(sa.id));
+    let sas = observed.sas.iter().map(|sa| Op::DeleteSa(sa.id, sa.mark));
     let policies = observed.policies.iter();
     let policies = policies.map(|one| Op::DeletePolicy {
         direction: one.key.direction,
         index: one.index,
         interface_id: one.key.interface_id,
+        mark: one.key.mark,
     });
     let results = kernel.apply(&sas.chain(policies).collect::<Vec<_>>()).unwrap();
     assert!(results.iter().all(Result::is_ok), "{results:?}");

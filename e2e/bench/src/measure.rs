@@ -191,8 +191,8 @@ impl Bench {
         });
         let mut spare = first.context("no inbound SAs")?;
         spare.0.spi = esplanade_model::Spi::new(0x2000_0000).context("an SPI")?;
-        let id = spare.0.id();
-        let there_and_away = [Op::AddInbound { sa: spare, state: None, used: None }, Op::DeleteSa(id)];
+        let away = Op::DeleteSa(spare.0.id(), spare.0.mark);
+        let there_and_away = [Op::AddInbound { sa: spare, state: None, used: None }, away];
         let messages = there_and_away.map(|op| Encoded::new(&[op], 1));
         for _ in 0..10 {
             for message in &messages {
@@ -207,14 +207,14 @@ impl Bench {
 
     /// Somebody else (the floor's socket) deletes one SA after the other.
     fn heal(&mut self, layer: &mut Layer) -> Result<()> {
-        let ids: Vec<_> = self.wanted.sas.iter().map(|(_, sa)| sa.sa().id()).collect();
+        let ids: Vec<_> = self.wanted.sas.iter().map(|(_, sa)| (sa.sa().id(), sa.sa().mark)).collect();
         let count = (self.settings.deletes / self.settings.repeats.max(1)).max(1) as usize;
         let mut schedule = Schedule::new(Duration::from_secs(3600), Instant::now());
         schedule.begin(Instant::now(), 0.0);
         schedule.succeeded(Instant::now());
         for turn in 0..count {
-            let id = ids[(turn * 7919 + ids.len() / 3) % ids.len()];
-            let delete = Encoded::new(&[Op::DeleteSa(id)], 1);
+            let (id, mark) = ids[(turn * 7919 + ids.len() / 3) % ids.len()];
+            let delete = Encoded::new(&[Op::DeleteSa(id, mark)], 1);
             let start = Instant::now();
             self.floor.replay(&delete)?;
             wait(layer)?;

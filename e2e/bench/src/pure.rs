@@ -137,13 +137,13 @@ impl Pure {
             Part::Plan => {
                 let (_, first) = self.wanted.sas.first().map(|sa| (sa.0.clone(), sa.1.clone())).unzip();
                 let Some(first) = first else { anyhow::bail!("no SAs") };
-                let id = first.sa().id();
+                let (id, mark) = (first.sa().id(), first.sa().mark);
                 let start = Instant::now();
                 self.engine.unwant_sa(id);
                 let plan = self.engine.plan();
                 let ops: Vec<_> = self.engine.ops(&plan, Duration::ZERO).collect();
                 let took = start.elapsed();
-                ensure!(ops == [Op::DeleteSa(id)], "{ops:?}");
+                ensure!(ops == [Op::DeleteSa(id, mark)], "{ops:?}");
                 self.engine.want_sa("again".to_owned(), first);
                 Ok(took)
             }

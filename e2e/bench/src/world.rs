@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use anyhow::{Context, Result, ensure};
 use esplanade_diff::diff;
 use esplanade_model::{
-    Action, Aead, Crypto, Direction, InboundSa, Key, Lifetime, Mode, Observed, ObservedPolicy, ObservedSa,
-    Op, OutboundSa, Policy, Protocol, ReplayProtection, ReplayState, Reqid, Sa, Selector, Spi, Template,
-    Used, Wanted, WantedSa,
+    Action, Aead, Crypto, Direction, InboundSa, Key, Lifetime, Mark, Mode, Observed, ObservedPolicy,
+    ObservedSa, Op, OutboundSa, Policy, PolicyFlags, Protocol, ReplayProtection, ReplayState, Reqid, Sa,
+    Selector, Spi, Template, Used, Wanted, WantedSa,
 };
 use ipnet::{IpNet, Ipv4Net};
 
@@ -51,6 +51,9 @@ fn sa(peer: u32, source: IpAddr, destination: IpAddr, way: u32) -> Result<Sa> {
         interface_id: 0,
         lifetime: Lifetime::default(),
         direction: None,
+        mark: Mark::NONE,
+        output_mark: Mark::NONE,
+        icmp_errors: false,
     })
 }
 
@@ -79,6 +82,8 @@ fn policies(peer: u32, outbound: &Sa, inbound: &Sa) -> Result<[(String, Policy);
         direction,
         selector,
         interface_id: 0,
+        mark: Mark::NONE,
+        flags: PolicyFlags::default(),
         priority: 1000,
         action: Action::Allow,
         templates: vec![Template {
@@ -152,7 +157,8 @@ pub fn shown(ops: &[Op]) -> Observed {
 }
 
 fn idle(sa: Sa) -> ObservedSa {
-    ObservedSa { id: sa.id(), sa: Some(sa), state: ReplayState::default(), used: Used::default() }
+    let (state, used) = (ReplayState::default(), Used::default());
+    ObservedSa { id: sa.id(), mark: sa.mark, sa: Some(sa), state, used }
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 
 mod beet;
 mod cluster;
+mod errors;
 mod example;
 mod faults;
 mod handover;
 mod icmp;
 mod interfaces;
 mod lifetimes;
+mod marks;
 mod metrics;
 mod moves;
 mod packets;

@@ -8,6 +8,8 @@ use crate::cluster::with_esplanade;
 #[test]
 fn a_policy_treats_the_packets_it_is_for() -> Result<()> {
     with_esplanade(Config::default(), async |lab| {
-        crate::icmp::check(lab).await.map_err(|error| error.context("icmp"))
+        crate::icmp::check(lab).await.map_err(|error| error.context("icmp"))?;
+        crate::marks::check(lab).await.map_err(|error| error.context("marks"))?;
+        crate::errors::check(lab).await.map_err(|error| error.context("errors"))
     })
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use esplanade_crds::Problem;
 use esplanade_crds::conditions::reason;
-use esplanade_model::{Direction, PolicyKey, Port, SaId};
+use esplanade_model::{Direction, Mark, PolicyKey, Port, SaId};
 
 use crate::Object;
 
@@ -14,6 +14,17 @@ pub fn sa(object: &Object, id: SaId) -> Problem {
         object,
         format!(
             "the kernel has an {id} that another program made; it is left alone. Remove it there, or choose another spi"
+        ),
+    )
+}
+
+/// An SA beside another of its name.
+pub fn ambiguous(object: &Object, id: SaId) -> Problem {
+    problem(
+        object,
+        format!(
+            "the kernel has several of the {id}, of other marks, and may take one for the other; they are left alone. \
+             Remove what another program made, or choose another spi"
         ),
     )
 }
@@ -48,6 +59,12 @@ fn packets(key: &PolicyKey) -> String {
     }
     if key.interface_id != 0 {
         let _ = write!(text, ", interface id {}", key.interface_id);
+    }
+    if key.mark != Mark::NONE {
+        let _ = write!(text, ", mark {:#x}/{:#x}", key.mark.value(), key.mark.mask());
+    }
+    if selector.interface_index != 0 {
+        let _ = write!(text, ", interface with index {}", selector.interface_index);
     }
     // As the kernel has it for ICMP and ICMPv6.
     let names = if [1, 58].contains(&selector.protocol) {

@@ -211,7 +211,7 @@ impl Memory {
             known => {
                 let (state, used) = (ReplayState::default(), Used::default());
                 let is_new = known.is_none();
-                let sa = ObservedSa { id: sa.id(), sa: Some(sa.clone()), state, used };
+                let sa = ObservedSa { id: sa.id(), mark: sa.mark, sa: Some(sa.clone()), state, used };
                 let known = Known { sa, at: now, ended: None, end: End::None, recorded: false };
                 if is_new {
                     self.names.entry(spi(known.sa.id)).or_default().push(known.sa.id);

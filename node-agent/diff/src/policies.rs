@@ -61,8 +61,8 @@ pub fn bring(wanted: &Policy, there: Option<PolicyIndex>, free: impl FnMut(u32) 
 
 /// The operation that removes a policy.
 pub fn remove(key: &PolicyKey, index: PolicyIndex) -> Op {
-    let PolicyKey { direction, interface_id, .. } = *key;
-    Op::DeletePolicy { direction, index, interface_id }
+    let PolicyKey { direction, interface_id, mark, .. } = *key;
+    Op::DeletePolicy { direction, index, interface_id, mark }
 }
 
 /// An index that nobody has: scattered by the key, so that two writers seldom want the same one.

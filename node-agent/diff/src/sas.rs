@@ -2,7 +2,8 @@
 
 use esplanade_crds::ProblemKind;
 use esplanade_model::{
-    Direction, Lifetime, Move, Observed, ObservedSa, Op, ReplayProtection, Sa, SaDirection, Wanted, WantedSa,
+    Direction, Lifetime, Move, Observed, ObservedSa, Op, ReplayProtection, Sa, SaDirection, SaId, Wanted,
+    WantedSa,
 };
 
 use crate::crypto::same_crypto;
@@ -14,6 +15,7 @@ pub(crate) fn diff(wanted: &Wanted, observed: &Observed, plan: &mut Plan) {
     let have: Map<_, _> = observed.sas.iter().map(|sa| (sa.id, sa)).collect();
     let foreign: Set<_> = observed.foreign_sas.iter().copied().collect();
     let mut kept: Set<_> = wanted.hold.iter().copied().collect();
+    let ambiguous = ambiguous(observed);
     for (name, sa) in &wanted.sas {
         let id = sa.sa().id();
         kept.insert(id);
@@ -24,6 +26,7 @@ pub(crate) fn diff(wanted: &Wanted, observed: &Observed, plan: &mut Plan) {
         };
         let object = || Object { kind: ProblemKind::IpsecSA, name: name.clone() };
         match judge(sa, there) {
+            _ if ambiguous.contains(&id) => plan.conflicts.push(conflict::ambiguous(&object(), id)),
             Verdict::Right => {}
             Verdict::Conflict => plan.conflicts.push(conflict::sa(&object(), id)),
             Verdict::Wrong => {
@@ -34,11 +37,21 @@ pub(crate) fn diff(wanted: &Wanted, observed: &Observed, plan: &mut Plan) {
             }
         }
     }
-    let unwanted = observed.sas.iter().filter(|sa| !kept.contains(&sa.id));
+    // What is ambiguous goes once the other one has.
+    let unwanted = observed.sas.iter().filter(|sa| !kept.contains(&sa.id) && !ambiguous.contains(&sa.id));
     let outbound = outbound_reqids(observed);
     for sa in unwanted {
-        plan.add(removal_stage(sa, &outbound), None, Op::DeleteSa(sa.id));
+        plan.add(removal_stage(sa, &outbound), None, Op::DeleteSa(sa.id, sa.mark));
     }
+}
+
+/// Names that several SAs have, ours among them: the kernel tells them apart by their marks only, and may take one for the
+/// other (`__xfrm_state_lookup`).
+fn ambiguous(observed: &Observed) -> Set<SaId> {
+    let mut seen = Set::default();
+    let foreign: Set<_> = observed.foreign_sas.iter().copied().collect();
+    let ours = observed.sas.iter().map(|sa| sa.id);
+    ours.filter(|id| foreign.contains(id) || !seen.insert(*id)).collect()
 }
 
 /// What is to be done about a wanted SA where the kernel has this.
@@ -82,7 +95,7 @@ pub fn bring(wanted: &WantedSa, there: Option<&ObservedSa>, start: Start) -> Vec
             let same_key =
                 there.sa.as_ref().is_none_or(|there| same_crypto(&wanted.sa().crypto, &there.crypto));
             let used = memory::used(there).filter(|_| same_key);
-            vec![Op::DeleteSa(there.id), add(wanted, Start { state, used })]
+            vec![Op::DeleteSa(there.id, there.mark), add(wanted, Start { state, used })]
         }
         None => vec![add(wanted, start)],
     }
@@ -142,6 +155,9 @@ fn same(wanted: &WantedSa, observed: &Sa) -> bool {
         interface_id,
         lifetime: _,
         direction,
+        mark,
+        output_mark,
+        icmp_errors,
     } = wanted.sa();
     *source == observed.source
         && *destination == observed.destination
@@ -151,6 +167,9 @@ fn same(wanted: &WantedSa, observed: &Sa) -> bool {
         && *selector == observed.selector
         && *interface_id == observed.interface_id
         && *direction == observed.direction
+        && *mark == observed.mark
+        && *output_mark == observed.output_mark
+        && *icmp_errors == observed.icmp_errors
         && same_crypto(crypto, &observed.crypto)
         && match wanted {
             WantedSa::Inbound(_) => *replay == observed.replay,

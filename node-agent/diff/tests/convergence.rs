@@ -11,8 +11,9 @@ use std::num::NonZeroU64;
 use common::{crypto, inbound, ip, outbound, sa, selector, template};
 use esplanade_diff::diff;
 use esplanade_model::{
-    Action, Direction, Lifetime, Limits, Mode, Observed, ObservedPolicy, ObservedSa, Op, Policy, PolicyIndex,
-    PolicyKey, ReplayProtection, ReplayState, Reqid, Sa, SaId, Spi, Template, Used, Wanted, WantedSa,
+    Action, Direction, Lifetime, Limits, Mark, Mode, Observed, ObservedPolicy, ObservedSa, Op, Policy,
+    PolicyFlags, PolicyIndex, PolicyKey, ReplayProtection, ReplayState, Reqid, Sa, SaId, Spi, Template, Used,
+    Wanted, WantedSa,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -33,6 +34,7 @@ impl Model {
             sas: sas
                 .map(|(id, (sa, state))| ObservedSa {
                     id: *id,
+                    mark: sa.as_ref().map_or(Mark::NONE, |sa| sa.mark),
                     sa: sa.clone(),
                     state: state.clone(),
                     used: Used::default(),
@@ -66,7 +68,14 @@ impl Model {
                 let there = self.sas.get_mut(&sa.sa().id()).unwrap();
                 there.0.as_mut().unwrap().lifetime = sa.sa().lifetime;
             }
-            Op::DeleteSa(id) => assert!(self.sas.remove(&id).is_some(), "no {id} to delete"),
+            Op::DeleteSa(id, mark) => {
+                let removed = self.sas.remove(&id);
+                assert!(removed.is_some(), "no {id} to delete");
+                assert!(
+                    removed.is_some_and(|(sa, _)| sa.is_none_or(|sa| sa.mark == mark)),
+                    "{id}: another mark"
+                );
+            }
             Op::AddPolicy { policy, index } => {
                 let key = policy.key();
                 assert!(!self.foreign_policies.contains(&key), "{key:?} is foreign");
@@ -79,10 +88,11 @@ impl Model {
                 there.1 = Some(policy);
             }
             Op::Migrate { .. } => panic!("no diff has moves in it"),
-            Op::DeletePolicy { direction, index, interface_id } => {
+            Op::DeletePolicy { direction, index, interface_id, mark } => {
                 let before = self.policies.len();
                 self.policies.retain(|key, (taken, _)| {
-                    !(*taken == index && (key.direction, key.interface_id) == (direction, interface_id))
+                    !(*taken == index
+                        && (key.direction, key.interface_id, key.mark) == (direction, interface_id, mark))
                 });
                 assert_eq!(self.policies.len(), before - 1, "no {index:?} to delete");
             }
@@ -98,8 +108,9 @@ impl Model {
 
 fn sas() -> impl Strategy<Value = Sa> {
     let replay = prop_oneof![Just((0, false)), Just((32, false)), Just((128, true))];
-    (0..6_u32, 1..3_u8, 1..3_u8, any::<bool>(), replay, 0..3_u32, 0..3_u64).prop_map(
-        |(spi, end, byte, tunnel, (window, extended_sequence_numbers), reqid, packets)| Sa {
+    (0..6_u32, 1..3_u8, 1..3_u8, any::<bool>(), replay, 0..3_u32, (0..3_u64, 0..2_u32)).prop_map(
+        |(spi, end, byte, tunnel, (window, extended_sequence_numbers), reqid, (packets, mark))| Sa {
+            mark: Mark::masked(mark, mark),
             destination: ip(&format!("192.0.2.{end}")),
             spi: Spi::new(256 + spi).unwrap(),
             crypto: crypto(byte),
@@ -117,9 +128,11 @@ fn sas() -> impl Strategy<Value = Sa> {
 
 fn policies() -> impl Strategy<Value = Policy> {
     let direction = prop_oneof![Just(Direction::In), Just(Direction::Out), Just(Direction::Forward)];
-    (direction, 0..3_u8, 0..2_u32, 0..2_usize, any::<bool>(), 0..2_u32).prop_map(
-        |(direction, network, priority, templates, optional, interface_id)| Policy {
+    (direction, 0..3_u8, 0..2_u32, 0..2_usize, any::<bool>(), 0..2_u32, 0..2_u32, any::<bool>()).prop_map(
+        |(direction, network, priority, templates, optional, interface_id, mark, icmp_errors)| Policy {
             interface_id,
+            mark: Mark::masked(mark, mark),
+            flags: PolicyFlags { icmp_errors, ..PolicyFlags::default() },
             direction,
             selector: selector("10.0.0.0/24", &format!("10.1.{network}.0/24")),
             priority,

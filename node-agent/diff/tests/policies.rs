@@ -10,7 +10,7 @@ use common::{
 };
 use esplanade_diff::diff;
 use esplanade_model::{
-    Action, Direction, Mode, ObservedPolicy, Op, Policy, PolicyIndex, Port, Protocol, Reqid, Sa, Spi,
+    Action, Direction, Mark, Mode, ObservedPolicy, Op, Policy, PolicyIndex, Port, Protocol, Reqid, Sa, Spi,
     Template,
 };
 
@@ -27,11 +27,16 @@ const SAME_NAME: &[Change] = &[
     ("template's reqid", |policy| change_template(policy, |one| one.reqid = Reqid::from_hash(2))),
     ("template's addresses", |policy| change_template(policy, |one| one.tunnel = None)),
     ("template's optionality", |policy| change_template(policy, |one| one.optional = true)),
+    ("ICMP errors", |policy| policy.flags.icmp_errors = true),
+    ("local override", |policy| policy.flags.local_override = true),
 ];
 
 /// Changes that make it another policy.
 const OTHER_NAME: &[Change] = &[
     ("interface", |policy| policy.interface_id = 7),
+    ("mark", |policy| policy.mark = Mark::masked(7, 0xff)),
+    ("mark's mask", |policy| policy.mark = Mark::masked(0, 0xff)),
+    ("interface by index", |policy| policy.selector.interface_index = 2),
     ("direction", |policy| policy.direction = Direction::Forward),
     ("networks", |policy| policy.selector = selector("10.1.0.0/16", "10.2.0.0/24")),
     ("protocol", |policy| policy.selector.protocol = 6),
@@ -73,7 +78,12 @@ fn another_name_is_another_policy() {
         let mut changed = policy(Direction::Out);
         change(&mut changed);
         let there = policy_in_kernel(policy(Direction::Out), 5);
-        let gone = Op::DeletePolicy { direction: Direction::Out, index: there.index, interface_id: 0 };
+        let gone = Op::DeletePolicy {
+            direction: Direction::Out,
+            index: there.index,
+            interface_id: 0,
+            mark: Mark::NONE,
+        };
         let ops = ops(std::slice::from_ref(&changed), &[there]);
         let [Op::AddPolicy { policy: added, index }, deleted] = ops.as_slice() else {
             panic!("{name}: add, then delete: {ops:?}")
@@ -178,7 +188,7 @@ fn shorthand(op: &Op) -> String {
         Op::UpdateSa(sa) => format!("update {}", sa.sa().spi),
         Op::AddInbound { sa, .. } => format!("add in {}", sa.0.spi),
         Op::AddOutbound { sa, .. } => format!("add out {}", sa.0.spi),
-        Op::DeleteSa(id) => format!("delete {}", id.spi),
+        Op::DeleteSa(id, _) => format!("delete {}", id.spi),
         Op::AddPolicy { policy, .. } => format!("add {:?}", policy.direction),
         Op::UpdatePolicy { policy, .. } => format!("update {:?}", policy.direction),
         Op::DeletePolicy { direction, .. } => format!("delete {direction:?}"),

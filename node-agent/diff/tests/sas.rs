@@ -9,8 +9,8 @@ use common::{crypto, in_kernel, inbound, ip, key, observed, outbound, sa, select
 use esplanade_crds::ProblemKind;
 use esplanade_diff::{diff, sas};
 use esplanade_model::{
-    Aead, Authentication, Cipher, Crypto, Lifetime, Limits, Mode, ObservedSa, Op, OutboundSa, Protocol,
-    ReplayProtection, ReplayState, Reqid, Sa, SaDirection, Spi, Used, WantedSa,
+    Aead, Authentication, Cipher, Crypto, Lifetime, Limits, Mark, Mode, Observed, ObservedSa, Op, OutboundSa,
+    Protocol, ReplayProtection, ReplayState, Reqid, Sa, SaDirection, Spi, Used, WantedSa,
 };
 
 /// A name, and how it makes a wanted SA other than the one in the kernel.
@@ -24,6 +24,10 @@ const SAME_KEYS: &[Change] = &[
     ("reqid", |sa| sa.reqid = Reqid::from_hash(2)),
     ("selector", |sa| sa.selector = Some(selector("10.1.0.0/24", "10.2.0.0/24"))),
     ("interface", |sa| sa.interface_id = 7),
+    ("mark", |sa| sa.mark = Mark::masked(7, 0xff)),
+    ("output mark", |sa| sa.output_mark = Mark::masked(7, 0xff)),
+    ("output mark's mask", |sa| sa.output_mark = Mark::masked(0, 0xff)),
+    ("ICMP errors", |sa| sa.icmp_errors = true),
     ("extended sequence numbers", |sa| sa.replay.extended_sequence_numbers = true),
 ];
 
@@ -87,12 +91,12 @@ fn a_direction_must_be_the_one_wanted() {
     // Told to a kernel by an agent that didn't know of directions, or by somebody else.
     for other in [None, out] {
         let wanted = inbound(with(into));
-        let again = [Op::DeleteSa(sa().id()), add(&wanted, received(9, &[0x1ff, 0]))];
+        let again = [Op::DeleteSa(sa().id(), Mark::NONE), add(&wanted, received(9, &[0x1ff, 0]))];
         assert_eq!(ops(&[wanted], &[in_kernel(with(other))]), again, "{other:?}");
     }
     for other in [None, into] {
         let wanted = outbound(with(out));
-        let again = [Op::DeleteSa(sa().id()), add(&wanted, sent(7))];
+        let again = [Op::DeleteSa(sa().id(), Mark::NONE), add(&wanted, sent(7))];
         assert_eq!(ops(&[wanted], &[in_kernel(without_window(with(other)))]), again, "{other:?}");
     }
     // With one, a sender of extended sequence numbers has no window at all.
@@ -116,7 +120,7 @@ fn what_is_missing_is_added_and_starts_at_0() {
 
 #[test]
 fn what_nobody_wants_is_deleted() {
-    assert_eq!(ops(&[], &[in_kernel(sa())]), [Op::DeleteSa(sa().id())]);
+    assert_eq!(ops(&[], &[in_kernel(sa())]), [Op::DeleteSa(sa().id(), Mark::NONE)]);
 }
 
 #[test]
@@ -126,11 +130,11 @@ fn a_change_replaces_the_sa_and_with_the_same_keys_it_goes_on_where_it_was() {
         change(&mut changed);
 
         let out = outbound(changed.clone());
-        let expected = [Op::DeleteSa(sa().id()), add(&out, sent(7))];
+        let expected = [Op::DeleteSa(sa().id(), Mark::NONE), add(&out, sent(7))];
         assert_eq!(ops(&[out], &[in_kernel(without_window(sa()))]), expected, "outbound, {name}");
 
         let into = inbound(changed);
-        let expected = [Op::DeleteSa(sa().id()), add(&into, received(9, &[0x1ff, 0]))];
+        let expected = [Op::DeleteSa(sa().id(), Mark::NONE), add(&into, received(9, &[0x1ff, 0]))];
         assert_eq!(ops(&[into], &[in_kernel(sa())]), expected, "inbound, {name}");
     }
 }
@@ -156,7 +160,7 @@ fn a_lifetime_is_changed_in_place() {
         // With something else it is made anew, and what is used up stays so.
         let used = Used { packets: 7, ..Used::default() };
         let there = ObservedSa { used, ..in_kernel(without_window(sa())) };
-        let [Op::DeleteSa(_), Op::AddOutbound { used: carried, .. }] = &ops(
+        let [Op::DeleteSa(..), Op::AddOutbound { used: carried, .. }] = &ops(
             &[outbound(Sa { source: ip("192.0.2.9"), ..limited.clone() })],
             std::slice::from_ref(&there),
         )[..] else {
@@ -166,7 +170,7 @@ fn a_lifetime_is_changed_in_place() {
         let renewed = outbound(Sa { crypto: crypto(0xa2), ..limited });
         assert_eq!(
             ops(std::slice::from_ref(&renewed), &[there]),
-            [Op::DeleteSa(sa().id()), add(&renewed, None)]
+            [Op::DeleteSa(sa().id(), Mark::NONE), add(&renewed, None)]
         );
     }
 }
@@ -177,7 +181,10 @@ fn a_sender_never_goes_beyond_the_last_sequence_number() {
     there.state.sent = u64::from(u32::MAX) - 5;
     let moved = outbound(Sa { source: ip("192.0.2.9"), ..sa() });
     let last = Some(ReplayState { sent: u32::MAX.into(), ..ReplayState::default() });
-    assert_eq!(ops(std::slice::from_ref(&moved), &[there]), [Op::DeleteSa(sa().id()), add(&moved, last)]);
+    assert_eq!(
+        ops(std::slice::from_ref(&moved), &[there]),
+        [Op::DeleteSa(sa().id(), Mark::NONE), add(&moved, last)]
+    );
 }
 
 #[test]
@@ -186,10 +193,10 @@ fn other_keys_start_anew() {
         let mut changed = sa();
         change(&mut changed);
         let out = outbound(changed.clone());
-        let expected = [Op::DeleteSa(sa().id()), add(&out, None)];
+        let expected = [Op::DeleteSa(sa().id(), Mark::NONE), add(&out, None)];
         assert_eq!(ops(&[out], &[in_kernel(without_window(sa()))]), expected, "outbound, {name}");
         let into = inbound(changed);
-        let expected = [Op::DeleteSa(sa().id()), add(&into, None)];
+        let expected = [Op::DeleteSa(sa().id(), Mark::NONE), add(&into, None)];
         assert_eq!(ops(&[into], &[in_kernel(sa())]), expected, "inbound, {name}");
     }
 }
@@ -200,7 +207,7 @@ fn another_name_is_another_sa() {
         let mut changed = sa();
         change(&mut changed);
         for changed in [inbound(changed.clone()), outbound(changed)] {
-            let expected = [add(&changed, None), Op::DeleteSa(sa().id())];
+            let expected = [add(&changed, None), Op::DeleteSa(sa().id(), Mark::NONE)];
             assert_eq!(ops(&[changed], &[in_kernel(sa())]), expected, "{name}");
         }
     }
@@ -213,13 +220,13 @@ fn an_inbound_window_of_another_size_keeps_what_was_seen() {
         let mut changed = sa();
         changed.replay.window = window;
         let into = inbound(changed);
-        let expected = [Op::DeleteSa(sa().id()), add(&into, received(9, &[0x1ff, 0]))];
+        let expected = [Op::DeleteSa(sa().id(), Mark::NONE), add(&into, received(9, &[0x1ff, 0]))];
         assert_eq!(ops(&[into], &[in_kernel(sa())]), expected, "window {window}");
     }
     let none = inbound(without_window(sa()));
     assert_eq!(
         ops(std::slice::from_ref(&none), &[in_kernel(sa())]),
-        [Op::DeleteSa(sa().id()), add(&none, None)]
+        [Op::DeleteSa(sa().id(), Mark::NONE), add(&none, None)]
     );
 }
 
@@ -246,7 +253,7 @@ fn an_outbound_window_is_whatever_the_kernel_makes_it() {
 fn one_that_is_not_like_ours_is_replaced_and_taken_to_have_the_same_keys() {
     let there = ObservedSa { sa: None, ..in_kernel(sa()) };
     let out = outbound(sa());
-    let delete = Op::DeleteSa(sa().id());
+    let delete = Op::DeleteSa(sa().id(), Mark::NONE);
     assert_eq!(
         ops(std::slice::from_ref(&out), std::slice::from_ref(&there)),
         [delete.clone(), add(&out, sent(7))]
@@ -264,7 +271,7 @@ fn keys_that_lockdown_hides_are_taken_for_the_same() {
     assert_eq!(ops(&[inbound(Sa { crypto: other, ..sa() })], std::slice::from_ref(&hidden)).len(), 2);
     // What else changed still counts, and goes on where it was.
     let moved = inbound(Sa { source: ip("192.0.2.9"), ..sa() });
-    let expected = [Op::DeleteSa(sa().id()), add(&moved, received(9, &[0x1ff, 0]))];
+    let expected = [Op::DeleteSa(sa().id(), Mark::NONE), add(&moved, received(9, &[0x1ff, 0]))];
     assert_eq!(ops(&[moved], &[hidden]), expected);
 }
 
@@ -275,7 +282,44 @@ fn what_is_held_stays_as_it_is() {
     let other = Sa { spi: Spi::new(5000).unwrap(), ..sa() };
     let diff = diff(&wanted, &observed(&[in_kernel(sa()), in_kernel(other.clone())], &[]));
     let ops: Vec<_> = diff.steps.into_iter().map(|step| step.op).collect();
-    assert_eq!(ops, [Op::DeleteSa(other.id())]);
+    assert_eq!(ops, [Op::DeleteSa(other.id(), Mark::NONE)]);
+}
+
+/// The mark of the SA that is there, not of the one that comes.
+#[test]
+fn an_sa_is_deleted_by_its_mark() {
+    let marked = Sa { mark: Mark::masked(7, 0xff), ..sa() };
+    for sa in [Some(marked.clone()), None] {
+        let there = ObservedSa { sa, ..in_kernel(marked.clone()) };
+        let delete = Op::DeleteSa(marked.id(), marked.mark);
+        assert_eq!(ops(&[], std::slice::from_ref(&there)), std::slice::from_ref(&delete));
+        assert_eq!(
+            ops(&[inbound(Sa { mark: Mark::NONE, ..marked.clone() })], std::slice::from_ref(&there))[0],
+            delete
+        );
+    }
+}
+
+/// By its name the kernel may find the other one, and lose it.
+#[test]
+fn what_only_marks_tell_from_another_is_left_alone() {
+    let marked = in_kernel(Sa { mark: Mark::masked(7, 0xff), ..sa() });
+    let beside_foreign = Observed { foreign_sas: vec![sa().id()], ..observed(&[in_kernel(sa())], &[]) };
+    for there in [beside_foreign, observed(&[in_kernel(sa()), marked], &[])] {
+        let unwanted = diff(&wanted(&[], &[]), &there);
+        assert_eq!((unwanted.steps, unwanted.conflicts), (vec![], vec![]));
+        let wanted_again = diff(&wanted(&[inbound(sa())], &[]), &there);
+        assert_eq!(wanted_again.steps, []);
+        let [conflict] = wanted_again.conflicts.as_slice() else { panic!("{:?}", wanted_again.conflicts) };
+        assert_eq!(
+            (conflict.category.as_str(), conflict.message.as_str()),
+            (
+                "Conflicted",
+                "the kernel has several of the ESP SA to 192.0.2.2 with SPI 0x00001000, of other marks, and may take one \
+                 for the other; they are left alone. Remove what another program made, or choose another spi"
+            )
+        );
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod error;
 mod keys;
 mod lifetime;
+mod mark;
 mod opened;
 mod participant;
 mod policies;

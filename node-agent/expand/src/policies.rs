@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use esplanade_crds::{Action as ApiAction, IpsecPeerSpec, NodePolicy, Phase, Problem};
-use esplanade_model::{Action, Capabilities, Direction, Mode, Policy, PolicyKey, Selector, Template};
+use esplanade_model::{
+    Action, Capabilities, Direction, Mark, Mode, Policy, PolicyFlags, PolicyKey, Selector, Template,
+};
 
 use crate::error::PolicyError;
 use crate::participant::Participant;
 use crate::sas::{self, Tunnels};
-use crate::{priority, reqid, selectors};
+use crate::{mark, priority, reqid, selectors};
 
 /// The policies of a node.
 #[derive(Default)]
@@ -97,10 +99,13 @@ fn both_ways(
     // A node's own address may lie in its pod CIDR (that of a bridge), so what isn't one of its addresses can be both.
     let inbound: &[_] = if host { &[Direction::In] } else { &[Direction::In, Direction::Forward] };
     let interface_id = policy.interface_id;
+    let mark = mark::parse(policy.mark);
+    let NodePolicy { icmp_errors, local_override, .. } = *policy;
+    let flags = PolicyFlags { icmp_errors, local_override };
     let mut made = Vec::new();
     let mut add = |direction, selector| {
         if let Some((action, templates)) = treatment.at(policy.phase, direction) {
-            made.push(Policy { direction, selector, interface_id, priority, action, templates });
+            made.push(Policy { direction, selector, interface_id, mark, priority, action, templates, flags });
         }
     };
     add(Direction::Out, *outbound);
@@ -114,9 +119,11 @@ fn both_ways(
             direction,
             selector,
             interface_id,
+            mark: Mark::NONE,
             priority,
             action: Action::Allow,
             templates: Vec::new(),
+            flags: PolicyFlags::default(),
         };
         for (out, back) in selectors::neighbour_discovery(outbound) {
             made.extend([clear(Direction::Out, out), clear(Direction::In, back)]);

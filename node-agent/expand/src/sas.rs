@@ -14,7 +14,7 @@ use esplanade_model::{
 
 use crate::error::SaError;
 use crate::keys::{Algorithms, Opener};
-use crate::{lifetime, reqid, sa_selector};
+use crate::{lifetime, mark, reqid, sa_selector};
 
 /// `XFRMA_REPLAY_ESN_MAX`, in packets.
 const MAX_WINDOW: u32 = 4096;
@@ -108,6 +108,10 @@ fn one(
         interface_id: sa.interface_id,
         lifetime: shape.lifetime,
         direction: kernel.has(Capability::Direction).then(|| shape.way.direction()),
+        mark: mark::parse(sa.mark),
+        output_mark: mark::parse(sa.output_mark),
+        // A sender has no use for it.
+        icmp_errors: sa.icmp_errors && matches!(shape.way, Way::In),
     };
     let wanted = match shape.way {
         Way::In => WantedSa::Inbound(InboundSa(made)),

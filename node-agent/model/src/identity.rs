@@ -127,7 +127,8 @@ impl Protocol {
     }
 }
 
-/// What names an SA in the kernel (RFC 4301 §4.1; `__xfrm_state_lookup`). We use no marks, which would be part of it.
+/// What names an SA in the kernel (RFC 4301 §4.1; `__xfrm_state_lookup`). The kernel would tell several of one name apart
+/// by their marks, and finds the wrong one where the marks overlap: we never make a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SaId {
     /// Where packets go to: the outer address.

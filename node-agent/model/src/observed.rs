@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Policy, PolicyIndex, PolicyKey, Sa, SaId, Used};
+use crate::{Mark, Policy, PolicyIndex, PolicyKey, Sa, SaId, Used};
 
 /// Sequence numbers and replay window of an SA in the kernel, to be carried over when the SA has to be made again with
 /// the same key (`xfrm_replay_state_esn`).
@@ -23,6 +23,8 @@ pub struct ReplayState {
 pub struct ObservedSa {
     /// What names it.
     pub id: SaId,
+    /// Its mark, without which the kernel doesn't find it.
+    pub mark: Mark,
     /// The SA, where it is one that we could have written; none if some attribute isn't like ours. The window of an
     /// outbound SA reads as the kernel has it.
     pub sa: Option<Sa>,

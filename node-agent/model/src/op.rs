@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::{
-    Direction, InboundSa, Mode, OutboundSa, Policy, PolicyIndex, PolicyKey, Protocol, ReplayState, Reqid,
-    SaId, Used, WantedSa,
+    Direction, InboundSa, Mark, Mode, OutboundSa, Policy, PolicyIndex, PolicyKey, Protocol, ReplayState,
+    Reqid, SaId, Used, WantedSa,
 };
 
 /// One change of the kernel's databases.
@@ -32,8 +32,8 @@ pub enum Op {
     /// UPDSA. Of an SA it changes its lifetime, which counts on (`xfrm_state_update`); the kernel ignores every other
     /// difference. A larval SA (ALLOCSPI) becomes this one.
     UpdateSa(WantedSa),
-    /// DELSA.
-    DeleteSa(SaId),
+    /// DELSA, with the mark that the SA has.
+    DeleteSa(SaId, Mark),
     /// NEWPOLICY under this index.
     AddPolicy {
         /// The policy.
@@ -56,6 +56,8 @@ pub enum Op {
         index: PolicyIndex,
         /// The policy's, which the kernel wants as well (`xfrm_policy_byid`).
         interface_id: u32,
+        /// The policy's as well.
+        mark: Mark,
     },
     /// MIGRATE: these templates of the policy, and the SAs that they name, go on between other addresses. Sequence numbers
     /// and windows go with them, and keys stay. Where nothing of it can be done, nothing is.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{Mode, Protocol, Reqid, Selector};
+use crate::{Mark, Mode, Protocol, Reqid, Selector};
 
 /// Which packets a policy is looked up for (`XFRM_POLICY_IN` …).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,18 +59,32 @@ pub struct Policy {
     pub selector: Selector,
     /// Id of the XFRM interface through which they go (`if_id`); 0 for those through none.
     pub interface_id: u32,
+    /// The mark that they have.
+    pub mark: Mark,
     /// The lowest that matches counts.
     pub priority: u32,
     /// What happens to them.
     pub action: Action,
     /// The SAs to go through, in order; at most 6.
     pub templates: Vec<Template>,
+    /// What else the kernel is told.
+    pub flags: PolicyFlags,
+}
+
+/// Flags of a policy (`xfrm_userpolicy_info.flags`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct PolicyFlags {
+    /// ICMP errors about the packets are treated as those are (`XFRM_POLICY_ICMP`, RFC 4301 §6.2).
+    pub icmp_errors: bool,
+    /// Users may override it (`XFRM_POLICY_LOCALOK`). No kernel looks at it.
+    pub local_override: bool,
 }
 
 impl Policy {
     /// What names it in the kernel.
     pub fn key(&self) -> PolicyKey {
-        PolicyKey { direction: self.direction, selector: self.selector, interface_id: self.interface_id }
+        let Self { direction, selector, interface_id, mark, .. } = *self;
+        PolicyKey { direction, selector, interface_id, mark }
     }
 }
 
@@ -83,4 +97,6 @@ pub struct PolicyKey {
     pub selector: Selector,
     /// Id of the XFRM interface through which they go; 0 for those through none.
     pub interface_id: u32,
+    /// The mark that they have.
+    pub mark: Mark,
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{Crypto, Lifetime, Reqid, SaId, Selector, Spi};
+use crate::{Crypto, Lifetime, Mark, Reqid, SaId, Selector, Spi};
 
 /// How a packet is wrapped (RFC 4301 §4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +81,13 @@ pub struct Sa {
     pub lifetime: Lifetime,
     /// Which way it goes, where the kernel is told; none where it can't be.
     pub direction: Option<SaDirection>,
+    /// The mark that packets have, those to be protected and those to be opened. The kernel finds the SA only by it.
+    pub mark: Mark,
+    /// Bits that its packets' marks get (`XFRMA_SET_MARK`): those sent before they are routed, those received once they
+    /// are opened.
+    pub output_mark: Mark,
+    /// Inbound: carries ICMP errors about what it carries as well (`XFRM_STATE_ICMP`, RFC 4301 §6.2).
+    pub icmp_errors: bool,
 }
 
 impl Sa {

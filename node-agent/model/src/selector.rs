@@ -59,6 +59,8 @@ pub struct Selector {
     pub source_port: Port,
     /// Destination port.
     pub destination_port: Port,
+    /// Index of the interface that packets arrive by or leave by (`ifindex`); 0 is any.
+    pub interface_index: u32,
 }
 
 impl Selector {
@@ -71,6 +73,7 @@ impl Selector {
                 protocol: 0,
                 source_port: Port::ANY,
                 destination_port: Port::ANY,
+                interface_index: 0,
             }),
             _ => Err(MixedFamilies),
         }
@@ -88,12 +91,13 @@ impl Selector {
 
     /// All packets of its address family.
     pub fn is_everything(&self) -> bool {
-        let Self { source, destination, protocol, source_port, destination_port } = self;
+        let Self { source, destination, protocol, source_port, destination_port, interface_index } = self;
         source.prefix_len() == 0
             && destination.prefix_len() == 0
             && *protocol == 0
             && source_port.mask == 0
             && destination_port.mask == 0
+            && *interface_index == 0
     }
 
     /// Packets from one address to another.
@@ -113,6 +117,7 @@ impl Selector {
             protocol: self.protocol,
             source_port,
             destination_port,
+            interface_index: self.interface_index,
         }
     }
 }

@@ -3,9 +3,9 @@ use std::net::IpAddr;
 
 use esplanade_crds::{Counts, ProblemKind};
 use esplanade_model::{
-    Action, Authentication, Capability, Cipher, Crypto, Direction, Event, InboundSa, Key, Lifetime, Mode, Op,
-    OutboundSa, Policy, PolicyKey, Protocol, Reader, Refusal, ReplayProtection, Reqid, Sa, SaId, Selector,
-    Spi, Template, Wanted, WantedSa,
+    Action, Authentication, Capability, Cipher, Crypto, Direction, Event, InboundSa, Key, Lifetime, Mark,
+    Mode, Op, OutboundSa, Policy, PolicyFlags, PolicyKey, Protocol, Reader, Refusal, ReplayProtection, Reqid,
+    Sa, SaId, Selector, Spi, Template, Wanted, WantedSa,
 };
 use esplanade_sync::Engine;
 use esplanade_xfrm::fake::{FakeKernel, ForeignPolicy, ForeignSa};
@@ -37,6 +37,9 @@ fn sa(source: &str, destination: &str, spi: u32) -> Sa {
         interface_id: 0,
         lifetime: Lifetime::default(),
         direction: None,
+        mark: Mark::NONE,
+        output_mark: Mark::NONE,
+        icmp_errors: false,
     }
 }
 
@@ -49,6 +52,8 @@ fn policy(direction: Direction, third: u8) -> Policy {
         direction,
         selector: Selector::new(source.parse().unwrap(), destination.parse().unwrap()).unwrap(),
         interface_id: 0,
+        mark: Mark::NONE,
+        flags: PolicyFlags::default(),
         priority: 74_032,
         action: Action::Allow,
         templates: vec![Template {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use esplanade_crds::ProblemKind;
 use esplanade_diff::Memory;
 use esplanade_model::{
-    Authentication, Crypto, Event, Key, Lifetime, Limits, Mode, OutboundSa, ReplayProtection, Reqid, Sa, Spi,
-    Wanted, WantedSa,
+    Authentication, Crypto, Event, Key, Lifetime, Limits, Mark, Mode, OutboundSa, ReplayProtection, Reqid,
+    Sa, Spi, Wanted, WantedSa,
 };
 use esplanade_seal::KeyPair;
 use esplanade_sync::Engine;
@@ -37,6 +37,9 @@ fn sa() -> Sa {
         interface_id: 0,
         direction: None,
         lifetime: Lifetime { hard, ..Lifetime::default() },
+        mark: Mark::NONE,
+        output_mark: Mark::NONE,
+        icmp_errors: false,
     }
 }
 

@@ -26,6 +26,9 @@ fn input(version: u64) -> Input {
         mode: Mode::Tunnel,
         protocol: Protocol::ESP,
         interface_id: 0,
+        mark: None,
+        icmp_errors: false,
+        local_override: false,
         traffic: vec![],
         gateways: vec![],
     };

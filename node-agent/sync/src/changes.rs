@@ -61,7 +61,7 @@ impl Engine {
         match (self.sas.get(&id), wanted) {
             (Some(SaThere::Ours { .. }), true) => self.ask_for_sa(id),
             (Some(SaThere::Ours { .. }), false) => {
-                if !self.want.hold.contains(&id) {
+                if !self.want.hold.contains(&id) && !self.ambiguous.contains(&id) {
                     self.wrong_sas.insert(id, None);
                 }
             }

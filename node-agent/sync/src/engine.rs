@@ -6,7 +6,7 @@ use std::time::Duration;
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{Counts, Problem, ProblemKind};
 use esplanade_diff::{Memory, Object, Outlook, conflict};
-use esplanade_model::{ObservedSa, PolicyIndex, PolicyKey, SaId};
+use esplanade_model::{Mark, ObservedSa, PolicyIndex, PolicyKey, SaId};
 use foldhash::fast::FixedState;
 use indexmap::{IndexMap, IndexSet};
 
@@ -23,6 +23,8 @@ pub(crate) enum SaThere {
         outbound: bool,
         /// When it was last read.
         at: Duration,
+        /// Its mark.
+        mark: Mark,
     },
     Foreign,
     Larval,
@@ -74,6 +76,9 @@ pub struct Engine {
     pub(crate) open: BTreeSet<SaId>,
     /// Wanted with a soft lifetime.
     pub(crate) soft: BTreeSet<SaId>,
+    /// Names of several SAs, ours among them, which the kernel tells apart by their marks only, and may take one for the
+    /// other (`__xfrm_state_lookup`): nothing is done about them.
+    pub(crate) ambiguous: HashSet<SaId, FixedState>,
     /// What was said about something that is still wrong.
     pub(crate) problems: BTreeMap<Name, String>,
     /// The SA that was just recognised, and has counted.
@@ -107,6 +112,7 @@ impl Default for Engine {
             worn: BTreeMap::new(),
             open: BTreeSet::new(),
             soft: BTreeSet::new(),
+            ambiguous: HashSet::default(),
             problems: BTreeMap::new(),
             counting: None,
             now: Duration::ZERO,
@@ -170,12 +176,26 @@ impl Engine {
     }
 
     fn to_read(&self) -> ToRead {
+        // The kernel would find another SA, or none.
+        if self.asked_sas.iter().any(|id| self.is_found_by_mark(id)) {
+            return ToRead::Everything;
+        }
         let asked = self.asked_sas.len() + self.asked_policies.len();
         if asked > FEW && asked * LOOK_UP > self.sas.len() + self.policies.len() {
             return ToRead::Everything;
         }
         let (sas, policies) = (self.asked_sas.iter().copied(), self.asked_policies.iter().copied());
         ToRead::Only(sas.collect(), policies.collect())
+    }
+
+    /// What its name alone doesn't find, or not surely.
+    fn is_found_by_mark(&self, id: &SaId) -> bool {
+        let marked = match self.sas.get(id) {
+            Some(SaThere::Ours { mark, .. }) => *mark != Mark::NONE,
+            _ => false,
+        };
+        let wanted = self.want.sa(id);
+        marked || wanted.is_some_and(|sa| sa.sa().mark != Mark::NONE) || self.ambiguous.contains(id)
     }
 
     /// All that [`ToRead`] said was read.
@@ -255,6 +275,7 @@ impl Engine {
         let conflicts = self.conflicts.iter().filter_map(|name| {
             let object = self.object(name)?;
             Some(match name {
+                Name::Sa(id) if self.ambiguous.contains(id) => conflict::ambiguous(&object, *id),
                 Name::Sa(id) => conflict::sa(&object, *id),
                 Name::Policy(key) => conflict::policy(&object, key),
             })

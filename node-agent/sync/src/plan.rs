@@ -88,7 +88,10 @@ impl Engine {
             Name::Sa(id) => match (self.want.sa(id), self.wrong_sas.get(id)) {
                 (Some(wanted), Some(Some(there))) => sas::bring(wanted, Some(there), Start::default()),
                 (Some(wanted), _) => sas::bring(wanted, None, self.memory.start(wanted, now)),
-                (None, _) => vec![Op::DeleteSa(*id)],
+                (None, _) => match self.sas.get(id) {
+                    Some(SaThere::Ours { mark, .. }) => vec![Op::DeleteSa(*id, *mark)],
+                    _ => Vec::new(),
+                },
             },
             Name::Policy(key) => {
                 let there = match self.policies.get(key) {

@@ -12,6 +12,10 @@ use crate::table::Seen;
 
 impl Reader for Engine {
     fn begin_sas(&mut self) {
+        // Each has to be judged anew, once it is the only one.
+        for id in std::mem::take(&mut self.ambiguous) {
+            self.sas.doubt(&id);
+        }
         self.sas.begin();
     }
 
@@ -48,6 +52,14 @@ impl Reader for Engine {
     }
 
     fn sa(&mut self, glance: Glance, record: SaRecord) {
+        let name = record.name();
+        if let Some(id) = name.filter(|id| self.sas.is_read(id)) {
+            let ours = matches!(record, SaRecord::Ours(_))
+                || matches!(self.sas.get(&id), Some(SaThere::Ours { .. }));
+            if ours {
+                self.ambiguous.insert(id);
+            }
+        }
         match record {
             SaRecord::Ours(observed) => self.own_sa(glance, observed),
             SaRecord::Foreign(name) => {
@@ -61,6 +73,12 @@ impl Reader for Engine {
                 }
             }
             SaRecord::Larval => self.put_sa(None, glance, SaThere::Larval),
+        }
+        if let Some(id) = name.filter(|id| self.ambiguous.contains(id)) {
+            self.settle_sa(&id);
+            if self.want.sas.contains_key(&id) {
+                self.conflict(Name::Sa(id));
+            }
         }
     }
 
@@ -98,7 +116,7 @@ impl Reader for Engine {
 
 impl Engine {
     fn own_sa(&mut self, glance: Glance, observed: ObservedSa) {
-        let id = observed.id;
+        let (id, mark) = (observed.id, observed.mark);
         self.suspect(Some(Name::Sa(id)), glance);
         self.memory.see(&observed, self.now);
         let before = match self.sas.get(&id) {
@@ -114,7 +132,7 @@ impl Engine {
             },
         };
         let verdict = wanted.map(|wanted| sas::judge(wanted, Found::Ours(&observed)));
-        self.put_sa(Some(id), glance, SaThere::Ours { outbound, at: self.now });
+        self.put_sa(Some(id), glance, SaThere::Ours { outbound, at: self.now, mark });
         match verdict {
             Some(Verdict::Right) => self.settle_sa(&id),
             Some(Verdict::Wrong | Verdict::Conflict) => {

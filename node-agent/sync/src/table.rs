@@ -85,6 +85,12 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         slot.and_then(|slot| slot.glance).is_some_and(|known| known.print == glance.print)
     }
 
+    /// A record of this name was read in this whole reading.
+    pub(crate) fn is_read(&self, name: &K) -> bool {
+        let slot = self.names.get(name).and_then(|at| self.slot(*at));
+        self.round.is_some() && slot.is_some_and(|slot| slot.round == self.rounds)
+    }
+
     /// It isn't recognised until it was read again.
     pub(crate) fn doubt(&mut self, name: &K) {
         let slot = self.names.get(name).and_then(|at| self.slots.get_mut(*at as usize)?.as_mut());

@@ -13,7 +13,7 @@ use std::time::Duration;
 use common::{crypto, inbound, ip, outbound, policy, sa};
 use esplanade_diff::diff;
 use esplanade_model::{
-    Direction, Event, Glance, Lifetime, Limits, Observed, ObservedPolicy, ObservedSa, Op, Policy,
+    Direction, Event, Glance, Lifetime, Limits, Mark, Observed, ObservedPolicy, ObservedSa, Op, Policy,
     PolicyIndex, PolicyKey, PolicyRecord, Reader, Recognised, ReplayState, Sa, SaId, SaRecord, Spi, Used,
     Wanted, WantedSa,
 };
@@ -33,6 +33,8 @@ type Print = u64;
 struct Kernel {
     sas: BTreeMap<SaId, (Print, Option<Sa>, ReplayState)>,
     policies: BTreeMap<PolicyKey, (Print, PolicyIndex, Option<Policy>)>,
+    /// Of ours, those that have one.
+    marks: BTreeMap<SaId, Mark>,
     foreign_sas: BTreeMap<SaId, Print>,
     foreign_policies: BTreeMap<PolicyKey, Print>,
     prints: Print,
@@ -42,6 +44,10 @@ struct Kernel {
 }
 
 impl Kernel {
+    fn mark(&self, id: &SaId) -> Mark {
+        self.marks.get(id).copied().unwrap_or(Mark::NONE)
+    }
+
     fn print(&mut self) -> Print {
         self.prints += 1;
         self.prints
@@ -49,12 +55,10 @@ impl Kernel {
 
     fn sa_record(&self, id: &SaId) -> Option<(Glance, SaRecord)> {
         if let Some((print, sa, state)) = self.sas.get(id) {
-            let observed =
-                ObservedSa { id: *id, sa: sa.clone(), state: state.clone(), used: Used::default() };
-            return Some((
-                Glance { print: *print, counters: state.sent + state.received },
-                SaRecord::Ours(observed),
-            ));
+            let glance = Glance { print: *print, counters: state.sent + state.received };
+            let (sa, state) = (sa.clone(), state.clone());
+            let observed = ObservedSa { id: *id, mark: self.mark(id), sa, state, used: Used::default() };
+            return Some((glance, SaRecord::Ours(observed)));
         }
         let print = *self.foreign_sas.get(id)?;
         Some((Glance { print, counters: 0 }, SaRecord::Foreign(Some(*id))))
@@ -92,8 +96,9 @@ impl Kernel {
     }
 
     fn look_up(&self, sas: &[SaId], policies: &[PolicyKey], reader: &mut Engine) {
+        // Without a mark, one that has a mark isn't found.
         for id in sas {
-            match self.sa_record(id) {
+            match self.sa_record(id).filter(|_| Mark::NONE.implies(self.mark(id))) {
                 Some((glance, record)) => reader.sa(glance, record),
                 None => reader.no_sa(*id),
             }
@@ -113,6 +118,7 @@ impl Kernel {
             sas: sas
                 .map(|(id, (_, sa, state))| ObservedSa {
                     id: *id,
+                    mark: self.mark(id),
                     sa: sa.clone(),
                     state: state.clone(),
                     used: Used::default(),
@@ -158,11 +164,12 @@ impl Kernel {
                 sa.replay.window = u32::from(sa.replay.extended_sequence_numbers);
                 self.add(sa, state)
             }
-            Op::DeleteSa(id) => {
+            Op::DeleteSa(id, mark) => {
                 self.touched_foreign |= self.foreign_sas.contains_key(&id);
                 let accepted = !self.refuses(id.spi.get());
-                if accepted {
+                if accepted && mark.implies(self.mark(&id)) {
                     self.sas.remove(&id);
+                    self.marks.remove(&id);
                 }
                 accepted
             }
@@ -201,6 +208,7 @@ impl Kernel {
         let accepted = !there && !self.refuses(id.spi.get());
         if accepted {
             let print = self.print();
+            self.marks.insert(id, sa.mark);
             self.sas.insert(id, (print, Some(sa), state.unwrap_or_default()));
         }
         accepted
@@ -241,7 +249,8 @@ enum Others {
 }
 
 fn sas() -> impl Strategy<Value = Sa> {
-    (0..6_u32, 1..3_u8, 1..3_u8, 0..3_u64).prop_map(|(spi, end, byte, packets)| Sa {
+    (0..6_u32, 1..3_u8, 1..3_u8, 0..3_u64, 0..2_u32).prop_map(|(spi, end, byte, packets, mark)| Sa {
+        mark: Mark::masked(mark, mark),
         destination: ip(&format!("192.0.2.{end}")),
         spi: Spi::new(256 + spi).unwrap(),
         crypto: crypto(byte),
@@ -365,7 +374,10 @@ impl World {
         let kernel = &mut self.kernel;
         let event = match what {
             Others::DeleteSa(id) => match kernel.sas.remove(&id) {
-                Some((_, sa, state)) => Event::SaEnded(ObservedSa { id, sa, state, used: Used::default() }),
+                Some((_, sa, state)) => {
+                    let mark = kernel.marks.remove(&id).unwrap_or(Mark::NONE);
+                    Event::SaEnded(ObservedSa { id, mark, sa, state, used: Used::default() })
+                }
                 None => {
                     kernel.foreign_sas.remove(&id);
                     Event::Sa(id)
@@ -379,8 +391,10 @@ impl World {
             }
             Others::ReplaceSa(sa, unlike) => {
                 let id = sa.id();
+                // Another mark would make it a second one.
+                let sa = Sa { mark: kernel.mark(&id), ..*sa };
                 if let Some((there, known, _)) = kernel.sas.get_mut(&id) {
-                    (*there, *known) = (print, (!unlike).then_some(*sa));
+                    (*there, *known) = (print, (!unlike).then_some(sa));
                 }
                 Event::Sa(id)
             }
@@ -403,6 +417,7 @@ impl World {
             }
             Others::Flush => {
                 kernel.sas.clear();
+                kernel.marks.clear();
                 kernel.policies.clear();
                 kernel.foreign_sas.clear();
                 kernel.foreign_policies.clear();
@@ -545,4 +560,37 @@ proptest! {
         world.pass(true, None);
         prop_assert_eq!(world.engine.surprises(), 0);
     }
+}
+
+/// What the kernel tells apart by marks only is left alone, and told; it is ours again once the other one is gone.
+#[test]
+fn one_sa_hidden_behind_another_is_left_alone() {
+    let mut engine = Engine::default();
+    let ours = sa();
+    let (id, name) = (ours.id(), esplanade_sync::Name::Sa(ours.id()));
+    engine.want_sa("an-sa".to_owned(), inbound(ours.clone()));
+    let (state, used) = (ReplayState::default(), Used::default());
+    let observed = ObservedSa { id, mark: Mark::NONE, sa: Some(ours), state, used };
+    let ours = (Glance { print: 1, counters: 0 }, SaRecord::Ours(observed));
+    let theirs = (Glance { print: 2, counters: 0 }, SaRecord::Foreign(Some(id)));
+    let read = |engine: &mut Engine, records: &[(Glance, SaRecord)]| {
+        let to_read = engine.begin(Duration::from_secs(1), true);
+        engine.begin_sas();
+        for (glance, record) in records {
+            if engine.glance_at_sa(*glance) == Recognised::No {
+                engine.sa(*glance, record.clone());
+            }
+        }
+        engine.begin_policies();
+        engine.end_reading(&to_read);
+        (engine.plan().names().to_vec(), engine.problems(0, |_, _| unreachable!()).len())
+    };
+    assert_eq!(read(&mut engine, std::slice::from_ref(&ours)), (vec![], 0));
+    for _ in 0..3 {
+        assert_eq!(read(&mut engine, &[ours.clone(), theirs.clone()]), (vec![], 1));
+        assert_eq!(read(&mut engine, &[theirs.clone(), ours.clone()]), (vec![], 1));
+    }
+    engine.unwant_sa(id);
+    assert_eq!(read(&mut engine, &[theirs, ours.clone()]), (vec![], 0));
+    assert_eq!(read(&mut engine, &[ours]), (vec![name], 0));
 }

@@ -85,13 +85,14 @@ fn sa(body: &[u8]) {
     let Ok(record) = SaRecord::decode(body) else {
         return assert!(body.len() < SA_HEADER);
     };
-    let SaRecord::Ours(ObservedSa { id, sa: Some(sa), state, .. }) = record else { return };
+    let SaRecord::Ours(ObservedSa { id, mark, sa: Some(sa), state, .. }) = record else { return };
     assert_eq!(sa.id(), id);
     let state = replay::fitted(&state, sa.replay);
     let written =
         encode(&Op::AddInbound { sa: InboundSa(sa.clone()), state: Some(state.clone()), used: None });
     let read = SaRecord::decode(&written.body).ok();
-    assert_eq!(read, Some(SaRecord::Ours(ObservedSa { id, sa: Some(sa), state, used: Used::default() })));
+    let used = Used::default();
+    assert_eq!(read, Some(SaRecord::Ours(ObservedSa { id, mark, sa: Some(sa), state, used })));
 }
 
 /// As for SAs.

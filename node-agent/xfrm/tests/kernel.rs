@@ -24,7 +24,8 @@ tests_of_the_suite!(inside::run);
 tests_of! { only, inside::run:
     iproute2_sees_what_we_wrote
     sas_unlike_ours_keep_their_name
-    a_marked_sa_is_not_ours
+    marks_of_sas_are_in_normal_form
+    marks_hide_one_sa_behind_another
     a_flag_of_the_kernels_own_changes_nothing
     addresses_in_transport_mode_change_nothing
     policies_unlike_ours_keep_their_name

@@ -7,6 +7,7 @@ mod algorithm;
 mod endpoints;
 mod intent;
 mod lifetime;
+pub(crate) mod mark;
 mod policy;
 mod sa;
 mod selector;

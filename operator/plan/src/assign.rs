@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use esplanade_crds::Mode;
 use esplanade_crds::conditions::reason;
 
-use crate::accept::{Age, End, Protect};
+use crate::accept::{Age, End, PolicyIntent, Protect, mark};
 use crate::cluster::Cluster;
 use crate::families::Families;
 use crate::finding::Finding;
@@ -69,7 +69,7 @@ pub(crate) fn assign(policies: &Policies<'_>, sas: &Sas<'_>, cluster: &Cluster<'
                     }
                     None => named.insert(sa.clone(), name.to_owned()),
                 };
-                match fit(sa, protect, participants, sas, &mut findings) {
+                match fit(sa, (intent, protect), participants, sas, &mut findings) {
                     Some(fits) => fitting.push((sa.as_str(), fits)),
                     None => continue,
                 }
@@ -108,7 +108,7 @@ struct Fit {
 /// The IpsecSA, if it fits the policy. It may fit and not be ready.
 fn fit(
     name: &str,
-    protect: &Protect,
+    policy: (&PolicyIntent, &Protect),
     participants: &Participants,
     sas: &Sas<'_>,
     findings: &mut Vec<Finding>,
@@ -126,7 +126,7 @@ fn fit(
         findings.push(not_ready("isn't accepted: see its condition Accepted"));
         return None;
     };
-    if let Some(why) = misfit(accepted, protect, participants) {
+    if let Some(why) = misfit(accepted, policy, participants) {
         findings.push(mismatch(name, why));
         return None;
     }
@@ -144,7 +144,11 @@ fn fit(
 }
 
 /// In what an IpsecSA doesn't fit a policy.
-fn misfit(sa: &Accepted<'_>, protect: &Protect, participants: &Participants) -> Option<String> {
+fn misfit(
+    sa: &Accepted<'_>,
+    (policy, protect): (&PolicyIntent, &Protect),
+    participants: &Participants,
+) -> Option<String> {
     let intent = &sa.intent;
     if intent.mode != protect.mode {
         return Some(format!("has mode {:?}, the policy {:?}", intent.mode, protect.mode));
@@ -155,6 +159,10 @@ fn misfit(sa: &Accepted<'_>, protect: &Protect, participants: &Participants) -> 
     if intent.interface_id != protect.interface_id {
         let (own, other) = (intent.interface_id, protect.interface_id);
         return Some(format!("has interfaceId {own}, the policy {other}"));
+    }
+    if let Some(own) = intent.mark.filter(|_| !mark::implies(policy.mark, intent.mark)) {
+        let packets = policy.mark.map_or("none".to_owned(), |mark| mark.to_string());
+        return Some(format!("has mark {own}, which the policy's packets (mark {packets}) don't have"));
     }
     let ends = [&intent.source, &intent.destination];
     if let Some(outside) = ends.iter().find(|end| !participants.contains(end)) {

@@ -104,7 +104,8 @@ fn moved(old: &NodeSecurityAssociation, new: &NodeSecurityAssociation) -> bool {
         && old.expired.is_none()
         && new.expired.is_none()
         && (old.source == new.source && old.destination == new.destination)
-        && (old.protocol, old.mode, old.interface_id) == (new.protocol, new.mode, new.interface_id)
+        && (old.protocol, old.mode) == (new.protocol, new.mode)
+        && (old.interface_id, old.mark) == (new.interface_id, new.mark)
         && old.policy == new.policy
 }
 

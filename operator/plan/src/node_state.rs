@@ -63,7 +63,12 @@ pub(crate) fn node_states(
         let Ok(accepted) = &sa.state else { continue };
         let ends = [&accepted.intent.source, &accepted.intent.destination].map(|end| {
             let End::Node(node) = end else { return None };
-            match association(name, accepted, node, assignment.policy(name), cluster, rng) {
+            let policy = assignment.policy(name);
+            // What a refused policy had stays with it.
+            let told = states.specs.get(node).map_or(&[][..], |spec| &spec.policies);
+            let told = told.iter().find(|told| Some(told.name.as_str()) == policy);
+            let icmp_errors = told.is_some_and(|policy| policy.icmp_errors);
+            match association(name, accepted, node, (policy, icmp_errors), cluster, rng) {
                 Ok(association) => Some((node.as_str(), association?)),
                 Err(finding) => {
                     states.pending.insert((name.to_owned(), node.clone()), finding);
@@ -127,7 +132,8 @@ fn node_policy(
     intent: &PolicyIntent,
     participants: &Participants,
 ) -> NodePolicy {
-    let (mode, protocol, interface_id, phase) = match &intent.protect {
+    let protect = intent.protect.as_ref();
+    let (mode, protocol, interface_id, phase) = match protect {
         Some(protect) => {
             let phase = match protect.enforcement {
                 Enforcement::Strict => Phase::Enforce,
@@ -147,6 +153,9 @@ fn node_policy(
         mode,
         protocol,
         interface_id,
+        mark: intent.mark,
+        icmp_errors: protect.is_some_and(|protect| protect.icmp_errors),
+        local_override: protect.is_some_and(|protect| protect.local_override),
         traffic: intent.traffic.clone(),
         gateways: participants.gateways(),
     }
@@ -158,7 +167,7 @@ fn association(
     name: &str,
     sa: &Accepted<'_>,
     node: &str,
-    policy: Option<&str>,
+    (policy, icmp_errors): (Option<&str>, bool),
     cluster: &Cluster<'_>,
     rng: &mut dyn CryptoRng,
 ) -> Result<Option<NodeSecurityAssociation>, Finding> {
@@ -183,5 +192,8 @@ fn association(
         interface_id: intent.interface_id,
         lifetime: intent.lifetime.clone(),
         expired: expired(name, sa, cluster),
+        mark: intent.mark,
+        output_mark: intent.output_mark,
+        icmp_errors,
     }))
 }

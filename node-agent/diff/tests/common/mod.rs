@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 
 use esplanade_model::{
-    Action, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Lifetime, Mode, Observed,
-    ObservedPolicy, ObservedSa, OutboundSa, Policy, PolicyIndex, Protocol, ReplayProtection, ReplayState,
-    Reqid, Sa, Selector, Spi, Template, Used, Wanted, WantedSa,
+    Action, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Lifetime, Mark, Mode, Observed,
+    ObservedPolicy, ObservedSa, OutboundSa, Policy, PolicyFlags, PolicyIndex, Protocol, ReplayProtection,
+    ReplayState, Reqid, Sa, Selector, Spi, Template, Used, Wanted, WantedSa,
 };
 
 pub(crate) fn ip(text: &str) -> IpAddr {
@@ -40,6 +40,9 @@ pub(crate) fn sa() -> Sa {
         interface_id: 0,
         lifetime: Lifetime::default(),
         direction: None,
+        mark: Mark::NONE,
+        output_mark: Mark::NONE,
+        icmp_errors: false,
     }
 }
 
@@ -54,7 +57,7 @@ pub(crate) fn outbound(sa: Sa) -> WantedSa {
 /// As the kernel shows it after it has carried traffic both ways, whichever way it goes.
 pub(crate) fn in_kernel(sa: Sa) -> ObservedSa {
     let state = ReplayState { sent: 7, received: 9, bitmap: vec![0x1ff, 0] };
-    ObservedSa { id: sa.id(), sa: Some(sa), state, used: Used::default() }
+    ObservedSa { id: sa.id(), mark: sa.mark, sa: Some(sa), state, used: Used::default() }
 }
 
 /// With the smallest window, as the kernel shows an outbound SA.
@@ -82,6 +85,8 @@ pub(crate) fn policy(direction: Direction) -> Policy {
         direction,
         selector: selector("10.1.0.0/24", "10.2.0.0/24"),
         interface_id: 0,
+        mark: Mark::NONE,
+        flags: PolicyFlags::default(),
         priority: 74_032,
         action: Action::Allow,
         templates: vec![template()],

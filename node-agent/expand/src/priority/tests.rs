@@ -13,6 +13,9 @@ fn policy(name: &str, priority: u16, action: Action) -> NodePolicy {
         mode: Mode::Tunnel,
         protocol: Protocol::ESP,
         interface_id: 0,
+        mark: None,
+        icmp_errors: false,
+        local_override: false,
         traffic: vec![],
         gateways: vec![],
     }

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use esplanade_expand::Expansion;
-use esplanade_model::{Crypto, Key, Lifetime, Limits, Policy, Port, Sa, Selector, Template, WantedSa};
+use esplanade_model::{
+    Crypto, Key, Lifetime, Limits, Mark, Policy, PolicyFlags, Port, Sa, Selector, Template, WantedSa,
+};
 
 pub(crate) fn expansion(expansion: &Expansion) -> String {
     let mut text = String::new();
@@ -40,6 +42,9 @@ fn sa(sa: &Sa) -> String {
         interface_id,
         lifetime,
         direction,
+        mark: own_mark,
+        output_mark,
+        icmp_errors,
     } = sa;
     let undirected = if direction.is_none() { " undirected" } else { "" };
     let crypto = match crypto {
@@ -54,8 +59,11 @@ fn sa(sa: &Sa) -> String {
     let (reqid, window) = (reqid.get(), replay.window);
     let packets = packets.as_ref().map(|packets| format!(" for {}", selector(packets))).unwrap_or_default();
     format!(
-        "{source} > {destination} spi {spi} {mode:?} reqid {reqid:#x} {crypto} window {window}{esn}{packets}{}{}{undirected}",
+        "{source} > {destination} spi {spi} {mode:?} reqid {reqid:#x} {crypto} window {window}{esn}{packets}{}{}{}{}{}{undirected}",
         interface(*interface_id),
+        mark(" mark", *own_mark),
+        mark(" output mark", *output_mark),
+        if *icmp_errors { " icmp" } else { "" },
         worn_by(lifetime)
     )
 }
@@ -83,15 +91,32 @@ fn key(key: &Key) -> String {
 }
 
 fn policy(policy: &Policy) -> String {
-    let Policy { direction, selector: packets, interface_id, priority, action, templates } = policy;
+    let Policy {
+        direction,
+        selector: packets,
+        interface_id,
+        mark: packets_mark,
+        priority,
+        action,
+        templates,
+        flags,
+    } = policy;
+    let PolicyFlags { icmp_errors, local_override } = flags;
+    let flags = [(icmp_errors, " icmp"), (local_override, " localok")];
+    let flags: String = flags.into_iter().filter(|(set, _)| **set).map(|(_, name)| name).collect();
     let templates: Vec<_> = templates.iter().map(template).collect();
     let templates = if templates.is_empty() { "-".to_owned() } else { templates.join(", ") };
     let direction = format!("{direction:?}").to_lowercase();
     format!(
-        "{direction:7} {priority} {}{} {action:?} {templates}",
+        "{direction:7} {priority} {}{}{} {action:?} {templates}{flags}",
         selector(packets),
-        interface(*interface_id)
+        interface(*interface_id),
+        mark(" mark", *packets_mark),
     )
+}
+
+fn mark(name: &str, mark: Mark) -> String {
+    if mark == Mark::NONE { String::new() } else { format!("{name} {:#x}/{:#x}", mark.value(), mark.mask()) }
 }
 
 fn interface(id: u32) -> String {

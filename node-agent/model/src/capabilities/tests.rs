@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Capabilities, Capability};
 use crate::{
-    Action, Aead, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Lifetime, Mode, OutboundSa,
-    Policy, ReplayProtection, Reqid, Sa, SaDirection, Selector, Spi, WantedSa,
+    Action, Aead, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Lifetime, Mark, Mode,
+    OutboundSa, Policy, PolicyFlags, ReplayProtection, Reqid, Sa, SaDirection, Selector, Spi, WantedSa,
 };
 
 fn without(missing: &[Capability]) -> Capabilities {
@@ -31,6 +31,9 @@ fn sa(crypto: Crypto, address: IpAddr) -> Sa {
         interface_id: 0,
         lifetime: Lifetime::default(),
         direction: None,
+        mark: Mark::NONE,
+        output_mark: Mark::NONE,
+        icmp_errors: false,
     }
 }
 
@@ -86,6 +89,8 @@ fn a_policy_of_an_interface_asks_for_interfaces() {
         direction: Direction::Out,
         selector: Selector::new(network, network).unwrap(),
         interface_id: 0,
+        mark: Mark::NONE,
+        flags: PolicyFlags::default(),
         priority: 1,
         action: Action::Allow,
         templates: vec![],

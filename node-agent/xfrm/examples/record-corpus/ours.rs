@@ -1,6 +1,6 @@
 //! What we write, as the kernel shows it.
 
-use esplanade_model::{Action, Direction, Mode, Op, Policy, Port, Sa, Selector, Template};
+use esplanade_model::{Action, Direction, Mark, Mode, Op, Policy, Port, Sa, Selector, Template};
 use esplanade_xfrm::{Kernel, Netlink};
 use netlink_packet_xfrm::constants::{XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA};
 
@@ -25,10 +25,10 @@ pub(crate) fn record(recorder: &mut Recorder) {
     recorder.events("event-newpolicy", 2);
     recorder.dump("policy-ours", XFRM_MSG_GETPOLICY);
 
-    must(&[Op::DeleteSa(sa(0).id())]);
+    must(&[Op::DeleteSa(sa(0).id(), Mark::NONE)]);
     recorder.events("event-delsa", 1);
     let index = esplanade_model::PolicyIndex::new(0, Direction::In);
-    must(&[Op::DeletePolicy { direction: Direction::In, index, interface_id: 0 }]);
+    must(&[Op::DeletePolicy { direction: Direction::In, index, interface_id: 0, mark: Mark::NONE }]);
     recorder.events("event-delpolicy", 1);
     let first = policies().into_iter().next().unwrap();
     if let Op::AddPolicy { policy, index } = first {
@@ -49,10 +49,10 @@ pub(crate) fn record(recorder: &mut Recorder) {
     // What is there already, what isn't there, what can't be, and what can.
     let bad = Sa { replay: replay(4097), ..sa(9) };
     let good = Sa { spi: spi(0x2000), ..sa(1) };
-    let ops = [inbound(sa(1)), Op::DeleteSa(sa(8).id()), inbound(bad), inbound(good.clone())];
+    let ops = [inbound(sa(1)), Op::DeleteSa(sa(8).id(), Mark::NONE), inbound(bad), inbound(good.clone())];
     for (words, capped) in [(true, true), (true, false), (false, true), (false, false)] {
         recorder.answers("answer", &ops, words, capped);
-        recorder.answers("answer", &[Op::DeleteSa(good.id())], words, capped);
+        recorder.answers("answer", &[Op::DeleteSa(good.id(), Mark::NONE)], words, capped);
     }
     ip("state flush");
     ip("policy flush");

@@ -29,6 +29,9 @@ pub(super) fn sa(
     let extended = sa.replay.extended_sequence_numbers;
     let (sent, received) = state.map_or((0, 0), |state| (state.sent, state.received));
     match sa.direction {
+        Some(SaDirection::Out) if sa.icmp_errors => {
+            return Err(invalid("Flag ICMP not allowed for output SA"));
+        }
         Some(SaDirection::Out) if window != 0 => {
             return Err(invalid("Replay window should be 0 for output SA"));
         }

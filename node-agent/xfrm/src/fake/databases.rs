@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use esplanade_model::{
-    Capability, Glance, InboundSa, MAX_MOVES, Move, Observed, ObservedPolicy, ObservedSa, Op, Policy,
+    Capability, Glance, InboundSa, MAX_MOVES, Mark, Move, Observed, ObservedPolicy, ObservedSa, Op, Policy,
     PolicyIndex, PolicyKey, PolicyRecord, Reader, Recognised, Refusal, ReplayState, Sa, SaId, SaRecord, Used,
     WantedSa,
 };
@@ -36,8 +36,17 @@ const NOW: u64 = 1_700_000_000;
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // most of them are ours
 enum SaEntry {
-    Ours { sa: Option<Sa>, state: ReplayState, used: Used },
+    Ours { mark: Mark, sa: Option<Sa>, state: ReplayState, used: Used },
     Foreign(ForeignSa),
+}
+
+impl SaEntry {
+    fn mark(&self) -> Mark {
+        match self {
+            Self::Ours { mark, .. } => *mark,
+            Self::Foreign(_) => Mark::NONE,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -58,8 +67,9 @@ impl PolicyEntry {
 impl SaEntry {
     fn record(&self, id: SaId) -> SaRecord {
         match self {
-            Self::Ours { sa, state, used } => {
-                SaRecord::Ours(ObservedSa { id, sa: sa.clone(), state: state.clone(), used: *used })
+            Self::Ours { mark, sa, state, used } => {
+                let (sa, state) = (sa.clone(), state.clone());
+                SaRecord::Ours(ObservedSa { id, mark: *mark, sa, state, used: *used })
             }
             Self::Foreign(_) => SaRecord::Foreign(Some(id)),
         }
@@ -98,7 +108,7 @@ impl PolicyEntry {
 
     fn glance(&self, index: u32) -> Glance {
         let ours = match self {
-            Self::Ours(policy) => Some((policy.priority, policy.action, &policy.templates)),
+            Self::Ours(policy) => Some((policy.priority, policy.action, &policy.templates, policy.flags)),
             Self::Foreign(_) => None,
         };
         Glance { print: print((index, self.key(), ours)), counters: 0 }
@@ -137,9 +147,11 @@ impl Databases {
             Op::AddOutbound { sa, state, used } => self.add_sa(outbound(&sa.0), state.as_ref(), *used),
             Op::UpdateSa(WantedSa::Inbound(sa)) => self.update_sa(&sa.0),
             Op::UpdateSa(WantedSa::Outbound(sa)) => self.update_sa(&outbound(&sa.0)),
-            // ESRCH: gone already.
-            Op::DeleteSa(id) => {
-                self.sas.remove(id);
+            // ESRCH: gone already, or not found by this mark (`__xfrm_state_lookup`).
+            Op::DeleteSa(id, mark) => {
+                if self.sas.get(id).is_some_and(|entry| mark.implies(entry.mark())) {
+                    self.sas.remove(id);
+                }
                 Ok(())
             }
             Op::AddPolicy { policy, index } => {
@@ -161,11 +173,11 @@ impl Databases {
                 Ok(())
             }
             Op::Migrate { key, moves } => self.migrate(*key, moves),
-            Op::DeletePolicy { direction, index, interface_id } => {
+            Op::DeletePolicy { direction, index, interface_id, mark } => {
                 // ENOENT: gone already. An index of another direction or interface finds nothing either
                 // (`xfrm_policy_byid`).
                 let key = self.policy_key(index.get());
-                let has_it = |key: PolicyKey| key.interface_id == *interface_id;
+                let has_it = |key: PolicyKey| key.interface_id == *interface_id && key.mark == *mark;
                 if index.get() & 7 == direction.kernel() && key.is_some_and(has_it) {
                     self.policies.remove(&index.get());
                 }
@@ -187,7 +199,7 @@ impl Databases {
         let state = state.map(|state| replay::fitted(state, sa.replay)).unwrap_or_default();
         // `xfrm_update_ae_params`
         let used = used.unwrap_or(Used { added: NOW, ..Used::default() });
-        self.sas.insert(id, SaEntry::Ours { sa: Some(sa), state, used });
+        self.sas.insert(id, SaEntry::Ours { mark: sa.mark, sa: Some(sa), state, used });
         Ok(())
     }
 
@@ -195,10 +207,15 @@ impl Databases {
     fn update_sa(&mut self, update: &Sa) -> Result<(), Refusal> {
         check::sa(update, None, &self.missing)?;
         match self.sas.get_mut(&update.id()) {
+            // Not found by this mark (`__xfrm_state_lookup`).
+            Some(entry) if !update.mark.implies(entry.mark()) => Err(check::refusal(libc::ESRCH, None)),
             Some(SaEntry::Ours { sa: Some(sa), .. }) => {
                 sa.lifetime = update.lifetime;
                 if update.interface_id != 0 {
                     sa.interface_id = update.interface_id;
+                }
+                if update.output_mark != Mark::NONE {
+                    sa.output_mark = update.output_mark;
                 }
                 Ok(())
             }
@@ -244,14 +261,15 @@ impl Databases {
             return Err(check::refusal(libc::ENODATA, None));
         }
         for (one, id) in found {
-            let Some(SaEntry::Ours { sa: Some(mut sa), state, .. }) = id.and_then(|id| self.sas.remove(&id))
+            let Some(SaEntry::Ours { mark, sa: Some(mut sa), state, .. }) =
+                id.and_then(|id| self.sas.remove(&id))
             else {
                 continue;
             };
             (sa.source, sa.destination) = one.to;
             // What was used up isn't copied (`xfrm_state_clone`).
             let used = Used { added: NOW, ..Used::default() };
-            self.sas.insert(sa.id(), SaEntry::Ours { sa: Some(sa), state, used });
+            self.sas.insert(sa.id(), SaEntry::Ours { mark, sa: Some(sa), state, used });
         }
         Ok(())
     }
@@ -314,7 +332,8 @@ impl Databases {
 
     pub(super) fn look_up(&self, sas: &[SaId], policies: &[PolicyKey], reader: &mut dyn Reader) {
         for id in sas {
-            match self.sas.get(id) {
+            // Asked for without a mark.
+            match self.sas.get(id).filter(|entry| Mark::NONE.implies(entry.mark())) {
                 Some(entry) => reader.sa(entry.glance(*id), entry.record(*id)),
                 None => reader.no_sa(*id),
             }
@@ -388,7 +407,7 @@ impl Databases {
 
     pub(super) fn count_traffic(&mut self, id: SaId, sent: u64, received: u64) -> bool {
         match self.sas.get_mut(&id) {
-            Some(SaEntry::Ours { sa, state, used }) => {
+            Some(SaEntry::Ours { sa, state, used, .. }) => {
                 used.packets = sent.max(received);
                 used.bytes = used.packets * 100;
                 let bitmap = vec![u32::MAX; replay::MAX_WINDOW as usize / 32];

@@ -186,7 +186,7 @@ impl Inner {
             Op::AddInbound { sa: added, .. } => sa(&added.0.id()),
             Op::AddOutbound { sa: added, .. } => sa(&added.0.id()),
             Op::UpdateSa(wanted) => sa(&wanted.sa().id()),
-            Op::DeleteSa(id) => sa(id),
+            Op::DeleteSa(id, _) => sa(id),
             Op::AddPolicy { policy: added, .. } | Op::UpdatePolicy { policy: added, .. } => {
                 policy(&added.key())
             }

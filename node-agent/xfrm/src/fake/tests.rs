@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use esplanade_model::{
-    Action, Authentication, Capability, Cipher, Crypto, Direction, Event, InboundSa, Key, Lifetime, Mode, Op,
-    Policy, PolicyIndex, Refusal, ReplayProtection, Reqid, Sa, Selector, Spi,
+    Action, Authentication, Capability, Cipher, Crypto, Direction, Event, InboundSa, Key, Lifetime, Mark,
+    Mode, Op, Policy, PolicyFlags, PolicyIndex, Refusal, ReplayProtection, Reqid, Sa, Selector, Spi,
 };
 
 use super::FakeKernel;
@@ -23,6 +23,9 @@ fn sa(spi: u32) -> Sa {
         interface_id: 0,
         lifetime: Lifetime::default(),
         direction: None,
+        mark: Mark::NONE,
+        output_mark: Mark::NONE,
+        icmp_errors: false,
     }
 }
 
@@ -36,6 +39,8 @@ fn policy() -> (Policy, PolicyIndex) {
         direction: Direction::In,
         selector: Selector::new(any, any).unwrap(),
         interface_id: 0,
+        mark: Mark::NONE,
+        flags: PolicyFlags::default(),
         priority: 1,
         action: Action::Block,
         templates: vec![],
@@ -75,7 +80,7 @@ fn refusals_are_for_one_object() {
     kernel.apply(&[Op::AddPolicy { policy: policy.clone(), index }]).unwrap();
     kernel.refuse_sa(sa(256).id(), refusal(1, "not this SA"));
     kernel.refuse_policy(policy.key(), refusal(1, "not this policy"));
-    let delete = Op::DeletePolicy { direction: Direction::In, index, interface_id: 0 };
+    let delete = Op::DeletePolicy { direction: Direction::In, index, interface_id: 0, mark: Mark::NONE };
     let results = kernel.apply(&[add(256), add(257), delete.clone()]).unwrap();
     assert_eq!(results, [Err(refusal(1, "not this SA")), Ok(()), Err(refusal(1, "not this policy"))]);
     kernel.refuse_nothing();

@@ -5,7 +5,7 @@ mod faults;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use esplanade_model::{InboundSa, Observed, Op, PolicyKey, Protocol, Refusal, Sa, SaId, Spi};
+use esplanade_model::{InboundSa, Mark, Observed, Op, PolicyKey, Protocol, Refusal, Sa, SaId, Spi};
 
 use super::exchange::{Buffer, Reading, Sequence};
 use super::link::{Link, PATIENCE};
@@ -125,7 +125,7 @@ fn id(spi: u32) -> SaId {
 }
 
 fn deletions(count: usize) -> Vec<Op> {
-    (256..).take(count).map(|spi| Op::DeleteSa(id(spi))).collect()
+    (256..).take(count).map(|spi| Op::DeleteSa(id(spi), Mark::NONE)).collect()
 }
 
 #[test]

@@ -8,8 +8,8 @@ use netlink_packet_xfrm::{UserMigrate, UserPolicyId, XfrmAttrs};
 use super::attributes::Attributes;
 use super::{address, policy, sa, selector};
 
-/// The kernel finds the policy by its selector and direction (`xfrm_migrate_policy_find`), the templates and SAs by
-/// their addresses and reqid.
+/// The kernel finds the policy by its selector and direction, whatever its mark (`xfrm_migrate_policy_find`), the templates
+/// and SAs by their addresses and reqid. Where it takes another policy, no template fits, and nothing is done.
 pub(super) fn encode(key: &PolicyKey, moves: &[Move]) -> (UserPolicyId, Attributes) {
     let wire = UserPolicyId {
         selector: selector::encode(&key.selector),

@@ -11,6 +11,7 @@ pub mod batch;
 mod crypto;
 mod event;
 mod glance;
+mod mark;
 mod migrate;
 mod observe;
 mod policy;

@@ -55,11 +55,14 @@ pub(super) fn sa_record(info: &UserSaInfo, attributes: &Attributes) -> SaRecord 
     match id {
         // Every SA of ESP and AH has an algorithm once it is one (`esp_init_state`, `ah_init_state`).
         _ if sa::decode_protocol(info.id.proto).is_some() && algorithms.none() => SaRecord::Larval,
-        Some(id) if sa::is_ours(info, attributes) => {
-            let (sa, state) = sa::decode(info, attributes, &algorithms);
-            SaRecord::Ours(ObservedSa { id, sa, state, used: sa::decode_used(info) })
-        }
-        id => SaRecord::Foreign(id),
+        Some(id) => match sa::mark_of_ours(info, attributes) {
+            Some(mark) => {
+                let (sa, state) = sa::decode(info, attributes, &algorithms);
+                SaRecord::Ours(ObservedSa { id, mark, sa, state, used: sa::decode_used(info) })
+            }
+            None => SaRecord::Foreign(Some(id)),
+        },
+        None => SaRecord::Foreign(None),
     }
 }
 

@@ -1,17 +1,22 @@
 //! Policies (`struct xfrm_userpolicy_info` and its templates).
 
-use esplanade_model::{Action, Direction, Mode, Policy, PolicyIndex, PolicyKey, Reqid, Template};
-use netlink_packet_xfrm::constants::{XFRM_POLICY_ALLOW, XFRM_POLICY_BLOCK, XFRM_POLICY_TYPE_MAIN};
+use esplanade_model::{
+    Action, Direction, Mode, Policy, PolicyFlags, PolicyIndex, PolicyKey, Reqid, Template,
+};
+use netlink_packet_xfrm::constants::{
+    XFRM_POLICY_ALLOW, XFRM_POLICY_BLOCK, XFRM_POLICY_ICMP, XFRM_POLICY_LOCALOK, XFRM_POLICY_TYPE_MAIN,
+};
 use netlink_packet_xfrm::{Id, Lifetime, LifetimeConfig, UserPolicyInfo, UserTemplate, XfrmAttrs};
 
 use super::attributes::Attributes;
 use super::sa::{decode_interface_id, decode_mode, decode_protocol, interface_id, mode};
-use super::{address, selector};
+use super::{address, mark, selector};
 
 pub(super) fn encode(policy: &Policy, index: PolicyIndex) -> (UserPolicyInfo, Attributes) {
     let selector = selector::encode(&policy.selector);
     let mut attributes = Attributes::default();
     interface_id(policy.interface_id, &mut attributes);
+    mark::encode(policy.mark, &mut attributes);
     if !policy.templates.is_empty() {
         let mut family = selector.family;
         let templates = policy.templates.iter().map(|template| encode_template(template, &mut family));
@@ -29,10 +34,16 @@ pub(super) fn encode(policy: &Policy, index: PolicyIndex) -> (UserPolicyInfo, At
             Action::Allow => XFRM_POLICY_ALLOW,
             Action::Block => XFRM_POLICY_BLOCK,
         },
-        flags: 0,
+        flags: flags(policy.flags),
         share: 0,
     };
     (info, attributes)
+}
+
+fn flags(flags: PolicyFlags) -> u8 {
+    let PolicyFlags { icmp_errors, local_override } = flags;
+    let set = |set: bool, flag| if set { flag } else { 0 };
+    set(icmp_errors, XFRM_POLICY_ICMP) | set(local_override, XFRM_POLICY_LOCALOK)
 }
 
 /// `family` is that of the packet so far: transport mode must keep it (`validate_tmpl`), tunnel mode sets it.
@@ -71,7 +82,6 @@ pub(super) fn is_of_a_socket(info: &UserPolicyInfo) -> bool {
 /// What names the policy; none if no policy of ours could have that name.
 pub(super) fn decode_key(info: &UserPolicyInfo, attributes: &Attributes) -> Option<PolicyKey> {
     let names_more = |attribute: &XfrmAttrs| match attribute {
-        XfrmAttrs::Mark(mark) => mark.mask != 0 || mark.value != 0,
         XfrmAttrs::PolicyType(kind) => kind.ptype != XFRM_POLICY_TYPE_MAIN,
         XfrmAttrs::SecurityContext(_) => true,
         _ => false,
@@ -83,6 +93,7 @@ pub(super) fn decode_key(info: &UserPolicyInfo, attributes: &Attributes) -> Opti
         direction: decode_direction(info.direction)?,
         selector: selector::decode(&info.selector)?,
         interface_id: decode_interface_id(attributes),
+        mark: mark::decode(attributes)?,
     })
 }
 
@@ -115,6 +126,7 @@ pub(super) fn decode(
         direction: key.direction,
         selector: key.selector,
         interface_id: key.interface_id,
+        mark: key.mark,
         priority: info.priority,
         action: match info.action {
             XFRM_POLICY_ALLOW => Action::Allow,
@@ -122,6 +134,10 @@ pub(super) fn decode(
             _ => return None,
         },
         templates: templates(attributes).map(decode_template).collect::<Option<_>>()?,
+        flags: PolicyFlags {
+            icmp_errors: info.flags & XFRM_POLICY_ICMP != 0,
+            local_override: info.flags & XFRM_POLICY_LOCALOK != 0,
+        },
     };
     // The rest is what we would write for it, but for what the kernel sets itself.
     let (expected, expected_attributes) = encode(&policy, index);
@@ -163,9 +179,8 @@ fn decode_template(wire: &UserTemplate) -> Option<Template> {
 /// An attribute that a policy of ours may read back with.
 fn is_like_ours(attribute: &XfrmAttrs) -> bool {
     match attribute {
-        XfrmAttrs::Template(_) | XfrmAttrs::IfId(_) | XfrmAttrs::Pad() => true,
+        XfrmAttrs::Template(_) | XfrmAttrs::IfId(_) | XfrmAttrs::Mark(_) | XfrmAttrs::Pad() => true,
         XfrmAttrs::PolicyType(kind) => kind.ptype == XFRM_POLICY_TYPE_MAIN,
-        XfrmAttrs::Mark(mark) => mark.mask == 0 && mark.value == 0,
         _ => false,
     }
 }

@@ -8,7 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use esplanade_model::{
-    Aead, Authentication, Capability, Cipher, Crypto, Key, Lifetime, Mode, Protocol, Refusal,
+    Aead, Authentication, Capability, Cipher, Crypto, Key, Lifetime, Mark, Mode, Protocol, Refusal,
     ReplayProtection, Reqid, Sa, SaDirection, Spi,
 };
 use netlink_packet_core::{DefaultNla, Emitable};
@@ -168,6 +168,9 @@ fn update(crypto: &Crypto, to: IpAddr, change: impl FnOnce(&mut UserSaInfo, &mut
         interface_id: 0,
         lifetime: Lifetime::default(),
         direction: None,
+        mark: Mark::NONE,
+        output_mark: Mark::NONE,
+        icmp_errors: false,
     };
     let (mut info, mut attributes) = sa::encode(&sa, sa.replay, None, None);
     change(&mut info, &mut attributes);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use esplanade_model::{Direction, Op, PolicyIndex, PolicyKey, SaId, WantedSa};
+use esplanade_model::{Direction, Mark, Op, PolicyIndex, PolicyKey, SaId, WantedSa};
 use netlink_packet_core::{Emitable, NlasIterator};
 use netlink_packet_xfrm::constants::{
     XFRM_MSG_DELPOLICY, XFRM_MSG_DELSA, XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA, XFRM_MSG_MIGRATE,
@@ -12,7 +12,7 @@ use netlink_packet_xfrm::{UserPolicyId, UserSaId};
 use zeroize::Zeroizing;
 
 use super::attributes::Attributes;
-use super::{address, migrate, policy, sa, selector};
+use super::{address, mark, migrate, policy, sa, selector};
 
 /// A message to the kernel without its `nlmsghdr`. Wiped when dropped, never printed.
 pub struct Request {
@@ -75,8 +75,8 @@ pub(super) fn write(op: &Op, to: &mut impl Sink) -> Result<(), usize> {
             let (info, attributes) = sa::encode(wanted.sa(), replay, None, None);
             request(XFRM_MSG_UPDSA, &info, &attributes, to)
         }
-        Op::DeleteSa(id) => {
-            let (wire, attributes) = sa_id(*id);
+        Op::DeleteSa(id, mark) => {
+            let (wire, attributes) = sa_id(*id, *mark);
             of_what_may_be_gone(XFRM_MSG_DELSA, libc::ESRCH, &wire, &attributes, to)
         }
         Op::AddPolicy { policy, index } => {
@@ -91,16 +91,16 @@ pub(super) fn write(op: &Op, to: &mut impl Sink) -> Result<(), usize> {
             let (wire, attributes) = migrate::encode(key, moves);
             request(XFRM_MSG_MIGRATE, &wire, &attributes, to)
         }
-        Op::DeletePolicy { direction, index, interface_id } => {
-            let (wire, attributes) = policy_index(*direction, *index, *interface_id);
+        Op::DeletePolicy { direction, index, interface_id, mark } => {
+            let (wire, attributes) = policy_index(*direction, *index, *interface_id, *mark);
             of_what_may_be_gone(XFRM_MSG_DELPOLICY, libc::ENOENT, &wire, &attributes, to)
         }
     }
 }
 
-/// Writes the message that asks for an SA.
+/// Writes the message that asks for an SA without a mark.
 pub(super) fn ask_for_sa(id: SaId, to: &mut impl Sink) -> Result<(), usize> {
-    let (wire, attributes) = sa_id(id);
+    let (wire, attributes) = sa_id(id, Mark::NONE);
     of_what_may_be_gone(XFRM_MSG_GETSA, libc::ESRCH, &wire, &attributes, to)
 }
 
@@ -113,21 +113,29 @@ pub(super) fn ask_for_policy(key: &PolicyKey, to: &mut impl Sink) -> Result<(), 
     };
     let mut attributes = Attributes::default();
     sa::interface_id(key.interface_id, &mut attributes);
+    mark::encode(key.mark, &mut attributes);
     of_what_may_be_gone(XFRM_MSG_GETPOLICY, libc::ENOENT, &wire, &attributes, to)
 }
 
-fn sa_id(id: SaId) -> (UserSaId, Attributes) {
+fn sa_id(id: SaId, mark: Mark) -> (UserSaId, Attributes) {
     let wire = UserSaId {
         daddr: address::encode(id.destination),
         spi: id.spi.get(),
         family: address::family(id.destination),
         proto: id.protocol.number(),
     };
-    (wire, Attributes::default())
+    let mut attributes = Attributes::default();
+    mark::encode(mark, &mut attributes);
+    (wire, attributes)
 }
 
 /// By index: to delete it by selector, the kernel walks the whole tree.
-fn policy_index(direction: Direction, index: PolicyIndex, interface_id: u32) -> (UserPolicyId, Attributes) {
+fn policy_index(
+    direction: Direction,
+    index: PolicyIndex,
+    interface_id: u32,
+    mark: Mark,
+) -> (UserPolicyId, Attributes) {
     let wire = UserPolicyId {
         index: index.get(),
         direction: policy::direction(direction),
@@ -135,6 +143,7 @@ fn policy_index(direction: Direction, index: PolicyIndex, interface_id: u32) -> 
     };
     let mut attributes = Attributes::default();
     sa::interface_id(interface_id, &mut attributes);
+    mark::encode(mark, &mut attributes);
     (wire, attributes)
 }
 

@@ -3,22 +3,20 @@
 use std::num::NonZeroU64;
 
 use esplanade_model::{
-    Cookie, Lifetime as Wear, Limits, Mode, Protocol, ReplayProtection, ReplayState, Reqid, Sa, SaDirection,
-    SaId, Spi, Used,
+    Cookie, Lifetime as Wear, Limits, Mark, Mode, Protocol, ReplayProtection, ReplayState, Reqid, Sa,
+    SaDirection, SaId, Spi, Used,
 };
 use netlink_packet_core::{DefaultNla, Nla};
 use netlink_packet_xfrm::constants::{
     XFRM_MODE_BEET, XFRM_MODE_TRANSPORT, XFRM_MODE_TUNNEL, XFRM_STATE_AF_UNSPEC, XFRM_STATE_ESN,
-    XFRM_STATE_NOPMTUDISC,
+    XFRM_STATE_ICMP, XFRM_STATE_NOPMTUDISC,
 };
-use netlink_packet_xfrm::{
-    Id, Lifetime, LifetimeConfig, Mark, Selector, Stats, UserSaInfo, XFRM_INF, XfrmAttrs,
-};
+use netlink_packet_xfrm::{Id, Lifetime, LifetimeConfig, Selector, Stats, UserSaInfo, XFRM_INF, XfrmAttrs};
 
 use super::attributes::Attributes;
 use super::crypto::Algorithms;
 use super::replay::{self, WireReplay};
-use super::{address, crypto, selector};
+use super::{address, crypto, mark, selector};
 
 /// What an SA is made from. `replay` is the kernel's own view of it: an outbound SA has next to no window.
 pub(super) fn encode(
@@ -35,6 +33,8 @@ pub(super) fn encode(
     if let Some(way) = sa.direction {
         attributes.push(direction(way));
     }
+    mark::encode(sa.mark, &mut attributes);
+    mark::encode_output(sa.output_mark, &mut attributes);
     let family = address::family(sa.destination);
     let info = UserSaInfo {
         selector: sa.selector.as_ref().map_or_else(|| everything(sa.mode, family), selector::encode),
@@ -70,7 +70,8 @@ fn flags(sa: &Sa, replay: ReplayProtection) -> u8 {
     let both_families = sa.mode == Mode::Tunnel && sa.selector.is_none();
     let any_family = if both_families { XFRM_STATE_AF_UNSPEC } else { 0 };
     let extended = if replay.extended_sequence_numbers { XFRM_STATE_ESN } else { 0 };
-    any_family | extended
+    let icmp_errors = if sa.icmp_errors { XFRM_STATE_ICMP } else { 0 };
+    any_family | extended | icmp_errors
 }
 
 /// None is `XFRM_INF` for bytes and packets, 0 for seconds. What limits seconds of use we don't write.
@@ -184,17 +185,10 @@ fn decode_selector(info: &UserSaInfo) -> Option<Option<esplanade_model::Selector
     selector::decode(&info.selector).map(Some)
 }
 
-/// Whether the SA carries our tags. One with a mark isn't ours: we write none, and could not delete it.
-pub(super) fn is_ours(info: &UserSaInfo, attributes: &Attributes) -> bool {
-    let marked = |attribute: &XfrmAttrs| matches!(attribute, XfrmAttrs::Mark(mark) if is_set(mark));
-    Reqid::owned(info.reqid).is_some()
-        && Cookie::owned(info.seq).is_some()
-        && !attributes.as_slice().iter().any(marked)
-}
-
-/// A mark that masks everything out is none.
-fn is_set(mark: &Mark) -> bool {
-    mark.mask != 0
+/// The SA's mark, if it carries our tags. One with a mark that nothing has isn't ours: we could not delete it.
+pub(super) fn mark_of_ours(info: &UserSaInfo, attributes: &Attributes) -> Option<Mark> {
+    let ours = Reqid::owned(info.reqid).is_some() && Cookie::owned(info.seq).is_some();
+    mark::decode(attributes).filter(|_| ours)
 }
 
 /// The SA, if we could have written it, and its sequence numbers.
@@ -221,6 +215,9 @@ pub(super) fn decode(
             interface_id: decode_interface_id(attributes),
             lifetime: decode_lifetime(&info.lifetime_cfg),
             direction: decode_direction(attributes)?,
+            mark: mark::decode(attributes)?,
+            output_mark: mark::decode_output(attributes)?,
+            icmp_errors: info.flags & XFRM_STATE_ICMP != 0,
         };
         // The rest of the header is what we would write for it, but for what the kernel sets itself.
         let (expected, _) = encode(&sa, sa.replay, None, None);
@@ -250,13 +247,15 @@ fn is_like_ours(attribute: &XfrmAttrs) -> bool {
         | XfrmAttrs::EventTimeThreshold(_)
         | XfrmAttrs::LastUsed(_)
         | XfrmAttrs::IfId(_)
+        | XfrmAttrs::Mark(_)
+        | XfrmAttrs::MarkVal(_)
+        | XfrmAttrs::MarkMask(_)
         | XfrmAttrs::Pad() => true,
         XfrmAttrs::Other(other) => other.kind() == SA_DIR,
         // Zero is as good as none.
         XfrmAttrs::ExtraFlags(value)
         | XfrmAttrs::TfcPadding(value)
         | XfrmAttrs::MappingTimeThreshold(value) => *value == 0,
-        XfrmAttrs::Mark(mark) => !is_set(mark),
         _ => false,
     }
 }

@@ -19,12 +19,12 @@ pub(super) fn encode(selector: &Selector) -> Wire {
         sport_mask: selector.source_port.mask(),
         dport: selector.destination_port.value(),
         dport_mask: selector.destination_port.mask(),
-        ifindex: 0,
+        ifindex: selector.interface_index.cast_signed(),
         user: 0,
     }
 }
 
-/// None for one that isn't in normal form (host bits, bytes behind an IPv4 address, a device, a user): to the kernel it
+/// None for one that isn't in normal form (host bits, bytes behind an IPv4 address, a user): to the kernel it
 /// is another selector than any of ours.
 pub(super) fn decode(wire: &Wire) -> Option<Selector> {
     let network = |bytes, prefix| IpNet::new(address::decode(bytes, wire.family)?, prefix).ok();
@@ -34,5 +34,6 @@ pub(super) fn decode(wire: &Wire) -> Option<Selector> {
     selector.protocol = wire.proto;
     selector.source_port = Port::masked(wire.sport, wire.sport_mask);
     selector.destination_port = Port::masked(wire.dport, wire.dport_mask);
+    selector.interface_index = wire.ifindex.cast_unsigned();
     (encode(&selector) == *wire).then_some(selector)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use esplanade_model::{Capability, Op, PolicyKey, Protocol, Reader, Refusal, SaId};
+use esplanade_model::{Capability, Mark, Op, PolicyKey, Protocol, Reader, Refusal, SaId};
 use esplanade_xfrm::wire::batch;
 use esplanade_xfrm::wire::reply::{Message, Messages};
 use esplanade_xfrm::{Kernel, KernelError, Netlink, Watch};
@@ -69,9 +69,10 @@ impl Subject for Real {
         let observed = self.dump().unwrap();
         let policies = policies.iter().map(|key| {
             let there = observed.policies.iter().find(|one| one.key == *key).unwrap();
-            Op::DeletePolicy { direction: key.direction, index: there.index, interface_id: key.interface_id }
+            let PolicyKey { direction, interface_id, mark, .. } = *key;
+            Op::DeletePolicy { direction, index: there.index, interface_id, mark }
         });
-        let ops: Vec<_> = sas.iter().map(|id| Op::DeleteSa(*id)).chain(policies).collect();
+        let ops: Vec<_> = sas.iter().map(|id| Op::DeleteSa(*id, Mark::NONE)).chain(policies).collect();
         // Another socket is another program.
         let results = Netlink::open().unwrap().apply(&ops).unwrap();
         assert!(results.iter().all(Result::is_ok), "{results:?}");

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use esplanade_model::{
-    Authentication, Cipher, Direction, Event, Lifetime, Limits, Mode, Op, OutboundSa, Policy, Port,
+    Authentication, Cipher, Direction, Event, Lifetime, Limits, Mark, Mode, Op, OutboundSa, Policy, Port,
     ReplayProtection, ReplayState, Sa, Selector, Used, WantedSa,
 };
 use netlink_packet_xfrm::UserSaInfo;
@@ -64,10 +64,10 @@ pub(crate) fn packets_are_counted_on_after_a_replacement(kernel: &mut dyn Subjec
         // Another algorithm under the same name.
         let crypto = encrypt_then_authenticate(Cipher::AesCbc256, Authentication::HmacSha512);
         let after = Sa { crypto, ..before.clone() };
-        must(kernel, &[Op::DeleteSa(before.id()), outbound_at(after.clone(), state)]);
+        must(kernel, &[Op::DeleteSa(before.id(), Mark::NONE), outbound_at(after.clone(), state)]);
         send(v4(1), v4(2), 2);
         assert_eq!(sent(kernel, &after).sent, then + 2);
-        must(kernel, &[Op::DeleteSa(after.id())]);
+        must(kernel, &[Op::DeleteSa(after.id(), Mark::NONE)]);
     }
 }
 
@@ -165,7 +165,7 @@ pub(crate) fn an_sa_carries_only_its_packets(kernel: &mut dyn Subject) {
     // No SA: whether that is an error is none of our business.
     let _ = send("no SA", 11);
     assert_eq!((sent(kernel, &to(1, 9)).sent, sent(kernel, &to(2, 10)).sent), (1, 1));
-    peer.there(move |there| must(there, &[Op::DeleteSa(to(2, 11).id()), inbound(to(2, 10))]));
+    peer.there(move |there| must(there, &[Op::DeleteSa(to(2, 11).id(), Mark::NONE), inbound(to(2, 10))]));
     send("for 10", 10).unwrap();
     for (socket, text) in [(received.0, "for 9"), (received.1, "for 10")] {
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -189,7 +189,7 @@ fn passes(kernel: &mut dyn Subject, peer: &Peer, replay: ReplayProtection, numbe
     let before = peer.there(passed_and_refused);
     let sa = Sa { mode: Mode::Transport, replay, ..sa(1) };
     let state = ReplayState { sent: number - 1, ..ReplayState::default() };
-    must(kernel, &[Op::DeleteSa(sa.id()), outbound_at(sa, state)]);
+    must(kernel, &[Op::DeleteSa(sa.id(), Mark::NONE), outbound_at(sa, state)]);
     send(v4(1), v4(2), 1);
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
@@ -211,7 +211,7 @@ pub(crate) fn no_packet_passes_twice_after_a_replacement(kernel: &mut dyn Subjec
         [replay(16), replay(32), replay(33), replay(64), extended(20), extended(64), extended(1000)];
     for window in windows {
         let id = sa(1).id();
-        peer.there(move |there| must(there, &[Op::DeleteSa(id), inbound(inbound_sa(window))]));
+        peer.there(move |there| must(there, &[Op::DeleteSa(id, Mark::NONE), inbound(inbound_sa(window))]));
         let mut check = |replay: ReplayProtection, number, expected| {
             assert_eq!(
                 passes(kernel, &peer, replay, number),
@@ -234,7 +234,7 @@ pub(crate) fn no_packet_passes_twice_after_a_replacement(kernel: &mut dyn Subjec
             // As the agent does it: with the state as it was read.
             peer.there(move |there| {
                 let state = there.dump().unwrap().sas.remove(0).state;
-                must(there, &[Op::DeleteSa(id), inbound_at(inbound_sa(replay), state)]);
+                must(there, &[Op::DeleteSa(id, Mark::NONE), inbound_at(inbound_sa(replay), state)]);
             });
             for seen in [2010, 2003, 2001, 2000, 1] {
                 check(replay, seen, false);

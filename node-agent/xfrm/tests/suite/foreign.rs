@@ -1,6 +1,6 @@
 //! What others put into the databases.
 
-use esplanade_model::{Direction, Op, PolicyIndex, PolicyKey};
+use esplanade_model::{Direction, Mark, Op, PolicyIndex, PolicyKey};
 
 use super::objects::{
     DIRECTIONS, add, add_all, delete, id, inbound, policy, sa, selector, selector_v6, v4, v6,
@@ -14,9 +14,12 @@ fn inhabit(kernel: &mut dyn Subject) {
     // One of the tags is not enough.
     kernel.add_foreign_sa(v4(1), id(v4(3), 0x1000), 0x5000_0001);
     for direction in DIRECTIONS {
-        kernel.add_foreign_policy(PolicyKey { direction, selector: selector(200), interface_id: 0 }, None);
         kernel.add_foreign_policy(
-            PolicyKey { direction, selector: selector_v6(200), interface_id: 0 },
+            PolicyKey { direction, selector: selector(200), interface_id: 0, mark: Mark::NONE },
+            None,
+        );
+        kernel.add_foreign_policy(
+            PolicyKey { direction, selector: selector_v6(200), interface_id: 0, mark: Mark::NONE },
             Some(8000 + direction.kernel()),
         );
     }
@@ -37,7 +40,7 @@ pub(crate) fn others_are_left_alone(kernel: &mut dyn Subject) {
     assert_eq!(during.len(), 9 + 23);
     assert!(before.iter().all(|record| during.contains(record)));
 
-    let mut ops: Vec<_> = (0..20).map(|number| Op::DeleteSa(sa(number).id())).collect();
+    let mut ops: Vec<_> = (0..20).map(|number| Op::DeleteSa(sa(number).id(), Mark::NONE)).collect();
     ops.extend(DIRECTIONS.into_iter().zip(0..).map(|(direction, slot)| delete(direction, slot)));
     must(kernel, &ops);
     assert_eq!(kernel.raw(), before);
@@ -60,7 +63,8 @@ pub(crate) fn names_of_others_collide(kernel: &mut dyn Subject) {
 }
 
 pub(crate) fn indexes_of_others_are_taken(kernel: &mut dyn Subject) {
-    let key = PolicyKey { direction: Direction::In, selector: selector(200), interface_id: 0 };
+    let key =
+        PolicyKey { direction: Direction::In, selector: selector(200), interface_id: 0, mark: Mark::NONE };
     let index = PolicyIndex::new(77, Direction::In).get();
     kernel.add_foreign_policy(key, Some(index));
     let observed = kernel.dump().unwrap();

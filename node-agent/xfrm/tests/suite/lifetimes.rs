@@ -3,7 +3,8 @@
 use std::num::NonZeroU64;
 
 use esplanade_model::{
-    Authentication, Cipher, InboundSa, Lifetime, Limits, Mode, ObservedSa, Op, OutboundSa, Sa, Used, WantedSa,
+    Authentication, Cipher, InboundSa, Lifetime, Limits, Mark, Mode, ObservedSa, Op, OutboundSa, Sa, Used,
+    WantedSa,
 };
 
 use super::objects::{
@@ -57,7 +58,7 @@ pub(crate) fn what_is_used_up_goes_on(kernel: &mut dyn Subject) {
     // As one that was flushed comes back.
     let used = Used { bytes: 5 << 32, packets: 77, added: fresh.added - 500, first_used: fresh.added - 400 };
     let again = Op::AddInbound { sa: InboundSa(limited.clone()), state: None, used: Some(used) };
-    must(kernel, &[Op::DeleteSa(limited.id()), again]);
+    must(kernel, &[Op::DeleteSa(limited.id(), limited.mark), again]);
     assert_eq!(one(kernel).used, used);
 
     // A new limit counts from where it was.
@@ -66,13 +67,15 @@ pub(crate) fn what_is_used_up_goes_on(kernel: &mut dyn Subject) {
     assert_eq!(one(kernel).sa, Some(sa(1)));
 }
 
-/// Of all that a message can ask for, UPDSA changes the lifetime and the interface, and says yes to the rest.
+/// Of all that a message can ask for, UPDSA changes the lifetime, the interface and the output mark, and says yes to the
+/// rest.
 pub(crate) fn an_update_changes_next_to_nothing(kernel: &mut dyn Subject) {
-    let before = Sa { replay: replay(64), interface_id: 7, ..sa(1) };
+    let output_mark = Mark::masked(7, 0xff);
+    let before = Sa { replay: replay(64), interface_id: 7, output_mark, ..sa(1) };
     must(kernel, &[inbound(before.clone())]);
     let update = |sa: Sa| Op::UpdateSa(WantedSa::Inbound(InboundSa(sa)));
     type Change = fn(&mut Sa);
-    let ignored: [Change; 8] = [
+    let ignored: [Change; 10] = [
         |sa| sa.source = v4(9),
         |sa| sa.mode = Mode::Transport,
         |sa| sa.reqid = reqid(9),
@@ -82,8 +85,10 @@ pub(crate) fn an_update_changes_next_to_nothing(kernel: &mut dyn Subject) {
         |sa| {
             sa.selector = Some(only(selector(1), 17, esplanade_model::Port::ANY, esplanade_model::Port::ANY))
         },
+        |sa| sa.icmp_errors = true,
         // Only to another one (`xfrm_state_update`).
         |sa| sa.interface_id = 0,
+        |sa| sa.output_mark = Mark::NONE,
     ];
     for (number, change) in (0..).zip(ignored) {
         let mut changed = before.clone();
@@ -91,7 +96,8 @@ pub(crate) fn an_update_changes_next_to_nothing(kernel: &mut dyn Subject) {
         must(kernel, &[update(changed)]);
         assert_eq!(sas(kernel)[&before.id()], before, "change {number}");
     }
-    let after = Sa { lifetime: far(), interface_id: 8, ..before.clone() };
+    let output_mark = Mark::masked(1, 1);
+    let after = Sa { lifetime: far(), interface_id: 8, output_mark, ..before.clone() };
     must(kernel, &[update(after.clone())]);
     assert_eq!(sas(kernel)[&before.id()], after);
     must(kernel, &[update(Sa { interface_id: 8, ..before.clone() })]);

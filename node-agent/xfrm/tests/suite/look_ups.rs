@@ -1,7 +1,7 @@
 //! Reading single SAs and policies, and recognising those that were read before.
 
 use esplanade_model::{
-    Direction, Glance, Observed, Op, PolicyKey, PolicyRecord, Reader, Recognised, ReplayState, SaId,
+    Direction, Glance, Mark, Observed, Op, PolicyKey, PolicyRecord, Reader, Recognised, ReplayState, SaId,
     SaRecord, Used,
 };
 use esplanade_xfrm::wire::Observer;
@@ -63,7 +63,12 @@ pub(crate) fn what_is_looked_up_reads_as_in_a_dump(kernel: &mut dyn Subject) {
     let of_interface = esplanade_model::Policy { interface_id: 7, ..policy(Direction::Out, 1) };
     must(kernel, &[add(of_interface.clone(), 50)]);
     kernel.add_foreign_sa(v4(1), id(v4(2), 0xc123_4567), 1);
-    let foreign = PolicyKey { direction: Direction::Out, selector: selector_v6(200), interface_id: 0 };
+    let foreign = PolicyKey {
+        direction: Direction::Out,
+        selector: selector_v6(200),
+        interface_id: 0,
+        mark: Mark::NONE,
+    };
     kernel.add_foreign_policy(foreign, None);
 
     let mut whole = kernel.dump().unwrap();
@@ -87,7 +92,12 @@ pub(crate) fn what_is_looked_up_reads_as_in_a_dump(kernel: &mut dyn Subject) {
 
 pub(crate) fn what_is_not_there_is_told(kernel: &mut dyn Subject) {
     must(kernel, &[inbound(sa(1)), add(policy(Direction::In, 1), 1)]);
-    let policy_of = |direction, number| PolicyKey { direction, selector: selector(number), interface_id: 0 };
+    let policy_of = |direction, number| PolicyKey {
+        direction,
+        selector: selector(number),
+        interface_id: 0,
+        mark: Mark::NONE,
+    };
     let keys = [
         policy_of(Direction::Out, 1),
         policy_of(Direction::In, 1),
@@ -178,9 +188,9 @@ pub(crate) fn what_was_seen_is_recognised(kernel: &mut dyn Subject) {
     let sent = ReplayState { sent: 4711, ..ReplayState::default() };
     let received = ReplayState { sent: 0, received: 70, bitmap: vec![0xf0f1, 0] };
     let again = [
-        Op::DeleteSa(sa(3).id()),
+        Op::DeleteSa(sa(3).id(), Mark::NONE),
         outbound_at(sa(3), sent.clone()),
-        Op::DeleteSa(wide.id()),
+        Op::DeleteSa(wide.id(), Mark::NONE),
         inbound_at(wide, received.clone()),
     ];
     must(kernel, &again);
@@ -193,7 +203,7 @@ pub(crate) fn what_was_seen_is_recognised(kernel: &mut dyn Subject) {
     let other_key = esplanade_model::Sa { crypto: super::objects::every_crypto()[1].clone(), ..sa(1) };
     let other_reqid = esplanade_model::Sa { reqid: super::objects::reqid(99), ..sa(1) };
     for other in [other_window, other_key, other_reqid] {
-        must(kernel, &[Op::DeleteSa(other.id()), inbound(other)]);
+        must(kernel, &[Op::DeleteSa(other.id(), Mark::NONE), inbound(other)]);
         assert_eq!(news(kernel, &mut reader), (1, vec![]));
     }
     let other = esplanade_model::Policy { priority: 7, ..policy(Direction::In, 1) };

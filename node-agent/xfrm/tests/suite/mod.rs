@@ -59,6 +59,8 @@ macro_rules! tests_of_the_suite {
             directed_sas_go_on_where_they_were
             every_selector_of_an_sa_reads_back
             the_interface_of_an_sa_reads_back
+            the_marks_of_an_sa_read_back
+            a_marked_sa_is_deleted_by_its_mark
             generated_sas_read_back
             deleted_sas_are_gone
             an_sa_without_state_starts_at_zero
@@ -74,6 +76,8 @@ macro_rules! tests_of_the_suite {
             every_selector_reads_back
             every_template_reads_back
             policies_of_interfaces_are_others
+            policies_of_marks_and_interfaces_are_others
+            flags_read_back
             generated_policies_read_back
             an_update_keeps_the_index
             an_update_adds_what_is_missing

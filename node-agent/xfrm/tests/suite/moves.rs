@@ -97,7 +97,7 @@ pub(crate) fn what_cannot_move_stays(kernel: &mut dyn Subject) {
     assert_eq!(refused(apply(kernel, &[migrate(&carrier, &[elsewhere])]), 0).errno, libc::ENODATA);
     assert_eq!(kernel.raw(), before);
     // A template alone can.
-    must(kernel, &[Op::DeleteSa(first.id()), migrate(&carrier, &[one])]);
+    must(kernel, &[Op::DeleteSa(first.id(), first.mark), migrate(&carrier, &[one])]);
     let templates = policies(kernel).remove(&carrier.key()).unwrap().policy.unwrap().templates;
     assert_eq!(templates, [Template { tunnel: Some(to), ..carrier.templates[0] }]);
 }

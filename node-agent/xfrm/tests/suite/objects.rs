@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use esplanade_model::{
-    Action, Aead, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Lifetime, Mode, Op, OutboundSa,
-    Policy, PolicyIndex, Port, Protocol, ReplayProtection, ReplayState, Reqid, Sa, SaId, Selector, Spi,
-    Template,
+    Action, Aead, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Lifetime, Mark, Mode, Op,
+    OutboundSa, Policy, PolicyFlags, PolicyIndex, Port, Protocol, ReplayProtection, ReplayState, Reqid, Sa,
+    SaId, Selector, Spi, Template,
 };
 
 pub(crate) fn v4(last: u8) -> IpAddr {
@@ -69,6 +69,9 @@ pub(crate) fn sa(number: u32) -> Sa {
         interface_id: 0,
         lifetime: Lifetime::default(),
         direction: None,
+        mark: Mark::NONE,
+        output_mark: Mark::NONE,
+        icmp_errors: false,
     }
 }
 
@@ -137,6 +140,8 @@ pub(crate) fn policy(direction: Direction, number: u8) -> Policy {
         direction,
         selector: selector(number),
         interface_id: 0,
+        mark: Mark::NONE,
+        flags: PolicyFlags::default(),
         priority: 1000 + u32::from(number),
         action: Action::Allow,
         templates: vec![tunnel(number.into())],
@@ -150,7 +155,12 @@ pub(crate) fn add(policy: Policy, slot: u32) -> Op {
 
 /// Deletes a policy through no XFRM interface.
 pub(crate) fn delete(direction: Direction, slot: u32) -> Op {
-    Op::DeletePolicy { direction, index: PolicyIndex::new(slot, direction), interface_id: 0 }
+    Op::DeletePolicy {
+        direction,
+        index: PolicyIndex::new(slot, direction),
+        interface_id: 0,
+        mark: Mark::NONE,
+    }
 }
 
 /// Adds the policies, in slots from 0.

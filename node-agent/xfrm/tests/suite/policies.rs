@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use esplanade_model::{
-    Action, Direction, Mode, Observed, ObservedPolicy, Op, Policy, PolicyIndex, Port, Protocol, Selector,
-    Template,
+    Action, Direction, Mark, Mode, Observed, ObservedPolicy, Op, Policy, PolicyFlags, PolicyIndex, Port,
+    Protocol, Selector, Template,
 };
 use proptest::test_runner::{Config, TestRunner};
 
@@ -95,6 +95,7 @@ pub(crate) fn generated_policies_read_back(kernel: &mut dyn Subject) {
                 direction: one.key.direction,
                 index: one.index,
                 interface_id: one.key.interface_id,
+                mark: one.key.mark,
             };
             let deletions = kernel.dump().unwrap().policies.into_iter().map(delete);
             must(kernel, &deletions.collect::<Vec<_>>());
@@ -142,16 +143,18 @@ pub(crate) fn deleted_policies_are_gone(kernel: &mut dyn Subject) {
 pub(crate) fn deleting_what_is_gone_is_a_success(kernel: &mut dyn Subject) {
     must(kernel, &[add(policy(Direction::In, 1), 1)]);
     let before = kernel.raw();
-    let other = |direction, index, interface_id| Op::DeletePolicy { direction, index, interface_id };
+    let other =
+        |direction, index, interface_id, mark| Op::DeletePolicy { direction, index, interface_id, mark };
     must(
         kernel,
         &[
-            Op::DeleteSa(super::objects::sa(1).id()),
+            Op::DeleteSa(super::objects::sa(1).id(), Mark::NONE),
             delete(Direction::Out, 9),
             // An index of another direction names nothing.
-            other(Direction::Out, PolicyIndex::new(1, Direction::In), 0),
-            // Neither does one of another interface.
-            other(Direction::In, PolicyIndex::new(1, Direction::In), 7),
+            other(Direction::Out, PolicyIndex::new(1, Direction::In), 0, Mark::NONE),
+            // Neither does one of another interface, or with another mark.
+            other(Direction::In, PolicyIndex::new(1, Direction::In), 7, Mark::NONE),
+            other(Direction::In, PolicyIndex::new(1, Direction::In), 0, Mark::masked(7, 0xff)),
         ],
     );
     assert_eq!(kernel.raw(), before);
@@ -168,6 +171,35 @@ pub(crate) fn a_taken_index_is_replaced(kernel: &mut dyn Subject) {
     assert_eq!(observed.taken_indexes.into_iter().collect::<Vec<_>>(), [taken]);
 }
 
+/// A mark is part of a policy's name, and so is the interface by its index.
+pub(crate) fn policies_of_marks_and_interfaces_are_others(kernel: &mut dyn Subject) {
+    let of = |mark, interface_index, direction| {
+        let mut policy = Policy { mark, ..policy(direction, 1) };
+        policy.selector.interface_index = interface_index;
+        policy
+    };
+    let marks = [Mark::NONE, Mark::masked(7, 0xff), Mark::masked(7, 0xf), Mark::masked(0, 0xff)];
+    let names = marks.into_iter().flat_map(|mark| [0, 1, 9].map(|index| (mark, index)));
+    let all: Vec<_> =
+        names.flat_map(|(mark, index)| DIRECTIONS.map(|direction| of(mark, index, direction))).collect();
+    reads_back(kernel, all.clone());
+    let (key, mark) = (of(marks[1], 1, Direction::In).key(), marks[1]);
+    let index = policies(kernel)[&key].index;
+    must(kernel, &[Op::DeletePolicy { direction: Direction::In, index, interface_id: 0, mark }]);
+    let left: Vec<_> = policies(kernel).into_keys().collect();
+    assert_eq!(left.len(), all.len() - 1);
+    assert!(!left.contains(&key));
+}
+
+pub(crate) fn flags_read_back(kernel: &mut dyn Subject) {
+    let all = [(true, false), (false, true), (true, true)];
+    let policies = all.into_iter().zip(1..).map(|((icmp_errors, local_override), number)| Policy {
+        flags: PolicyFlags { icmp_errors, local_override },
+        ..policy(Direction::Out, number)
+    });
+    reads_back(kernel, policies);
+}
+
 /// The interface is part of a policy's name, and not of an SA's.
 pub(crate) fn policies_of_interfaces_are_others(kernel: &mut dyn Subject) {
     let of = |interface_id, direction| Policy { interface_id, ..policy(direction, 1) };
@@ -175,7 +207,7 @@ pub(crate) fn policies_of_interfaces_are_others(kernel: &mut dyn Subject) {
         [0, 1, u32::MAX].into_iter().flat_map(|id| DIRECTIONS.map(|direction| of(id, direction))).collect();
     reads_back(kernel, all.clone());
     let index = policies(kernel)[&of(1, Direction::In).key()].index;
-    must(kernel, &[Op::DeletePolicy { direction: Direction::In, index, interface_id: 1 }]);
+    must(kernel, &[Op::DeletePolicy { direction: Direction::In, index, interface_id: 1, mark: Mark::NONE }]);
     let left: Vec<_> = policies(kernel).into_keys().collect();
     assert_eq!(left.len(), all.len() - 1);
     assert!(!left.contains(&of(1, Direction::In).key()));

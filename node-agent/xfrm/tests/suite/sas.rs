@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use esplanade_model::{Capability, Mode, Observed, Op, Port, ReplayProtection, ReplayState, Sa, SaDirection};
+use esplanade_model::{
+    Capability, Mark, Mode, Observed, Op, Port, ReplayProtection, ReplayState, Sa, SaDirection,
+};
 use esplanade_xfrm::wire::replay::fitted;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -149,6 +151,33 @@ pub(crate) fn the_interface_of_an_sa_reads_back(kernel: &mut dyn Subject) {
     assert_eq!(refusal.errno, libc::EEXIST);
 }
 
+pub(crate) fn the_marks_of_an_sa_read_back(kernel: &mut dyn Subject) {
+    let of = |mark, output_mark, number| Sa { mark, output_mark, ..sa(number) };
+    let (seven, all) = (Mark::masked(7, 0xff), Mark::masked(u32::MAX, u32::MAX));
+    // No bit of value 0 isn't no bit.
+    let zero = Mark::masked(0, 0xff);
+    let marks = [Mark::NONE, seven, all, zero];
+    let pairs = marks.into_iter().flat_map(|mark| marks.map(|output| (mark, output)));
+    let marked = pairs.zip(1..).map(|((mark, output), number)| of(mark, output, number));
+    reads_back(kernel, marked.chain([Sa { icmp_errors: true, ..sa(100) }]));
+}
+
+/// The mark isn't part of the name for us, and the kernel wants it anyway.
+pub(crate) fn a_marked_sa_is_deleted_by_its_mark(kernel: &mut dyn Subject) {
+    let marked = Sa { mark: Mark::masked(7, 0xff), ..sa(1) };
+    let id = marked.id();
+    must(kernel, &[inbound(marked.clone())]);
+    let refusal = super::refused(super::apply(kernel, &[inbound(marked.clone())]), 0);
+    assert_eq!(refusal.errno, libc::EEXIST);
+    must(kernel, &[Op::DeleteSa(id, Mark::NONE), Op::DeleteSa(id, Mark::masked(8, 0xff))]);
+    assert_eq!(
+        kernel.dump().unwrap().sas.iter().map(|sa| (sa.id, sa.mark)).collect::<Vec<_>>(),
+        [(id, marked.mark)]
+    );
+    must(kernel, &[Op::DeleteSa(id, marked.mark)]);
+    assert_eq!(kernel.dump().unwrap(), Observed::default());
+}
+
 pub(crate) fn generated_sas_read_back(kernel: &mut dyn Subject) {
     let config = Config { cases: 4, max_shrink_iters: 100, failure_persistence: None, ..Config::default() };
     let kernel = RefCell::new(kernel);
@@ -156,7 +185,7 @@ pub(crate) fn generated_sas_read_back(kernel: &mut dyn Subject) {
         .run(&proptest::collection::vec(strategies::sa(), 100), |sas| {
             let kernel = &mut **kernel.borrow_mut();
             // Also after a case that failed.
-            let deletions = kernel.dump().unwrap().sas.into_iter().map(|sa| Op::DeleteSa(sa.id));
+            let deletions = kernel.dump().unwrap().sas.into_iter().map(|sa| Op::DeleteSa(sa.id, sa.mark));
             must(kernel, &deletions.collect::<Vec<_>>());
             reads_back(kernel, sas);
             Ok(())
@@ -165,8 +194,8 @@ pub(crate) fn generated_sas_read_back(kernel: &mut dyn Subject) {
 }
 
 pub(crate) fn deleted_sas_are_gone(kernel: &mut dyn Subject) {
-    must(kernel, &[inbound(sa(1)), inbound(sa(2)), outbound(sa(3)), Op::DeleteSa(sa(2).id())]);
+    must(kernel, &[inbound(sa(1)), inbound(sa(2)), outbound(sa(3)), Op::DeleteSa(sa(2).id(), Mark::NONE)]);
     assert_eq!(sas(kernel).into_keys().collect::<Vec<_>>(), [sa(1).id(), sa(3).id()]);
-    must(kernel, &[Op::DeleteSa(sa(1).id()), Op::DeleteSa(sa(3).id())]);
+    must(kernel, &[Op::DeleteSa(sa(1).id(), Mark::NONE), Op::DeleteSa(sa(3).id(), Mark::NONE)]);
     assert_eq!(kernel.dump().unwrap(), Observed::default());
 }

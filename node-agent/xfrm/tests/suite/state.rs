@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use esplanade_model::{Op, ReplayState, Sa, SaId};
+use esplanade_model::{Mark, Op, ReplayState, Sa, SaId};
 
 use esplanade_xfrm::wire::replay::fitted;
 use proptest::test_runner::{Config, TestRunner};
@@ -68,7 +68,7 @@ pub(crate) fn sequence_numbers_go_on_after_a_replacement(kernel: &mut dyn Subjec
             Op::AddOutbound { sa, .. } => sa.0.id(),
             _ => unreachable!(),
         };
-        [Op::DeleteSa(id), op]
+        [Op::DeleteSa(id, Mark::NONE), op]
     });
     must(kernel, &again.collect::<Vec<_>>());
     assert_eq!(states(kernel), wanted);
@@ -85,7 +85,10 @@ pub(crate) fn windows_move_into_other_windows(kernel: &mut dyn Subject) {
         (replay(32), vec![0xffff_fff1]),
     ] {
         let before = states(kernel)[&sa(1).id()].clone();
-        must(kernel, &[Op::DeleteSa(sa(1).id()), inbound_at(Sa { replay: window, ..sa(1) }, before)]);
+        must(
+            kernel,
+            &[Op::DeleteSa(sa(1).id(), Mark::NONE), inbound_at(Sa { replay: window, ..sa(1) }, before)],
+        );
         let after = ReplayState { sent: 0, received: 100, bitmap };
         assert_eq!(states(kernel)[&sa(1).id()], after, "{window:?}");
     }
@@ -98,7 +101,7 @@ pub(crate) fn generated_states_read_back(kernel: &mut dyn Subject) {
         .run(&(strategies::replay(), strategies::state()), |(replay, state)| {
             let kernel = &mut **kernel.borrow_mut();
             let wanted = fitted(&state, replay);
-            must(kernel, &[Op::DeleteSa(sa(1).id()), inbound_at(Sa { replay, ..sa(1) }, state)]);
+            must(kernel, &[Op::DeleteSa(sa(1).id(), Mark::NONE), inbound_at(Sa { replay, ..sa(1) }, state)]);
             assert_eq!(states(kernel)[&sa(1).id()], wanted);
             Ok(())
         })

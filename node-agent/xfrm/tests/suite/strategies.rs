@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU64;
 
 use esplanade_model::{
-    Action, Aead, Authentication, Cipher, Crypto, Direction, Key, Lifetime, Limits, Mode, Policy, Port,
-    Protocol, ReplayProtection, ReplayState, Reqid, Sa, Selector, Spi, Template,
+    Action, Aead, Authentication, Cipher, Crypto, Direction, Key, Lifetime, Limits, Mark, Mode, Policy,
+    PolicyFlags, Port, Protocol, ReplayProtection, ReplayState, Reqid, Sa, Selector, Spi, Template,
 };
 use ipnet::IpNet;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
@@ -66,9 +66,18 @@ fn mode() -> impl Strategy<Value = Mode> {
 }
 
 pub(crate) fn sa() -> impl Strategy<Value = Sa> {
-    let rest = (proptest::option::of(selector()), interface_id(), lifetime());
+    let marks = (mark(), mark(), any::<bool>());
+    let rest = (proptest::option::of(selector()), interface_id(), lifetime(), marks);
     (ends(), 256u32.., mode(), any::<u32>(), crypto(), replay(), rest).prop_map(
-        |((source, destination), spi, mode, reqid, crypto, replay, (packets, interface_id, lifetime))| Sa {
+        |(
+            (source, destination),
+            spi,
+            mode,
+            reqid,
+            crypto,
+            replay,
+            (packets, interface_id, lifetime, (mark, output_mark, icmp_errors)),
+        )| Sa {
             source,
             destination,
             spi: Spi::new(spi).unwrap(),
@@ -79,6 +88,9 @@ pub(crate) fn sa() -> impl Strategy<Value = Sa> {
             interface_id,
             lifetime,
             direction: None,
+            mark,
+            output_mark,
+            icmp_errors,
             selector: packets.filter(|packets| fits(packets, mode, destination)),
         },
     )
@@ -96,6 +108,15 @@ fn lifetime() -> impl Strategy<Value = Lifetime> {
         Just(Lifetime::default()),
         (limits(), limits()).prop_map(|(soft, hard)| Lifetime { soft, hard }),
     ]
+}
+
+fn mark() -> impl Strategy<Value = Mark> {
+    prop_oneof![Just(Mark::NONE), (any::<u32>(), 1u32..).prop_map(|(value, mask)| Mark::masked(value, mask))]
+}
+
+fn flags() -> impl Strategy<Value = PolicyFlags> {
+    (any::<bool>(), any::<bool>())
+        .prop_map(|(icmp_errors, local_override)| PolicyFlags { icmp_errors, local_override })
 }
 
 fn interface_id() -> impl Strategy<Value = u32> {
@@ -148,9 +169,11 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
     let rest = direction
         .prop_flat_map(|direction| (Just(direction), proptest::collection::vec(template(direction), 0..=6)));
     let action = select(&[Action::Allow, Action::Block]);
-    (rest, selector(), interface_id(), any::<u32>(), action).prop_map(
-        |((direction, templates), selector, interface_id, priority, action)| Policy {
+    (rest, selector(), interface_id(), mark(), any::<u32>(), action, flags()).prop_map(
+        |((direction, templates), selector, interface_id, mark, priority, action, flags)| Policy {
             interface_id,
+            mark,
+            flags,
             direction,
             selector,
             priority,

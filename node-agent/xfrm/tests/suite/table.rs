@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use esplanade_diff::diff;
 use esplanade_model::{
-    Action, Aead, Authentication, Cipher, Crypto, Direction, InboundSa, Lifetime, Mode, Op, OutboundSa,
-    Policy, Port, Protocol, Sa, Template, Wanted, WantedSa,
+    Action, Aead, Authentication, Cipher, Crypto, Direction, InboundSa, Lifetime, Mark, Mode, Op, OutboundSa,
+    Policy, PolicyFlags, Port, Protocol, Sa, Template, Wanted, WantedSa,
 };
 
 use super::lifetimes::far;
@@ -20,7 +20,7 @@ fn kind(op: &Op) -> &'static str {
     match op {
         Op::AddInbound { .. } | Op::AddOutbound { .. } => "NEWSA",
         Op::UpdateSa(_) => "UPDSA",
-        Op::DeleteSa(_) => "DELSA",
+        Op::DeleteSa(..) => "DELSA",
         Op::AddPolicy { .. } => "NEWPOLICY",
         Op::UpdatePolicy { .. } => "UPDPOLICY",
         Op::DeletePolicy { .. } => "DELPOLICY",
@@ -75,6 +75,9 @@ const SA: &[SaChange] = &[
     ("extended sequence numbers", |sa| sa.replay = extended(32), SAME_NAME),
     ("selector", |sa| sa.selector = Some(selector(1)), SAME_NAME),
     ("interface", |sa| sa.interface_id = 7, SAME_NAME),
+    ("mark", |sa| sa.mark = Mark::masked(7, 0xff), SAME_NAME),
+    ("output mark", |sa| sa.output_mark = Mark::masked(7, 0xff), SAME_NAME),
+    ("ICMP errors", |sa| sa.icmp_errors = true, SAME_NAME),
     ("soft lifetime", |sa| sa.lifetime.soft = far().soft, "UPDSA"),
     ("hard lifetime", |sa| sa.lifetime.hard = far().hard, "UPDSA"),
 ];
@@ -85,12 +88,24 @@ fn other_keys() -> Crypto {
         .unwrap()
 }
 
-/// Fails to compile where a field is added: then it needs a line in [`SA`].
+/// Fails to compile where a field is added: then it needs a line in [`SA`]. Directions are `directions_read_back`'s.
 fn every_field_of_an_sa(sa: &Sa) {
     let Sa {
-        source: _, destination: _, spi: _, mode: _, reqid: _, crypto: _, replay: _, selector: _, ..
+        source: _,
+        destination: _,
+        spi: _,
+        mode: _,
+        reqid: _,
+        crypto: _,
+        replay: _,
+        selector: _,
+        interface_id: _,
+        lifetime: Lifetime { soft: _, hard: _ },
+        direction: _,
+        mark: _,
+        output_mark: _,
+        icmp_errors: _,
     } = sa;
-    let Sa { interface_id: _, lifetime: Lifetime { soft: _, hard: _ }, .. } = sa;
 }
 
 pub(crate) fn every_change_of_an_sa_is_made(kernel: &mut dyn Subject) {
@@ -133,6 +148,9 @@ const POLICY: &[PolicyChange] = &[
     ("selector", |policy| policy.selector = selector(2), REPLACED),
     ("protocol", |policy| policy.selector = only(selector(1), 17, Port::ANY, Port::ANY), REPLACED),
     ("interface", |policy| policy.interface_id = 7, REPLACED),
+    ("mark", |policy| policy.mark = Mark::masked(7, 0xff), REPLACED),
+    ("ICMP errors", |policy| policy.flags.icmp_errors = true, "UPDPOLICY"),
+    ("local override", |policy| policy.flags.local_override = true, "UPDPOLICY"),
     ("priority", |policy| policy.priority += 1, "UPDPOLICY"),
     ("action", |policy| (policy.action, policy.templates) = (Action::Block, vec![]), "UPDPOLICY"),
     ("no template", |policy| policy.templates.clear(), "UPDPOLICY"),
@@ -150,7 +168,16 @@ fn template(policy: &mut Policy) -> &mut Template {
 
 /// As for SAs.
 fn every_field_of_a_policy(policy: &Policy) {
-    let Policy { direction: _, selector: _, interface_id: _, priority: _, action: _, templates: _ } = policy;
+    let Policy {
+        direction: _,
+        selector: _,
+        interface_id: _,
+        mark: _,
+        priority: _,
+        action: _,
+        templates: _,
+        flags: PolicyFlags { icmp_errors: _, local_override: _ },
+    } = policy;
     let Template { protocol: _, mode: _, reqid: _, tunnel: _, optional: _ } = tunnel(1);
 }
 

@@ -1,6 +1,6 @@
 //! Noticing changes.
 
-use esplanade_model::{Direction, Event, Op, PolicyKey, ReplayState};
+use esplanade_model::{Direction, Event, Mark, Op, PolicyKey, ReplayState};
 use esplanade_xfrm::Noticed;
 
 use super::objects::{add, delete, id, inbound, inbound_at, outbound_at, policy, sa, selector, v4};
@@ -13,7 +13,7 @@ fn told(events: Vec<Event>) -> Noticed {
 pub(crate) fn own_changes_are_no_news(kernel: &mut dyn Subject) {
     let mut watch = kernel.start_watch();
     assert_eq!(watch.look().unwrap(), Noticed::default());
-    must(kernel, &[inbound(sa(1)), add(policy(Direction::In, 1), 1), Op::DeleteSa(sa(1).id())]);
+    must(kernel, &[inbound(sa(1)), add(policy(Direction::In, 1), 1), Op::DeleteSa(sa(1).id(), Mark::NONE)]);
     assert_eq!(watch.look().unwrap(), Noticed::default());
 }
 
@@ -24,7 +24,8 @@ pub(crate) fn changes_of_others_are_noticed(kernel: &mut dyn Subject) {
     must(kernel, &[inbound(sa(1))]);
     assert_eq!(watch.look().unwrap(), told(vec![Event::Sa(theirs)]));
     assert_eq!(watch.look().unwrap(), Noticed::default());
-    let key = PolicyKey { direction: Direction::In, selector: selector(1), interface_id: 0 };
+    let key =
+        PolicyKey { direction: Direction::In, selector: selector(1), interface_id: 0, mark: Mark::NONE };
     kernel.add_foreign_policy(key, None);
     assert_eq!(watch.look().unwrap(), told(vec![Event::Policy(key)]));
     assert_eq!(watch.look().unwrap(), Noticed::default());
@@ -48,5 +49,5 @@ pub(crate) fn the_last_of_a_deleted_sa_is_told(kernel: &mut dyn Subject) {
     assert_eq!(watch.look().unwrap(), told(events));
     let left = kernel.dump().unwrap();
     assert_eq!((left.sas.len(), left.policies.len()), (0, 0));
-    must(kernel, &[Op::DeleteSa(sa(1).id()), delete(Direction::Out, 1)]);
+    must(kernel, &[Op::DeleteSa(sa(1).id(), Mark::NONE), delete(Direction::Out, 1)]);
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use esplanade_crds::{
-    Action, AntiReplay, Enforcement, IpFamily, Lifetime, Mode, NodeSaSelector, Protocol, SecretKeyRef,
+    Action, AntiReplay, Enforcement, IpFamily, Lifetime, Mark, Mode, NodeSaSelector, Protocol, SecretKeyRef,
     TrafficSelector,
 };
 use ipnet::IpNet;
@@ -67,6 +67,9 @@ pub(crate) struct SaIntent {
     pub(crate) interface_id: u32,
     /// None for one that never ends.
     pub(crate) lifetime: Option<Lifetime>,
+    /// None for all packets.
+    pub(crate) mark: Option<Mark>,
+    pub(crate) output_mark: Option<Mark>,
     /// The encryption algorithm, if RFC 8221 §3 forbids it with manual keys.
     pub(crate) insecure: Option<&'static str>,
 }
@@ -95,6 +98,8 @@ pub(crate) struct PolicyIntent {
     /// The other side, where it isn't the same.
     pub(crate) to: Option<Vec<Endpoints>>,
     pub(crate) traffic: Vec<TrafficSelector>,
+    /// None for all packets.
+    pub(crate) mark: Option<Mark>,
     /// With `action: Protect`.
     pub(crate) protect: Option<Protect>,
 }
@@ -108,6 +113,8 @@ pub(crate) struct Protect {
     pub(crate) enforcement: Enforcement,
     /// XFRM interface id; 0 is none.
     pub(crate) interface_id: u32,
+    pub(crate) icmp_errors: bool,
+    pub(crate) local_override: bool,
     /// Names of IpsecSAs, each once.
     pub(crate) security_associations: Vec<String>,
 }

@@ -7,7 +7,7 @@ use esplanade_crds::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{PolicyIntent, Protect, endpoints, invalid, not_implemented, rule, traffic};
+use super::{PolicyIntent, Protect, endpoints, invalid, mark, not_implemented, rule, traffic};
 use crate::finding::Finding;
 
 /// What the IpsecPolicy asks for.
@@ -16,6 +16,7 @@ pub(crate) fn policy(spec: &IpsecPolicySpec) -> Result<PolicyIntent, Finding> {
     rule(spec.priority <= 1000, "priority: write 0 to 1000")?;
     rule(!spec.from.is_empty(), "from: write at least one entry, e.g. {podCIDRs: {}}")?;
     traffic::check(&spec.traffic)?;
+    mark::check("mark", spec.mark)?;
     let parse = |side, entries: &[esplanade_crds::Endpoints]| {
         entries.iter().map(|entry| endpoints::parse(side, entry)).collect::<Result<Vec<_>, _>>()
     };
@@ -39,6 +40,7 @@ pub(crate) fn policy(spec: &IpsecPolicySpec) -> Result<PolicyIntent, Finding> {
         from,
         to,
         traffic: spec.traffic.clone(),
+        mark: spec.mark,
         protect,
     })
 }
@@ -104,6 +106,8 @@ fn protect(spec: &IpsecPolicySpec, protection: &Protection) -> Result<Protect, F
         protocol: protection.protocol,
         enforcement: protection.enforcement,
         interface_id: protection.interface_id,
+        icmp_errors: protection.icmp_errors,
+        local_override: protection.local_override,
         security_associations,
     })
 }
@@ -117,6 +121,7 @@ fn revision(spec: &IpsecPolicySpec) -> String {
     // Only maps with keys that aren't text can't be JSON; there are none.
     let mut bytes = serde_json::to_vec(&defining).unwrap_or_default();
     bytes.extend(interface.map(u32::to_be_bytes).into_iter().flatten());
+    bytes.extend(spec.mark.iter().flat_map(|mark| [mark.value, mark.mask]).flat_map(u32::to_be_bytes));
     let digest = Sha256::digest(bytes);
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,7 +6,7 @@ use esplanade_crds::conditions::reason;
 use esplanade_crds::{EncapsulationType, IpFamily, IpsecSASpec, Mode, Protocol, SaEndpoint};
 
 use super::algorithm::{self, Encrypting};
-use super::{End, KeyUse, SaIntent, invalid, lifetime, not_implemented, rule, selector};
+use super::{End, KeyUse, SaIntent, invalid, lifetime, mark, not_implemented, rule, selector};
 use crate::finding::Finding;
 
 /// The largest anti-replay window, in packets (`XFRMA_REPLAY_ESN_MAX`).
@@ -45,6 +45,8 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
         "extendedSequenceNumbers needs an anti-replay window (RFC 4303 §3.3.3): write window: 64 or more",
     )?;
     let lifetime = lifetime::parse(spec.lifetime.as_ref())?;
+    mark::check("mark", spec.mark)?;
+    mark::check("outputMark", spec.output_mark)?;
     let (encryption, integrity, insecure) = algorithms(spec)?;
     Ok(SaIntent {
         source,
@@ -59,6 +61,8 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
         selector,
         interface_id: spec.interface_id,
         lifetime,
+        mark: spec.mark,
+        output_mark: spec.output_mark,
         insecure,
     })
 }
@@ -69,7 +73,6 @@ fn unimplemented(spec: &IpsecSASpec) -> Vec<String> {
         (spec.spi.is_none(), "spi left out: write spi: 256 to 4294967295"),
         (spec.protocol == Protocol::IPComp, "protocol: IPComp: write protocol: ESP or AH"),
         (udp, "encapsulation: {type: UDP}: leave it out"),
-        (spec.mark.is_some(), "mark: leave it out"),
         (spec.reqid.is_some(), "reqid: leave it out, the operator chooses one"),
     ];
     fields.iter().filter(|(asked, _)| *asked).map(|(_, field)| (*field).to_owned()).collect()

@@ -74,6 +74,7 @@ pub(super) fn mk_sa(name: &str, source: &str, destination: &str, spi: u32) -> Ip
         encapsulation: None,
         selector: None,
         mark: None,
+        output_mark: None,
         interface_id: 0,
         reqid: None,
     };
@@ -95,6 +96,7 @@ pub(super) fn mk_policy(name: &str, sas: &[&str]) -> IpsecPolicy {
         from: vec![pod_cidrs()],
         to: Vec::new(),
         traffic: Vec::new(),
+        mark: None,
         protection: Some(protection),
     };
     let mut policy = IpsecPolicy::new(name, spec);

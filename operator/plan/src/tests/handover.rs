@@ -165,6 +165,13 @@ fn what_can_not_be_there_beside_the_old_one_changes_at_once() {
     world.sa("a-to-b").spec.interface_id = 7;
     assert_eq!(spis(&world.plan()), (NEW, NEW, vec![]));
 
+    // Packets may not have the mark of the old one any more.
+    let mut world = moved();
+    let mark = Some(esplanade_crds::Mark { value: 7, mask: 0xff });
+    world.policy("pods").spec.mark = mark;
+    world.sa("a-to-b").spec.mark = mark;
+    assert_eq!(spis(&world.plan()), (NEW, NEW, vec![]));
+
     // Nobody knows when somebody outside goes over.
     let mut world = World::settled();
     let mut sa = world.sa("a-to-b").clone();

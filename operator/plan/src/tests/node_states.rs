@@ -239,6 +239,37 @@ fn the_secrets_that_ipsec_sas_name_are_wanted_also_those_of_bad_ones() {
 }
 
 #[test]
+fn marks_and_flags_are_told_and_a_mark_makes_another_revision() {
+    let mut world = World::settled();
+    let before = world.plan().node_states["a"].0.policies[0].revision.clone();
+    let mark = |value, mask| Some(esplanade_crds::Mark { value, mask });
+    world.policy("pods").spec.mark = mark(7, 0xff);
+    let protection = world.policy("pods").spec.protection.as_mut().unwrap();
+    (protection.icmp_errors, protection.local_override) = (true, true);
+    world.sa("a-to-b").spec.mark = mark(7, 0xf);
+    world.sa("a-to-b").spec.output_mark = mark(0x100, 0xff00);
+    let plan = world.plan();
+    assert_eq!(plan.policy("pods", "ResolvedRefs"), "True ResolvedRefs");
+    for node in ["a", "b"] {
+        let spec = &plan.node_states[node].0;
+        let policy = &spec.policies[0];
+        assert_eq!((policy.mark, policy.icmp_errors, policy.local_override), (mark(7, 0xff), true, true));
+        assert_ne!(policy.revision, before);
+        let sas: Vec<_> = spec
+            .security_associations
+            .iter()
+            .map(|sa| (sa.name.as_str(), sa.mark, sa.output_mark, sa.icmp_errors))
+            .collect();
+        assert_eq!(sas, [("a-to-b", mark(7, 0xf), mark(0x100, 0xff00), true), ("b-to-a", None, None, true)]);
+    }
+    // What a refused policy had stays with it.
+    world.apply(&plan);
+    world.policy("pods").spec.from.clear();
+    let plan = world.plan();
+    assert!(plan.node_states["a"].0.security_associations.iter().all(|sa| sa.icmp_errors));
+}
+
+#[test]
 fn an_interface_is_told_of_policies_and_sas_and_makes_another_revision() {
     let mut world = World::settled();
     let revision = |plan: &crate::Plan| plan.node_states["a"].0.policies[0].revision.clone();

@@ -200,6 +200,22 @@ fn traffic_has_ports_where_its_protocol_has() {
 }
 
 #[test]
+fn marks_are_ones_that_packets_can_have() {
+    let check = |value, mask, expected: &str| {
+        assert_eq!(accepted(|policy| policy.mark = Some(esplanade_crds::Mark { value, mask })), expected);
+    };
+    check(0, 1, "True Accepted");
+    check(u32::MAX, u32::MAX, "True Accepted");
+    check(0, 0, "False Invalid: mark: mask: 0 has no bits that count: leave mark out, or write them");
+    check(
+        0x107,
+        0xff,
+        "False Invalid: mark: value 0x107 has bits outside mask 0xff, which no packet can have: write value: 7, or a mask \
+         with them",
+    );
+}
+
+#[test]
 fn types_and_codes_are_icmps() {
     let check = |protocol, icmp_type, icmp_code, expected: &str| {
         let all = TrafficSelector::all_of(protocol);

@@ -76,6 +76,22 @@ fn an_ipsec_sa_of_another_mode_or_protocol() {
         resolved(|world| world.sa("a-to-b").spec.interface_id = 7),
         format!("False SecurityAssociationMismatch: IpsecSA a-to-b has interfaceId 7, the policy 0{rest}")
     );
+    let mark = |value, mask| Some(esplanade_crds::Mark { value, mask });
+    assert_eq!(
+        resolved(|world| world.sa("a-to-b").spec.mark = mark(7, 0xff)),
+        format!(
+            "False SecurityAssociationMismatch: IpsecSA a-to-b has mark 0x7/0xff, which the policy's packets (mark none) \
+             don't have{rest}"
+        )
+    );
+    let marked = |value| {
+        resolved(|world| {
+            world.policy("pods").spec.mark = mark(0x17, 0xff);
+            world.sa("a-to-b").spec.mark = mark(value, 0xf);
+        })
+    };
+    assert_eq!(marked(7), "True ResolvedRefs");
+    assert!(marked(8).contains("has mark 0x8/0xf, which the policy's packets (mark 0x17/0xff) don't have"));
 }
 
 #[test]

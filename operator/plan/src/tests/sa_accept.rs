@@ -47,7 +47,6 @@ fn what_is_not_implemented_is_named_with_what_to_write() {
         |sa| sa.encapsulation = Some(Encapsulation { type_: EncapsulationType::UDP, port: None }),
         "encapsulation: {type: UDP}: leave it out",
     );
-    check(|sa| sa.mark = Some(Mark { value: 1, mask: 1 }), "mark: leave it out");
     check(|sa| sa.reqid = Some(1), "reqid: leave it out, the operator chooses one");
 }
 
@@ -56,12 +55,27 @@ fn several_unimplemented_fields_are_all_named() {
     let edit = |sa: &mut IpsecSASpec| {
         sa.spi = None;
         sa.reqid = Some(1);
-        sa.mark = Some(Mark { value: 1, mask: 1 });
+        sa.encapsulation = Some(Encapsulation { type_: EncapsulationType::UDP, port: None });
     };
     assert_eq!(
         accepted(edit),
-        "False NotImplemented: not implemented yet: spi left out: write spi: 256 to 4294967295; mark: leave \
-         it out; reqid: leave it out, the operator chooses one"
+        "False NotImplemented: not implemented yet: spi left out: write spi: 256 to 4294967295; \
+         encapsulation: {type: UDP}: leave it out; reqid: leave it out, the operator chooses one"
+    );
+}
+
+#[test]
+fn marks_are_ones_that_packets_can_have() {
+    let mark = |value, mask| Some(Mark { value, mask });
+    assert_eq!(accepted(|sa| sa.output_mark = mark(0, 1)), "True Accepted");
+    assert_eq!(
+        accepted(|sa| sa.mark = mark(1, 0)),
+        "False Invalid: mark: mask: 0 has no bits that count: leave mark out, or write them"
+    );
+    assert_eq!(
+        accepted(|sa| sa.output_mark = mark(3, 1)),
+        "False Invalid: outputMark: value 0x3 has bits outside mask 0x1, which no packet can have: write value: 1, or a \
+         mask with them"
     );
 }
 

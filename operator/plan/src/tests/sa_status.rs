@@ -132,9 +132,9 @@ fn conditions_carry_generation_and_the_time_of_their_last_change() {
 
     world.apply(&refused);
     world.sa("a-to-b").spec.reqid = None;
-    world.sa("a-to-b").spec.mark = Some(esplanade_crds::Mark { value: 1, mask: 1 });
+    world.sa("a-to-b").spec.protocol = esplanade_crds::Protocol::IPComp;
     let refused = world.plan();
     let accepted = find(&refused, "Accepted");
-    assert_eq!(accepted.message, "not implemented yet: mark: leave it out");
+    assert_eq!(accepted.message, "not implemented yet: protocol: IPComp: write protocol: ESP or AH");
     assert_eq!(accepted.last_transition_time, at(1001));
 }

@@ -38,7 +38,11 @@ pub(super) fn of(message_type: u16, body: &[u8], rest: &[u8]) -> Option<Owner> {
         // Without its algorithms, it would be taken for a larval one.
         xfrm::XFRM_MSG_EXPIRE => {
             let info = UserSaInfo::parse(body).ok()?;
-            Some(if sa::is_ours(&info, &Attributes::parse(rest)) { Owner::Ours } else { Owner::Foreign })
+            Some(if sa::mark_of_ours(&info, &Attributes::parse(rest)).is_some() {
+                Owner::Ours
+            } else {
+                Owner::Foreign
+            })
         }
         _ => None,
     }

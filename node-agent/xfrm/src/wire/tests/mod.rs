@@ -5,8 +5,8 @@ mod keys;
 mod windows;
 
 use esplanade_model::{
-    Authentication, Cipher, Crypto, InboundSa, Key, Lifetime, Mode, Op, Protocol, ReplayProtection, Reqid,
-    Sa, SaId, Spi,
+    Authentication, Cipher, Crypto, InboundSa, Key, Lifetime, Mark, Mode, Op, Protocol, ReplayProtection,
+    Reqid, Sa, SaId, Spi,
 };
 
 /// An SA whose keys are easy to find in bytes.
@@ -25,6 +25,9 @@ pub(crate) fn sa() -> Sa {
         interface_id: 0,
         lifetime: Lifetime::default(),
         direction: None,
+        mark: Mark::NONE,
+        output_mark: Mark::NONE,
+        icmp_errors: false,
     }
 }
 
@@ -34,5 +37,5 @@ fn add() -> Op {
 
 fn delete(spi: u32) -> Op {
     let destination = [192, 0, 2, 2].into();
-    Op::DeleteSa(SaId { destination, protocol: Protocol::Esp, spi: Spi::new(spi).unwrap() })
+    Op::DeleteSa(SaId { destination, protocol: Protocol::Esp, spi: Spi::new(spi).unwrap() }, Mark::NONE)
 }

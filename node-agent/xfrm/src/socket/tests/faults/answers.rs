@@ -1,6 +1,6 @@
 //! What the kernel says about single requests, and in which order it says it.
 
-use esplanade_model::{Direction, InboundSa, Op, PolicyIndex};
+use esplanade_model::{Direction, InboundSa, Mark, Op, PolicyIndex};
 
 use super::super::super::exchange::Sequence;
 use super::super::{MAX_MESSAGES, carry_out};
@@ -63,8 +63,8 @@ fn only_deleting_what_is_gone_is_a_success() {
     let sa = sa();
     let index = PolicyIndex::new(1, Direction::Out);
     let ops = [
-        Op::DeleteSa(sa.id()),
-        Op::DeletePolicy { direction: Direction::Out, index, interface_id: 0 },
+        Op::DeleteSa(sa.id(), Mark::NONE),
+        Op::DeletePolicy { direction: Direction::Out, index, interface_id: 0, mark: Mark::NONE },
         Op::AddInbound { sa: InboundSa(sa), state: None, used: None },
     ];
     let each = |errno| {
