@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use anyhow::{Context, Result, ensure};
 use esplanade_diff::diff;
 use esplanade_model::{
-    Action, Aead, Crypto, Direction, InboundSa, Key, Lifetime, Mark, Mode, Observed, ObservedPolicy,
-    ObservedSa, Op, OutboundSa, Policy, PolicyFlags, Protocol, ReplayProtection, ReplayState, Reqid, Sa,
-    Selector, Spi, Template, Used, Wanted, WantedSa,
+    Action, Aead, Crypto, Direction, InboundSa, Key, Mode, Observed, ObservedPolicy, ObservedSa, Op,
+    OutboundSa, Policy, Protocol, ReplayProtection, ReplayState, Reqid, Sa, Selector, Spi, Template, Used,
+    Wanted, WantedSa,
 };
 use ipnet::{IpNet, Ipv4Net};
 
@@ -40,20 +40,14 @@ pub fn wanted(n: u32) -> Result<Wanted> {
 fn sa(peer: u32, source: IpAddr, destination: IpAddr, way: u32) -> Result<Sa> {
     let number = 2 * peer + way;
     Ok(Sa {
-        source,
-        destination,
-        spi: Spi::new(0x1000_0000 + number).context("an SPI")?,
-        mode: Mode::Tunnel,
-        reqid: Reqid::from_hash(mix(number)),
-        crypto: crypto(number)?,
         replay: ReplayProtection { window: WINDOW, extended_sequence_numbers: false },
-        selector: None,
-        interface_id: 0,
-        lifetime: Lifetime::default(),
-        direction: None,
-        mark: Mark::NONE,
-        output_mark: Mark::NONE,
-        icmp_errors: false,
+        ..Sa::tunnel(
+            source,
+            destination,
+            Spi::new(0x1000_0000 + number).context("an SPI")?,
+            Reqid::from_hash(mix(number)),
+            crypto(number)?,
+        )
     })
 }
 
@@ -79,13 +73,6 @@ fn policies(peer: u32, outbound: &Sa, inbound: &Sa) -> Result<[(String, Policy);
         |number: u32| Ipv4Net::new(Ipv4Addr::from_bits(0x0a00_0000 + (number << 8)), 24).map(IpNet::V4);
     let leaving = Selector::new(network(0)?, network(peer + 1)?)?;
     let policy = |direction, selector, sa: &Sa| Policy {
-        direction,
-        selector,
-        interface_id: 0,
-        mark: Mark::NONE,
-        flags: PolicyFlags::default(),
-        priority: 1000,
-        action: Action::Allow,
         templates: vec![Template {
             protocol: Protocol::Esp,
             mode: Mode::Tunnel,
@@ -93,6 +80,7 @@ fn policies(peer: u32, outbound: &Sa, inbound: &Sa) -> Result<[(String, Policy);
             tunnel: Some((sa.source, sa.destination)),
             optional: false,
         }],
+        ..Policy::new(direction, selector, 1000, Action::Allow)
     };
     let name = || format!("peer-{peer}");
     Ok([

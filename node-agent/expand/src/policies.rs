@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use esplanade_crds::{Action as ApiAction, IpsecPeerSpec, NodePolicy, Phase, Problem};
 use esplanade_model::{
-    Action, Capabilities, Direction, Mark, Mode, Policy, PolicyFlags, PolicyKey, Selector, Template,
+    Action, Capabilities, Direction, Mode, Policy, PolicyFlags, PolicyKey, Selector, Template,
 };
 
 use crate::error::PolicyError;
@@ -114,16 +114,8 @@ fn both_ways(
     }
     // Nobody looks for neighbours through an XFRM interface.
     if host && interface_id == 0 && !matches!(treatment, Treatment::Clear(Action::Allow)) {
-        let priority = priority::NEIGHBOUR_DISCOVERY;
-        let clear = |direction, selector| Policy {
-            direction,
-            selector,
-            interface_id,
-            mark: Mark::NONE,
-            priority,
-            action: Action::Allow,
-            templates: Vec::new(),
-            flags: PolicyFlags::default(),
+        let clear = |direction, selector| {
+            Policy::new(direction, selector, priority::NEIGHBOUR_DISCOVERY, Action::Allow)
         };
         for (out, back) in selectors::neighbour_discovery(outbound) {
             made.extend([clear(Direction::Out, out), clear(Direction::In, back)]);

@@ -81,6 +81,20 @@ pub struct PolicyFlags {
 }
 
 impl Policy {
+    /// One without templates, marks, flags and an XFRM interface.
+    pub fn new(direction: Direction, selector: Selector, priority: u32, action: Action) -> Self {
+        Self {
+            direction,
+            selector,
+            interface_id: 0,
+            mark: Mark::NONE,
+            priority,
+            action,
+            templates: Vec::new(),
+            flags: PolicyFlags::default(),
+        }
+    }
+
     /// What names it in the kernel.
     pub fn key(&self) -> PolicyKey {
         let Self { direction, selector, interface_id, mark, .. } = *self;

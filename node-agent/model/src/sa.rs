@@ -91,6 +91,27 @@ pub struct Sa {
 }
 
 impl Sa {
+    /// One in tunnel mode that carries everything and never wears out: without protection against replays, marks, an XFRM
+    /// interface, and a direction that the kernel would be told.
+    pub fn tunnel(source: IpAddr, destination: IpAddr, spi: Spi, reqid: Reqid, crypto: Crypto) -> Self {
+        Self {
+            source,
+            destination,
+            spi,
+            mode: Mode::Tunnel,
+            reqid,
+            crypto,
+            replay: ReplayProtection::default(),
+            selector: None,
+            interface_id: 0,
+            lifetime: Lifetime::default(),
+            direction: None,
+            mark: Mark::NONE,
+            output_mark: Mark::NONE,
+            icmp_errors: false,
+        }
+    }
+
     /// What names it in the kernel.
     pub fn id(&self) -> SaId {
         SaId { destination: self.destination, protocol: self.crypto.protocol(), spi: self.spi }

@@ -3,9 +3,9 @@ use std::net::IpAddr;
 
 use esplanade_crds::{Counts, ProblemKind};
 use esplanade_model::{
-    Action, Authentication, Capability, Cipher, Crypto, Direction, Event, InboundSa, Key, Lifetime, Mark,
-    Mode, Op, OutboundSa, Policy, PolicyFlags, PolicyKey, Protocol, Reader, Refusal, ReplayProtection, Reqid,
-    Sa, SaId, Selector, Spi, Template, Wanted, WantedSa,
+    Action, Authentication, Capability, Cipher, Crypto, Direction, Event, InboundSa, Key, Mode, Op,
+    OutboundSa, Policy, PolicyKey, Protocol, Reader, Refusal, ReplayProtection, Reqid, Sa, SaId, Selector,
+    Spi, Template, Wanted, WantedSa,
 };
 use esplanade_sync::Engine;
 use esplanade_xfrm::fake::{FakeKernel, ForeignPolicy, ForeignSa};
@@ -25,22 +25,7 @@ fn sa(source: &str, destination: &str, spi: u32) -> Sa {
     let crypto =
         Crypto::encrypt_then_authenticate(Cipher::AesCbc256, key(), Authentication::HmacSha256, key())
             .unwrap();
-    Sa {
-        source: ip(source),
-        destination: ip(destination),
-        spi: Spi::new(spi).unwrap(),
-        mode: Mode::Tunnel,
-        reqid: Reqid::from_hash(spi),
-        crypto,
-        replay: ReplayProtection::default(),
-        selector: None,
-        interface_id: 0,
-        lifetime: Lifetime::default(),
-        direction: None,
-        mark: Mark::NONE,
-        output_mark: Mark::NONE,
-        icmp_errors: false,
-    }
+    Sa::tunnel(ip(source), ip(destination), Spi::new(spi).unwrap(), Reqid::from_hash(spi), crypto)
 }
 
 fn policy(direction: Direction, third: u8) -> Policy {
@@ -48,14 +33,8 @@ fn policy(direction: Direction, third: u8) -> Policy {
     let (source, destination) =
         if direction == Direction::Out { (destination, source) } else { (source, destination) };
     let tunnel = if direction == Direction::Out { (ip(HERE), ip(THERE)) } else { (ip(THERE), ip(HERE)) };
+    let selector = Selector::new(source.parse().unwrap(), destination.parse().unwrap()).unwrap();
     Policy {
-        direction,
-        selector: Selector::new(source.parse().unwrap(), destination.parse().unwrap()).unwrap(),
-        interface_id: 0,
-        mark: Mark::NONE,
-        flags: PolicyFlags::default(),
-        priority: 74_032,
-        action: Action::Allow,
         templates: vec![Template {
             protocol: Protocol::Esp,
             mode: Mode::Tunnel,
@@ -63,6 +42,7 @@ fn policy(direction: Direction, third: u8) -> Policy {
             tunnel: Some(tunnel),
             optional: false,
         }],
+        ..Policy::new(direction, selector, 74_032, Action::Allow)
     }
 }
 

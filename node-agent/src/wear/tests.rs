@@ -7,8 +7,7 @@ use std::time::Duration;
 use esplanade_crds::ProblemKind;
 use esplanade_diff::Memory;
 use esplanade_model::{
-    Authentication, Crypto, Event, Key, Lifetime, Limits, Mark, Mode, OutboundSa, ReplayProtection, Reqid,
-    Sa, Spi, Wanted, WantedSa,
+    Authentication, Crypto, Event, Key, Lifetime, Limits, OutboundSa, Reqid, Sa, Spi, Wanted, WantedSa,
 };
 use esplanade_seal::KeyPair;
 use esplanade_sync::Engine;
@@ -26,20 +25,14 @@ fn keys() -> KeyPair {
 fn sa() -> Sa {
     let hard = Limits { packets: NonZeroU64::new(100), ..Limits::default() };
     Sa {
-        source: [192, 0, 2, 1].into(),
-        destination: [192, 0, 2, 2].into(),
-        spi: Spi::new(0x1000).unwrap(),
-        mode: Mode::Tunnel,
-        reqid: Reqid::from_hash(1),
-        crypto: Crypto::authenticate(Authentication::HmacSha256, Key::from([7; 32].as_slice())).unwrap(),
-        replay: ReplayProtection::default(),
-        selector: None,
-        interface_id: 0,
-        direction: None,
         lifetime: Lifetime { hard, ..Lifetime::default() },
-        mark: Mark::NONE,
-        output_mark: Mark::NONE,
-        icmp_errors: false,
+        ..Sa::tunnel(
+            [192, 0, 2, 1].into(),
+            [192, 0, 2, 2].into(),
+            Spi::new(0x1000).unwrap(),
+            Reqid::from_hash(1),
+            Crypto::authenticate(Authentication::HmacSha256, Key::from([7; 32].as_slice())).unwrap(),
+        )
     }
 }
 

@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 
 use esplanade_model::{
-    Action, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Lifetime, Mark, Mode, Observed,
-    ObservedPolicy, ObservedSa, OutboundSa, Policy, PolicyFlags, PolicyIndex, Protocol, ReplayProtection,
-    ReplayState, Reqid, Sa, Selector, Spi, Template, Used, Wanted, WantedSa,
+    Action, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Mode, Observed, ObservedPolicy,
+    ObservedSa, OutboundSa, Policy, PolicyIndex, Protocol, ReplayProtection, ReplayState, Reqid, Sa,
+    Selector, Spi, Template, Used, Wanted, WantedSa,
 };
 
 pub(crate) fn ip(text: &str) -> IpAddr {
@@ -29,20 +29,14 @@ pub(crate) fn crypto(byte: u8) -> Crypto {
 
 pub(crate) fn sa() -> Sa {
     Sa {
-        source: ip("192.0.2.1"),
-        destination: ip("192.0.2.2"),
-        spi: Spi::new(4096).unwrap(),
-        mode: Mode::Tunnel,
-        reqid: Reqid::from_hash(1),
-        crypto: crypto(0xa1),
         replay: ReplayProtection { window: 64, extended_sequence_numbers: false },
-        selector: None,
-        interface_id: 0,
-        lifetime: Lifetime::default(),
-        direction: None,
-        mark: Mark::NONE,
-        output_mark: Mark::NONE,
-        icmp_errors: false,
+        ..Sa::tunnel(
+            ip("192.0.2.1"),
+            ip("192.0.2.2"),
+            Spi::new(4096).unwrap(),
+            Reqid::from_hash(1),
+            crypto(0xa1),
+        )
     }
 }
 
@@ -81,16 +75,8 @@ pub(crate) fn template() -> Template {
 }
 
 pub(crate) fn policy(direction: Direction) -> Policy {
-    Policy {
-        direction,
-        selector: selector("10.1.0.0/24", "10.2.0.0/24"),
-        interface_id: 0,
-        mark: Mark::NONE,
-        flags: PolicyFlags::default(),
-        priority: 74_032,
-        action: Action::Allow,
-        templates: vec![template()],
-    }
+    let selector = selector("10.1.0.0/24", "10.2.0.0/24");
+    Policy { templates: vec![template()], ..Policy::new(direction, selector, 74_032, Action::Allow) }
 }
 
 pub(crate) fn policy_in_kernel(policy: Policy, slot: u32) -> ObservedPolicy {

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Capabilities, Capability};
 use crate::{
-    Action, Aead, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Lifetime, Mark, Mode,
-    OutboundSa, Policy, PolicyFlags, ReplayProtection, Reqid, Sa, SaDirection, Selector, Spi, WantedSa,
+    Action, Aead, Authentication, Cipher, Crypto, Direction, InboundSa, Key, OutboundSa, Policy, Reqid, Sa,
+    SaDirection, Selector, Spi, WantedSa,
 };
 
 fn without(missing: &[Capability]) -> Capabilities {
@@ -19,22 +19,7 @@ fn key(length: usize) -> Key {
 }
 
 fn sa(crypto: Crypto, address: IpAddr) -> Sa {
-    Sa {
-        source: address,
-        destination: address,
-        spi: Spi::new(4096).unwrap(),
-        mode: Mode::Tunnel,
-        reqid: Reqid::from_hash(1),
-        crypto,
-        replay: ReplayProtection::default(),
-        selector: None,
-        interface_id: 0,
-        lifetime: Lifetime::default(),
-        direction: None,
-        mark: Mark::NONE,
-        output_mark: Mark::NONE,
-        icmp_errors: false,
-    }
+    Sa::tunnel(address, address, Spi::new(4096).unwrap(), Reqid::from_hash(1), crypto)
 }
 
 fn pair(cipher: Cipher, authentication: Authentication) -> Crypto {
@@ -85,16 +70,8 @@ fn each_part_of_an_sa_asks_for_what_it_takes() {
 #[test]
 fn a_policy_of_an_interface_asks_for_interfaces() {
     let network = "10.0.0.0/8".parse().unwrap();
-    let plain = Policy {
-        direction: Direction::Out,
-        selector: Selector::new(network, network).unwrap(),
-        interface_id: 0,
-        mark: Mark::NONE,
-        flags: PolicyFlags::default(),
-        priority: 1,
-        action: Action::Allow,
-        templates: vec![],
-    };
+    let selector = Selector::new(network, network).unwrap();
+    let plain = Policy::new(Direction::Out, selector, 1, Action::Allow);
     let nothing = without(&Capability::all().collect::<Vec<_>>());
     assert_eq!(nothing.require_policy(&plain), Ok(()));
     let refused = nothing.require_policy(&Policy { interface_id: 7, ..plain }).unwrap_err();

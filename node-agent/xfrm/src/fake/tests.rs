@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use esplanade_model::{
-    Action, Authentication, Capability, Cipher, Crypto, Direction, Event, InboundSa, Key, Lifetime, Mark,
-    Mode, Op, Policy, PolicyFlags, PolicyIndex, Refusal, ReplayProtection, Reqid, Sa, Selector, Spi,
+    Action, Authentication, Capability, Cipher, Crypto, Direction, Event, InboundSa, Key, Mark, Op, Policy,
+    PolicyIndex, Refusal, ReplayProtection, Reqid, Sa, Selector, Spi,
 };
 
 use super::FakeKernel;
@@ -12,20 +12,14 @@ fn sa(spi: u32) -> Sa {
     let (cipher, authentication) = (Cipher::AesCbc128, Authentication::HmacSha256);
     let key = |length: usize| Key::from(vec![1; length].as_slice());
     Sa {
-        source: [192, 0, 2, 1].into(),
-        destination: [192, 0, 2, 2].into(),
-        spi: Spi::new(spi).unwrap(),
-        mode: Mode::Tunnel,
-        reqid: Reqid::from_hash(spi),
-        crypto: Crypto::encrypt_then_authenticate(cipher, key(16), authentication, key(32)).unwrap(),
         replay: ReplayProtection { window: 64, extended_sequence_numbers: true },
-        selector: None,
-        interface_id: 0,
-        lifetime: Lifetime::default(),
-        direction: None,
-        mark: Mark::NONE,
-        output_mark: Mark::NONE,
-        icmp_errors: false,
+        ..Sa::tunnel(
+            [192, 0, 2, 1].into(),
+            [192, 0, 2, 2].into(),
+            Spi::new(spi).unwrap(),
+            Reqid::from_hash(spi),
+            Crypto::encrypt_then_authenticate(cipher, key(16), authentication, key(32)).unwrap(),
+        )
     }
 }
 
@@ -35,16 +29,7 @@ fn add(spi: u32) -> Op {
 
 fn policy() -> (Policy, PolicyIndex) {
     let any = "0.0.0.0/0".parse().unwrap();
-    let policy = Policy {
-        direction: Direction::In,
-        selector: Selector::new(any, any).unwrap(),
-        interface_id: 0,
-        mark: Mark::NONE,
-        flags: PolicyFlags::default(),
-        priority: 1,
-        action: Action::Block,
-        templates: vec![],
-    };
+    let policy = Policy::new(Direction::In, Selector::new(any, any).unwrap(), 1, Action::Block);
     (policy, PolicyIndex::new(1, Direction::In))
 }
 

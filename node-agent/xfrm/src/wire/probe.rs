@@ -8,8 +8,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use esplanade_model::{
-    Aead, Authentication, Capability, Cipher, Crypto, Key, Lifetime, Mark, Mode, Protocol, Refusal,
-    ReplayProtection, Reqid, Sa, SaDirection, Spi,
+    Aead, Authentication, Capability, Cipher, Crypto, Key, Mode, Protocol, Refusal, Reqid, Sa, SaDirection,
+    Spi,
 };
 use netlink_packet_core::{DefaultNla, Emitable};
 use netlink_packet_xfrm::constants::{XFRM_MSG_MIGRATE, XFRM_MSG_UPDSA, XFRMA_MIGRATE};
@@ -156,22 +156,7 @@ fn algorithms() -> Vec<Question> {
 
 /// An UPDSA of an SA that isn't there, changed from what we would write.
 fn update(crypto: &Crypto, to: IpAddr, change: impl FnOnce(&mut UserSaInfo, &mut Attributes)) -> Request {
-    let sa = Sa {
-        source: to,
-        destination: to,
-        spi: SPI,
-        mode: Mode::Tunnel,
-        reqid: Reqid::from_hash(0),
-        crypto: crypto.clone(),
-        replay: ReplayProtection::default(),
-        selector: None,
-        interface_id: 0,
-        lifetime: Lifetime::default(),
-        direction: None,
-        mark: Mark::NONE,
-        output_mark: Mark::NONE,
-        icmp_errors: false,
-    };
+    let sa = Sa::tunnel(to, to, SPI, Reqid::from_hash(0), crypto.clone());
     let (mut info, mut attributes) = sa::encode(&sa, sa.replay, None, None);
     change(&mut info, &mut attributes);
     message(XFRM_MSG_UPDSA, &info, &attributes)

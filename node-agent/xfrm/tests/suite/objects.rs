@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use esplanade_model::{
-    Action, Aead, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Lifetime, Mark, Mode, Op,
-    OutboundSa, Policy, PolicyFlags, PolicyIndex, Port, Protocol, ReplayProtection, ReplayState, Reqid, Sa,
-    SaId, Selector, Spi, Template,
+    Action, Aead, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Mark, Mode, Op, OutboundSa,
+    Policy, PolicyIndex, Port, Protocol, ReplayProtection, ReplayState, Reqid, Sa, SaId, Selector, Spi,
+    Template,
 };
 
 pub(crate) fn v4(last: u8) -> IpAddr {
@@ -58,20 +58,14 @@ pub(crate) const WINDOWS: [u32; 10] = [0, 1, 31, 32, 33, 40, 64, 1000, 1024, 409
 /// An SA in tunnel mode with a common window.
 pub(crate) fn sa(number: u32) -> Sa {
     Sa {
-        source: v4(1),
-        destination: v4(2),
-        spi: spi(0x1000 + number),
-        mode: Mode::Tunnel,
-        reqid: reqid(number),
-        crypto: encrypt_then_authenticate(Cipher::AesCbc128, Authentication::HmacSha256),
         replay: replay(32),
-        selector: None,
-        interface_id: 0,
-        lifetime: Lifetime::default(),
-        direction: None,
-        mark: Mark::NONE,
-        output_mark: Mark::NONE,
-        icmp_errors: false,
+        ..Sa::tunnel(
+            v4(1),
+            v4(2),
+            spi(0x1000 + number),
+            reqid(number),
+            encrypt_then_authenticate(Cipher::AesCbc128, Authentication::HmacSha256),
+        )
     }
 }
 
@@ -136,15 +130,10 @@ pub(crate) fn transport(number: u32) -> Template {
 
 /// A policy of its own selector.
 pub(crate) fn policy(direction: Direction, number: u8) -> Policy {
+    let priority = 1000 + u32::from(number);
     Policy {
-        direction,
-        selector: selector(number),
-        interface_id: 0,
-        mark: Mark::NONE,
-        flags: PolicyFlags::default(),
-        priority: 1000 + u32::from(number),
-        action: Action::Allow,
         templates: vec![tunnel(number.into())],
+        ..Policy::new(direction, selector(number), priority, Action::Allow)
     }
 }
 

@@ -5,8 +5,8 @@ mod keys;
 mod windows;
 
 use esplanade_model::{
-    Authentication, Cipher, Crypto, InboundSa, Key, Lifetime, Mark, Mode, Op, Protocol, ReplayProtection,
-    Reqid, Sa, SaId, Spi,
+    Authentication, Cipher, Crypto, InboundSa, Key, Mark, Op, Protocol, ReplayProtection, Reqid, Sa, SaId,
+    Spi,
 };
 
 /// An SA whose keys are easy to find in bytes.
@@ -14,20 +14,14 @@ pub(crate) fn sa() -> Sa {
     let key = |length: usize| Key::from(vec![0xa5; length].as_slice());
     let (cipher, authentication) = (Cipher::AesCbc256, Authentication::HmacSha256);
     Sa {
-        source: [192, 0, 2, 1].into(),
-        destination: [192, 0, 2, 2].into(),
-        spi: Spi::new(0x1234).unwrap(),
-        mode: Mode::Tunnel,
-        reqid: Reqid::from_hash(7),
-        crypto: Crypto::encrypt_then_authenticate(cipher, key(32), authentication, key(32)).unwrap(),
         replay: ReplayProtection { window: 64, extended_sequence_numbers: false },
-        selector: None,
-        interface_id: 0,
-        lifetime: Lifetime::default(),
-        direction: None,
-        mark: Mark::NONE,
-        output_mark: Mark::NONE,
-        icmp_errors: false,
+        ..Sa::tunnel(
+            [192, 0, 2, 1].into(),
+            [192, 0, 2, 2].into(),
+            Spi::new(0x1234).unwrap(),
+            Reqid::from_hash(7),
+            Crypto::encrypt_then_authenticate(cipher, key(32), authentication, key(32)).unwrap(),
+        )
     }
 }
 
