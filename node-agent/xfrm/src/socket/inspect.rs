@@ -1,13 +1,11 @@
 //! Everything that the kernel has and tells, for people to read.
 
 use netlink_packet_xfrm::constants::{
-    XFRM_MSG_GETDEFAULT, XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA, XFRM_MSG_GETSADINFO, XFRM_MSG_GETSPDINFO,
-    XFRMNLGRP_ACQUIRE, XFRMNLGRP_AEVENTS, XFRMNLGRP_EXPIRE, XFRMNLGRP_MAPPING, XFRMNLGRP_MIGRATE,
-    XFRMNLGRP_POLICY, XFRMNLGRP_REPORT, XFRMNLGRP_SA,
+    XFRM_MSG_GETDEFAULT, XFRM_MSG_GETSADINFO, XFRM_MSG_GETSPDINFO, XFRMNLGRP_ACQUIRE, XFRMNLGRP_AEVENTS,
+    XFRMNLGRP_EXPIRE, XFRMNLGRP_MAPPING, XFRMNLGRP_MIGRATE, XFRMNLGRP_POLICY, XFRMNLGRP_REPORT, XFRMNLGRP_SA,
 };
-use zeroize::Zeroizing;
 
-use super::exchange::Sequence;
+use super::exchange::{self, Buffer, Sequence};
 use super::link::{Link, Socket};
 use crate::KernelError;
 use crate::wire::reply::{Message, Messages};
@@ -23,8 +21,6 @@ const GROUPS: [u32; 6] = [
     XFRMNLGRP_MIGRATE,
     XFRMNLGRP_MAPPING,
 ];
-/// The kernel sends dumps in pieces of 32 KiB, or of one record if that's longer.
-const BUFFER: usize = 128 * 1024;
 
 /// What the kernel has, in the network namespace of the calling thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +41,8 @@ impl Inspection {
     pub fn make() -> Result<Self, KernelError> {
         let socket = Socket::open()?;
         let sequence = Sequence::default();
-        let sas = dump(&socket, &sequence, Dumped::Sas, XFRM_MSG_GETSA)?;
-        let policies = dump(&socket, &sequence, Dumped::Policies, XFRM_MSG_GETPOLICY)?;
+        let sas = dump(&socket, &sequence, Dumped::Sas)?;
+        let policies = dump(&socket, &sequence, Dumped::Policies)?;
         let mut totals = totals(&socket, &sequence)?;
         // Since Linux 5.15.
         match ask(&socket, &sequence, XFRM_MSG_GETDEFAULT, &[0; 3]) {
@@ -70,45 +66,22 @@ fn totals(link: &impl Link, sequence: &Sequence) -> Result<Vec<Shown>, KernelErr
 }
 
 /// A whole database. Changes meanwhile may be in it or not.
-fn dump(
-    link: &impl Link,
-    sequence: &Sequence,
-    of: Dumped,
-    message_type: u16,
-) -> Result<Vec<Shown>, KernelError> {
-    let sequence = sequence.take(1);
-    link.send(&batch::dump(message_type, sequence, link.port()))?;
-    let mut buffer = Zeroizing::new(vec![0; BUFFER]);
+fn dump(link: &impl Link, sequence: &Sequence, of: Dumped) -> Result<Vec<Shown>, KernelError> {
     let mut records = Vec::new();
-    loop {
-        let length = link.receive(&mut buffer)?;
-        for message in Messages::of(&buffer[..length]) {
-            let message = message?;
-            if message.sequence != sequence {
-                continue;
-            }
-            let outcome = match message.message_type {
-                Message::DONE => message.done(),
-                Message::ERROR => message.error()?,
-                _ => {
-                    records.push(answer(&message));
-                    continue;
-                }
-            };
-            let refused = |refusal| KernelError::Dump { database: of.name(), refusal };
-            return outcome.map(|()| records).map_err(refused);
-        }
-    }
+    exchange::dump(link, sequence, &mut Buffer::default(), of, |message| {
+        records.push(answer(message));
+        Ok(())
+    })?;
+    Ok(records)
 }
 
 /// One thing.
 fn ask(link: &impl Link, sequence: &Sequence, message_type: u16, body: &[u8]) -> Result<Shown, KernelError> {
     let sequence = sequence.take(1);
     link.send(&batch::question(message_type, body, sequence, link.port()))?;
-    let mut buffer = Zeroizing::new(vec![0; BUFFER]);
+    let mut buffer = Buffer::default();
     loop {
-        let length = link.receive(&mut buffer)?;
-        for message in Messages::of(&buffer[..length]) {
+        for message in Messages::of(buffer.receive(link)?) {
             let message = message?;
             if message.sequence != sequence {
                 continue;
@@ -193,7 +166,7 @@ impl Totals {
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
-    buffer: Zeroizing<Vec<u8>>,
+    buffer: Buffer,
 }
 
 impl Listener {
@@ -208,7 +181,7 @@ impl Listener {
         for group in GROUPS.into_iter().chain(acquires).chain(counters) {
             socket.join(group)?;
         }
-        Ok(Self { socket, buffer: Zeroizing::new(vec![0; BUFFER]) })
+        Ok(Self { socket, buffer: Buffer::default() })
     }
 
     /// Waits for what comes next.
@@ -217,9 +190,9 @@ impl Listener {
     /// The socket is broken; or, with [`KernelError::Overrun`], some was lost, and the next call goes on.
     pub fn hear(&mut self) -> Result<Vec<Shown>, KernelError> {
         loop {
-            match self.socket.receive(&mut self.buffer) {
-                Ok(length) => {
-                    let messages = Messages::of(&self.buffer[..length]);
+            match self.buffer.receive(&self.socket) {
+                Ok(datagram) => {
+                    let messages = Messages::of(datagram);
                     return messages.map(|message| Ok(Shown::of(&message?))).collect();
                 }
                 // Nothing happened for a while.

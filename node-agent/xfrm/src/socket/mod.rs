@@ -7,20 +7,21 @@ mod filter;
 mod inspect;
 mod link;
 mod probe;
+mod reading;
 mod sys;
 
 use std::collections::BTreeSet;
 
 use esplanade_model::{Capability, Op, PolicyKey, Reader, Refusal, SaId};
-use netlink_packet_xfrm::constants::{XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA};
 
 use crate::wire::batch::{Datagram, Limits};
 use crate::wire::{Dumped, Glancer};
 use crate::{Kernel, KernelError};
 pub use events::Events;
-use exchange::{Buffer, Reading, Sequence};
+use exchange::{Buffer, Sequence};
 pub use inspect::{Besides, Inspection, Listener, Totals};
 use link::{Link, Socket};
+use reading::Reading;
 
 /// The kernel of the network namespace that the calling thread was in when it was opened. Needs CAP_NET_ADMIN there.
 #[derive(Debug)]
@@ -80,8 +81,7 @@ impl Kernel for Netlink {
         reader: &mut dyn Reader,
     ) -> Result<(), KernelError> {
         let mut reading = Reading { glancer: &self.glancer, buffer: &mut self.buffer, reader };
-        let named = (sas, policies);
-        exchange::look_up(&self.dumps, &self.sequence, &mut self.look_ups, &mut reading, named)
+        reading.look_up(&self.dumps, &self.sequence, &mut self.look_ups, sas, policies)
     }
 
     fn carry_out(&mut self, ops: &mut dyn Iterator<Item = Op>) -> Result<Vec<(usize, Refusal)>, KernelError> {
@@ -91,10 +91,7 @@ impl Kernel for Netlink {
 
 /// Reads both databases.
 fn read(link: &impl Link, sequence: &Sequence, reading: &mut Reading<'_>) -> Result<(), KernelError> {
-    for (of, message_type) in [(Dumped::Sas, XFRM_MSG_GETSA), (Dumped::Policies, XFRM_MSG_GETPOLICY)] {
-        reading.dump(link, sequence, of, message_type)?;
-    }
-    Ok(())
+    [Dumped::Sas, Dumped::Policies].into_iter().try_for_each(|of| reading.dump(link, sequence, of))
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 
 use esplanade_model::{InboundSa, Mark, Observed, Op, PolicyKey, Protocol, Refusal, Sa, SaId, Spi};
 
-use super::exchange::{Buffer, Reading, Sequence};
+use super::exchange::{Buffer, Sequence};
 use super::link::{Link, PATIENCE};
+use super::reading::Reading;
 use super::{exchange, read};
 use crate::KernelError;
 use crate::wire::batch::{Datagram, Limits};
@@ -56,7 +57,7 @@ fn look_up(link: &impl Link, sas: &[SaId], policies: &[PolicyKey]) -> Result<Obs
     let mut observer = Observer::default();
     let (glancer, mut buffer) = (Glancer::default(), Buffer::default());
     let mut reading = Reading { glancer: &glancer, buffer: &mut buffer, reader: &mut observer };
-    exchange::look_up(link, &Sequence::default(), &mut datagram(link), &mut reading, (sas, policies))?;
+    reading.look_up(link, &Sequence::default(), &mut datagram(link), sas, policies)?;
     Ok(observer.finish())
 }
 

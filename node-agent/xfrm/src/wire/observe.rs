@@ -4,6 +4,9 @@ use esplanade_model::{
     Glance, Observed, ObservedPolicy, ObservedSa, PolicyIndex, PolicyRecord, Reader, ReplayState, SaRecord,
     Used,
 };
+use netlink_packet_xfrm::constants::{
+    XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA, XFRM_MSG_NEWPOLICY, XFRM_MSG_NEWSA,
+};
 use netlink_packet_xfrm::{UserPolicyInfo, UserSaInfo, XFRM_USER_POLICY_INFO_LEN, XFRM_USER_SA_INFO_LEN};
 
 use super::attributes::Attributes;
@@ -27,6 +30,22 @@ impl Dumped {
         match self {
             Self::Sas => "SAs",
             Self::Policies => "policies",
+        }
+    }
+
+    /// The message that asks for it.
+    pub(crate) fn request(self) -> u16 {
+        match self {
+            Self::Sas => XFRM_MSG_GETSA,
+            Self::Policies => XFRM_MSG_GETPOLICY,
+        }
+    }
+
+    /// The message that a record of it comes in.
+    pub(crate) fn record(self) -> u16 {
+        match self {
+            Self::Sas => XFRM_MSG_NEWSA,
+            Self::Policies => XFRM_MSG_NEWPOLICY,
         }
     }
 }
