@@ -3,12 +3,12 @@
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use esplanade_model::{Crypto, Observed, ObservedSa, Op, ReplayState, Sa, SaId, Used, WantedSa};
+use esplanade_model::{ObservedSa, ReplayState, Sa, SaId, Used, WantedSa};
 
 use crate::crypto::same_crypto;
 use crate::hash::Map;
+use crate::replay;
 use crate::wear::Wear;
-use crate::{Diff, replay};
 
 /// Packets that an SA may send in a second: 25 Gbit/s in packets of 1500 bytes. They go out one after the other under the
 /// SA's lock (`xfrm_output_one`), and encrypting small ones on one core doesn't get there.
@@ -102,15 +102,6 @@ impl Memory {
     /// The record of worn out keys, if it changed since it was last taken: it has to outlive the process.
     pub fn take_record(&mut self) -> Option<String> {
         self.wear.take_record()
-    }
-
-    /// Takes a dump in that began `at`.
-    pub fn learn(&mut self, observed: &Observed, at: Duration) {
-        for sa in &observed.sas {
-            self.see(sa, at);
-        }
-        let there: crate::hash::Set<_> = observed.sas.iter().map(|sa| sa.id).collect();
-        self.limit(there.len(), |id| there.contains(id));
     }
 
     /// Takes in an SA that was there `at` this time.
@@ -294,22 +285,6 @@ impl Memory {
         Outlook::Worn(why)
     }
 
-    /// Lets SAs that would start anew `now` go on where they can have come.
-    pub fn restore(&self, diff: &mut Diff, now: Duration) {
-        for step in &mut diff.steps {
-            let (wanted, state, used) = match &mut step.op {
-                Op::AddInbound { sa, state: state @ None, used } => {
-                    (WantedSa::Inbound(sa.clone()), state, used)
-                }
-                Op::AddOutbound { sa, state: state @ None, used } => {
-                    (WantedSa::Outbound(sa.clone()), state, used)
-                }
-                _ => continue,
-            };
-            Start { state: *state, used: *used } = self.start(&wanted, now);
-        }
-    }
-
     /// Where an SA that isn't there goes on from when it is made `now`. One with the same key is the same one, whether a
     /// node's address changed or its SPI: a sender must not count from the beginning. What a receiver gets under another
     /// SPI is new.
@@ -399,13 +374,7 @@ impl Known {
 fn print(sa: &Sa) -> u64 {
     let mut hasher = crate::hash::hasher();
     (sa.source, sa.destination).hash(&mut hasher);
-    match &sa.crypto {
-        Crypto::Aead(_, key) | Crypto::Authenticate(_, key) => hasher.write(key.expose()),
-        Crypto::EncryptThenAuthenticate { cipher_key, authentication_key, .. } => {
-            hasher.write(cipher_key.expose());
-            hasher.write(authentication_key.expose());
-        }
-    }
+    sa.crypto.keys().for_each(|(_, key)| hasher.write(key.expose()));
     hasher.finish()
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use esplanade_model::{Crypto, Key, Sa};
+use esplanade_model::Sa;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -78,14 +78,7 @@ impl Wear {
 
     /// Of the key of an SA. None for one that the kernel hides.
     pub(crate) fn fingerprint(&self, sa: &Sa) -> Option<Fingerprint> {
-        let keys: &[(&str, &Key)] = match &sa.crypto {
-            Crypto::Aead(aead, key) => &[(aead.kernel_name(), key)],
-            Crypto::Authenticate(one, key) => &[(one.kernel_name(), key)],
-            Crypto::EncryptThenAuthenticate { cipher, cipher_key, authentication, authentication_key } => {
-                &[(cipher.kernel_name(), cipher_key), (authentication.kernel_name(), authentication_key)]
-            }
-        };
-        if keys.iter().any(|(_, key)| key.is_redacted()) {
+        if sa.crypto.keys().any(|(_, key)| key.is_redacted()) {
             return None;
         }
         let mut hasher = Sha256::new_with_prefix(self.salt.as_slice());
@@ -95,7 +88,7 @@ impl Wear {
         };
         part(sa.source.to_string().as_bytes());
         part(sa.destination.to_string().as_bytes());
-        for (algorithm, key) in keys {
+        for (algorithm, key) in sa.crypto.keys() {
             part(algorithm.as_bytes());
             part(key.expose());
         }

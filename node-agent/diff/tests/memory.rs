@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{crypto, in_kernel, inbound, observed, outbound, sa, wanted, without_window};
+use common::{crypto, in_kernel, inbound, learn, observed, outbound, restore, sa, wanted, without_window};
 use esplanade_diff::{Memory, diff};
 use esplanade_model::{ObservedSa, Op, ReplayState, Sa, Used, WantedSa};
 
@@ -22,10 +22,10 @@ fn starts_after(sa: WantedSa, dumps: &[&[ObservedSa]], later: Duration) -> Optio
     let mut memory = Memory::default();
     let start = Duration::from_secs(1000);
     for dump in dumps {
-        memory.learn(&observed(dump, &[]), start);
+        learn(&mut memory, dump, start);
     }
     let mut diff = diff(&wanted(&[sa], &[]), &observed(&[], &[]));
-    memory.restore(&mut diff, start + later);
+    diff.steps.iter_mut().for_each(|step| restore(&memory, &mut step.op, start + later));
     match diff.steps.as_slice() {
         [step] => match &step.op {
             Op::AddInbound { state, .. } | Op::AddOutbound { state, .. } => state.clone(),
@@ -104,10 +104,10 @@ fn the_longer_a_sender_was_not_seen_the_more_it_may_have_sent() {
 fn an_sa_that_vanished_is_not_seen_in_dumps_without_it() {
     let mut memory = Memory::default();
     let second = Duration::from_secs(1);
-    memory.learn(&observed(&[after(900, 0, leaving())], &[]), second);
-    memory.learn(&observed(&[], &[]), second * 31);
+    learn(&mut memory, &[after(900, 0, leaving())], second);
+    learn(&mut memory, &[], second * 31);
     let mut diff = diff(&wanted(&[outbound(sa())], &[]), &observed(&[], &[]));
-    memory.restore(&mut diff, second * 31);
+    diff.steps.iter_mut().for_each(|step| restore(&memory, &mut step.op, second * 31));
     let Op::AddOutbound { state: Some(state), .. } = &diff.steps[0].op else { panic!("{diff:?}") };
     assert_eq!(state.sent, 900 + AT_ONCE + (30 << 21));
 }

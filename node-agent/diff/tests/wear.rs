@@ -6,7 +6,7 @@ mod common;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use common::{crypto, in_kernel, inbound, observed, outbound, sa, without_window};
+use common::{crypto, in_kernel, inbound, learn, outbound, sa, without_window};
 use esplanade_diff::{Memory, Outlook, Start, Wear};
 use esplanade_model::{Lifetime, Limits, ObservedSa, Sa, Spi, Used, WantedSa};
 use zeroize::Zeroizing;
@@ -58,7 +58,7 @@ fn expires(memory: &mut Memory, sa: &Sa) {
 fn one_that_expired_never_comes_back_with_its_key() {
     for sa in [outbound(limited()), inbound(limited())] {
         let mut memory = Memory::default();
-        memory.learn(&observed(&[there(limited())], &[]), seconds(1));
+        learn(&mut memory, &[there(limited())], seconds(1));
         expires(&mut memory, &limited());
         assert_eq!(worn(missing(&mut memory, &sa, seconds(2))), "100 packets");
         // Not under another SPI, nor without a limit, nor after somebody flushed what isn't there.
@@ -80,7 +80,7 @@ fn one_that_somebody_deleted_comes_back_with_what_was_used_up() {
     let told: [fn(&mut Memory); 2] = [Memory::flushed, |memory| memory.end(&there(limited()), seconds(1))];
     for told in told {
         let mut memory = Memory::default();
-        memory.learn(&observed(&[there(limited())], &[]), seconds(1));
+        learn(&mut memory, &[there(limited())], seconds(1));
         told(&mut memory);
         assert_eq!(used(missing(&mut memory, &outbound(limited()), seconds(2))), Some(USED));
     }
@@ -89,13 +89,13 @@ fn one_that_somebody_deleted_comes_back_with_what_was_used_up() {
 #[test]
 fn one_that_vanished_waits_for_what_the_kernel_tells_and_not_for_long() {
     let mut memory = Memory::default();
-    memory.learn(&observed(&[there(limited())], &[]), seconds(1));
+    learn(&mut memory, &[there(limited())], seconds(1));
     assert_eq!(missing(&mut memory, &outbound(limited()), seconds(2)), Err(Outlook::Open));
     let why = worn(missing(&mut memory, &outbound(limited()), seconds(4)));
     assert_eq!(why, "it vanished while nobody looked");
 
     let mut memory = Memory::default();
-    memory.learn(&observed(&[there(limited())], &[]), seconds(1));
+    learn(&mut memory, &[there(limited())], seconds(1));
     assert_eq!(missing(&mut memory, &outbound(limited()), seconds(2)), Err(Outlook::Open));
     memory.flushed();
     assert_eq!(used(missing(&mut memory, &outbound(limited()), seconds(3))), Some(USED));
@@ -104,7 +104,7 @@ fn one_that_vanished_waits_for_what_the_kernel_tells_and_not_for_long() {
 #[test]
 fn without_a_hard_limit_nothing_waits() {
     let mut memory = Memory::default();
-    memory.learn(&observed(&[there(without_window(sa()))], &[]), seconds(1));
+    learn(&mut memory, &[there(without_window(sa()))], seconds(1));
     assert_eq!(used(missing(&mut memory, &outbound(without_window(sa())), seconds(2))), Some(USED));
 }
 
@@ -120,7 +120,7 @@ fn one_that_wears_out_before_the_next_dump_is_known_too() {
 #[test]
 fn one_that_we_deleted_is_not_worn_out() {
     let mut memory = Memory::default();
-    memory.learn(&observed(&[there(limited())], &[]), seconds(1));
+    learn(&mut memory, &[there(limited())], seconds(1));
     memory.unmade(limited().id());
     assert_eq!(used(missing(&mut memory, &outbound(limited()), seconds(60))), Some(USED));
 }
@@ -137,10 +137,10 @@ fn next(record: &str) -> Memory {
 #[test]
 fn the_record_outlives_the_process() {
     let mut memory = Memory::new(Wear::new(salt(1)));
-    memory.learn(&observed(&[there(limited())], &[]), seconds(1));
+    learn(&mut memory, &[there(limited())], seconds(1));
     let installed = memory.take_record().unwrap();
     assert_eq!(memory.take_record(), None);
-    memory.learn(&observed(&[there(limited())], &[]), seconds(2));
+    learn(&mut memory, &[there(limited())], seconds(2));
     assert_eq!(memory.take_record(), None, "nothing new");
 
     expires(&mut memory, &limited());
@@ -155,13 +155,13 @@ fn the_record_outlives_the_process() {
 
     // Still there: as if nothing had happened.
     let mut restarted = next(&installed);
-    restarted.learn(&observed(&[there(limited())], &[]), seconds(1));
+    learn(&mut restarted, &[there(limited())], seconds(1));
     restarted.flushed();
     assert_eq!(used(missing(&mut restarted, &outbound(limited()), seconds(2))), Some(USED));
 
     // Taken away on purpose.
     let mut memory = next(&installed);
-    memory.learn(&observed(&[there(limited())], &[]), seconds(1));
+    learn(&mut memory, &[there(limited())], seconds(1));
     memory.unmade(limited().id());
     assert_eq!(memory.take_record().unwrap(), "");
 }
@@ -170,7 +170,7 @@ fn the_record_outlives_the_process() {
 fn a_record_tells_nothing_without_its_salt() {
     let record = |byte| {
         let mut memory = Memory::new(Wear::new(salt(byte)));
-        memory.learn(&observed(&[there(limited())], &[]), seconds(1));
+        learn(&mut memory, &[there(limited())], seconds(1));
         memory.take_record().unwrap()
     };
     assert_eq!(record(1), record(1));
@@ -184,7 +184,7 @@ fn a_record_tells_nothing_without_its_salt() {
 #[test]
 fn a_new_spi_does_not_start_the_sequence_numbers_or_the_lifetime_anew() {
     let mut memory = Memory::default();
-    memory.learn(&observed(&[there(limited())], &[]), seconds(1));
+    learn(&mut memory, &[there(limited())], seconds(1));
     let moved = |crypto| Sa { spi: Spi::new(5000).unwrap(), crypto, ..limited() };
     let start = missing(&mut memory, &outbound(moved(crypto(0xa1))), seconds(1)).unwrap();
     assert!(start.state.is_some_and(|state| state.sent > 7 + (1 << 20)) && start.used == Some(USED));

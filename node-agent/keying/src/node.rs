@@ -265,11 +265,6 @@ impl Node {
         self.collided.iter()
     }
 
-    /// Peers' published keys, newest last, as they were last seen.
-    pub fn peer_keys(&self, peer: NodeUid) -> impl Iterator<Item = KeyId> + '_ {
-        self.peers.get(&peer).into_iter().flat_map(|peer| peer.keys.iter().map(|(id, _)| *id))
-    }
-
     /// [`Input::Authenticated`] would tell something new: that this peer sends under this key of ours.
     pub fn would_learn(&self, peer: NodeUid, own: KeyId) -> bool {
         let heard = self.index_of(self.peers.get(&peer).and_then(|peer| peer.heard));

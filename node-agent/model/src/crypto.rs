@@ -251,6 +251,19 @@ impl Crypto {
         Ok(Self::Authenticate(authentication, key))
     }
 
+    /// The keys, each with its algorithm's name in the kernel; that of encryption first.
+    pub fn keys(&self) -> impl Iterator<Item = (&'static str, &Key)> {
+        let (first, second) = match self {
+            Self::Aead(aead, key) => ((aead.kernel_name(), key), None),
+            Self::Authenticate(authentication, key) => ((authentication.kernel_name(), key), None),
+            Self::EncryptThenAuthenticate { cipher, cipher_key, authentication, authentication_key } => {
+                let second = (authentication.kernel_name(), authentication_key);
+                ((cipher.kernel_name(), cipher_key), Some(second))
+            }
+        };
+        std::iter::once(first).chain(second)
+    }
+
     /// The protocol that these algorithms are for.
     pub fn protocol(&self) -> crate::Protocol {
         match self {

@@ -2,10 +2,12 @@
 #![allow(dead_code, clippy::unwrap_used)] // each test file uses some of it
 
 use std::net::IpAddr;
+use std::time::Duration;
 
+use esplanade_diff::{Memory, Start};
 use esplanade_model::{
     Action, Authentication, Cipher, Crypto, Direction, InboundSa, Key, Mode, Observed, ObservedPolicy,
-    ObservedSa, OutboundSa, Policy, PolicyIndex, Protocol, ReplayProtection, ReplayState, Reqid, Sa,
+    ObservedSa, Op, OutboundSa, Policy, PolicyIndex, Protocol, ReplayProtection, ReplayState, Reqid, Sa,
     Selector, Spi, Template, Used, Wanted, WantedSa,
 };
 
@@ -99,4 +101,22 @@ pub(crate) fn observed(sas: &[ObservedSa], policies: &[ObservedPolicy]) -> Obser
         taken_indexes: policies.iter().map(|policy| policy.index.get()).collect(),
         ..Observed::default()
     }
+}
+
+/// Lets the memory take in a whole dump that began `at`.
+pub(crate) fn learn(memory: &mut Memory, dump: &[ObservedSa], at: Duration) {
+    for sa in dump {
+        memory.see(sa, at);
+    }
+    memory.limit(dump.len(), |id| dump.iter().any(|sa| sa.id == *id));
+}
+
+/// Lets the SA of an operation that would start it anew `now` go on where it can have come.
+pub(crate) fn restore(memory: &Memory, op: &mut Op, now: Duration) {
+    let (wanted, state, used) = match op {
+        Op::AddInbound { sa, state: state @ None, used } => (WantedSa::Inbound(sa.clone()), state, used),
+        Op::AddOutbound { sa, state: state @ None, used } => (WantedSa::Outbound(sa.clone()), state, used),
+        _ => return,
+    };
+    Start { state: *state, used: *used } = memory.start(&wanted, now);
 }
