@@ -15,6 +15,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 pub use prometheus_client;
 use prometheus_client::encoding::text;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -43,11 +44,26 @@ pub struct Answers {
     pub ready: Probe,
 }
 
+/// How long things took, in seconds: from 1 ms to 16 s.
+pub fn durations() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 4.0, 8))
+}
+
+/// Answers at this address from now on, in a task of its own.
+///
+/// # Errors
+/// The address can't be listened at.
+pub async fn answer_at(address: SocketAddr, answers: Answers) -> io::Result<()> {
+    let listener = listen(address).await?;
+    tokio::spawn(serve(listener, answers));
+    Ok(())
+}
+
 /// Listens. Where the kernel has no IPv6, `[::]` means every IPv4 address.
 ///
 /// # Errors
 /// The address can't be listened at.
-pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     match TcpListener::bind(address).await {
         Err(error) if address.ip().is_unspecified() && address.is_ipv6() && lacks_ipv6(&error) => {
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
@@ -63,7 +79,7 @@ fn lacks_ipv6(error: &io::Error) -> bool {
 }
 
 /// Answers for ever. Failing connections cost nobody but whoever made them.
-pub async fn serve(listener: TcpListener, answers: Answers) {
+async fn serve(listener: TcpListener, answers: Answers) {
     let answers = Arc::new(answers);
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {

@@ -137,10 +137,9 @@ async fn run(args: &AgentArgs) -> Result<()> {
     let open = open(args.kernel);
     let metrics = Metrics::default();
     if let Some(address) = args.metrics_address {
-        let listener = esplanade_metrics::listen(address).await;
-        let listener = listener.with_context(|| format!("listening at {address} for metrics"))?;
         let answers = metrics.answers(args.kernel == KernelChoice::Netlink);
-        tokio::spawn(esplanade_metrics::serve(listener, answers));
+        let answering = esplanade_metrics::answer_at(address, answers).await;
+        answering.with_context(|| format!("listening at {address} for metrics"))?;
     }
     let mut agent = Agent::start(client, identity, keys, memory, open, args.resync_period, metrics)
         .context("starting the kernel's thread")?;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use esplanade_metrics::prometheus_client::metrics::counter::Counter;
 use esplanade_metrics::prometheus_client::metrics::family::Family;
 use esplanade_metrics::prometheus_client::metrics::gauge::Gauge;
-use esplanade_metrics::prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use esplanade_metrics::prometheus_client::metrics::histogram::Histogram;
 use esplanade_metrics::prometheus_client::registry::{Registry, Unit};
-use esplanade_metrics::{Answers, samples};
+use esplanade_metrics::{Answers, durations, samples};
 
 use crate::status::PassResult;
 use crate::worker::Done;
@@ -59,8 +59,7 @@ impl Default for Inner {
     fn default() -> Self {
         Self {
             passes: Family::default(),
-            // From 1 ms to 16 s.
-            pass_duration: Histogram::new(exponential_buckets(0.001, 4.0, 8)),
+            pass_duration: durations(),
             operations: Counter::default(),
             surprises: Counter::default(),
             refusals: Family::default(),
@@ -103,7 +102,7 @@ impl Metrics {
         inner.surprises.inc_by(u64::try_from(done.surprises).unwrap_or(u64::MAX));
         let mut present: BTreeMap<String, i64> = BTreeMap::new();
         let outcome = match &done.report.result {
-            PassResult::Done { counts, problems, in_sync } => {
+            PassResult::Done { counts, problems, .. } => {
                 for problem in problems {
                     *present.entry(problem.category.clone()).or_default() += 1;
                 }
@@ -114,7 +113,7 @@ impl Metrics {
                 set(&inner.security_associations, "foreign", counts.foreign_security_associations);
                 set(&inner.policies, "ours", counts.policies);
                 set(&inner.policies, "foreign", counts.foreign_policies);
-                if *in_sync { "in_sync" } else { "incomplete" }
+                if done.in_sync() { "in_sync" } else { "incomplete" }
             }
             PassResult::Failed { category, .. } => {
                 present.insert((*category).to_owned(), 1);
@@ -122,7 +121,7 @@ impl Metrics {
             }
         };
         inner.passes.get_or_create(&label("result", outcome)).inc();
-        if outcome == "in_sync" {
+        if done.in_sync() {
             let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             inner.last_in_sync.set(i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX));
         }

@@ -172,8 +172,7 @@ impl State {
         let audit = reasons.audit;
         self.notice(reasons.noticed);
         let (result, operations, surprises) = match self.try_pass(&input, audit, tell) {
-            Ok((outcome, problems)) => {
-                let Outcome { counts, in_sync, operations, surprises, .. } = outcome;
+            Ok(Outcome { problems, counts, operations, in_sync, surprises }) => {
                 (PassResult::Done { counts, problems, in_sync }, operations, surprises)
             }
             Err(error) => {
@@ -202,13 +201,13 @@ impl State {
         }
     }
 
-    /// What the pass came to, and everything that is wrong with the objects that it was made for.
+    /// What the pass came to, with everything that is wrong with the objects that it was made for.
     fn try_pass(
         &mut self,
         input: &Input,
         audit: bool,
         tell: &mpsc::UnboundedSender<News>,
-    ) -> Result<(Outcome, Vec<Problem>), KernelError> {
+    ) -> Result<Outcome, KernelError> {
         let kernel = match &mut self.kernel {
             Some(kernel) => kernel,
             None => {
@@ -236,8 +235,8 @@ impl State {
         let outcome = pass(kernel.as_mut(), &self.node, &mut self.engine, audit)?;
         let mut problems = input.problems.clone();
         problems.extend(expanded.iter().cloned());
-        problems.extend(outcome.problems.iter().cloned());
-        Ok((outcome, problems))
+        problems.extend(outcome.problems);
+        Ok(Outcome { problems, ..outcome })
     }
 }
 

@@ -73,9 +73,8 @@ async fn run(args: &Args) -> Result<()> {
     );
     let metrics = Metrics::default();
     if let Some(address) = args.metrics_address {
-        let listener = esplanade_metrics::listen(address).await;
-        let listener = listener.with_context(|| format!("listening at {address} for metrics"))?;
-        tokio::spawn(esplanade_metrics::serve(listener, metrics.answers(elector.leadership())));
+        let answering = esplanade_metrics::answer_at(address, metrics.answers(elector.leadership())).await;
+        answering.with_context(|| format!("listening at {address} for metrics"))?;
     }
     let mut controller = Controller::new(client.clone(), &args.namespace, elector.leadership(), metrics);
     tokio::select! {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use esplanade_metrics::prometheus_client::metrics::counter::Counter;
 use esplanade_metrics::prometheus_client::metrics::family::Family;
 use esplanade_metrics::prometheus_client::metrics::gauge::Gauge;
-use esplanade_metrics::prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use esplanade_metrics::prometheus_client::metrics::histogram::Histogram;
 use esplanade_metrics::prometheus_client::registry::{Registry, Unit};
-use esplanade_metrics::{Answers, Sample, Samples, samples};
+use esplanade_metrics::{Answers, Sample, Samples, durations, samples};
 
 use crate::controller::change::Kind;
 use crate::controller::error::Category;
@@ -36,8 +36,7 @@ struct Inner {
 impl Default for Metrics {
     fn default() -> Self {
         Self(Arc::new(Inner {
-            // From 1 ms to 16 s.
-            plan_duration: Histogram::new(exponential_buckets(0.001, 4.0, 8)),
+            plan_duration: durations(),
             writes: Family::default(),
             errors: Family::default(),
             waiting: Gauge::default(),
