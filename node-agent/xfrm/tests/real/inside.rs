@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use esplanade_xfrm::Netlink;
 use nix::sched::{CloneFlags, unshare};
 
-use crate::subject::Real;
 use crate::suite::Subject;
 
 /// Set where the kernel has ESP.
@@ -28,7 +28,7 @@ pub(crate) fn run(name: &str, test: fn(&mut dyn Subject)) {
     // A thread of its own takes the namespace with it when it ends.
     let namespace = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of its own");
-        test(&mut Real::open());
+        test(&mut Netlink::open().unwrap());
     });
     if let Err(panic) = namespace.join() {
         std::panic::resume_unwind(panic);

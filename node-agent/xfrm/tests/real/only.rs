@@ -1,10 +1,9 @@
 //! What the fake kernel doesn't have: other authors' SAs and policies in every shape.
 
 use esplanade_model::{Capability, Cookie, Direction, Event, Mark, Op, Policy, PolicyIndex, Sa, SaId};
-use esplanade_xfrm::Noticed;
+use esplanade_xfrm::{Netlink, Noticed};
 
 use crate::iproute::{ALGORITHMS, ip};
-use crate::subject::Real;
 use crate::suite::objects::{
     add, add_all, delete, extended, id, inbound, outbound, policy, replay, reqid, sa, spi, transport, v4,
 };
@@ -225,7 +224,7 @@ pub(crate) fn own_changes_are_not_even_queued(kernel: &mut dyn Subject) {
 pub(crate) fn lost_events_are_noticed(kernel: &mut dyn Subject) {
     let mut watch = kernel.start_watch();
     // Somebody else's.
-    flood(&mut Real::open());
+    flood(&mut Netlink::open().unwrap());
     let mut noticed = watch.look().unwrap();
     assert!(noticed.overrun);
     while noticed != Noticed::default() {

@@ -3,9 +3,9 @@
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use esplanade_xfrm::Netlink;
 use nix::sched::{CloneFlags, unshare};
 
-use crate::subject::Real;
 use crate::suite::Subject;
 
 type Task = Box<dyn FnOnce(&mut dyn Subject) + Send>;
@@ -23,7 +23,7 @@ impl Peer {
         std::thread::spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of its own");
             ready.send(nix::unistd::gettid()).unwrap();
-            let mut kernel = Real::open();
+            let mut kernel = Netlink::open().unwrap();
             for task in queue {
                 task(&mut kernel);
             }

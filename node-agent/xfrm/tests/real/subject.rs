@@ -1,12 +1,11 @@
 //! The real kernel under test; somebody else is iproute2.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use esplanade_model::{Capability, Mark, Op, PolicyKey, Protocol, Reader, Refusal, SaId};
+use esplanade_model::{Mark, Op, PolicyKey, Protocol, SaId};
 use esplanade_xfrm::wire::batch;
 use esplanade_xfrm::wire::reply::{Message, Messages};
-use esplanade_xfrm::{Kernel, KernelError, Netlink, Watch};
+use esplanade_xfrm::{Kernel, Netlink, Watch};
 use netlink_packet_xfrm::constants::{XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA};
 use netlink_sys::protocols::NETLINK_XFRM;
 use netlink_sys::{Socket, SocketAddr};
@@ -14,39 +13,7 @@ use netlink_sys::{Socket, SocketAddr};
 use crate::iproute::{ALGORITHMS, ip};
 use crate::suite::Subject;
 
-/// The kernel of this thread's network namespace.
-pub(crate) struct Real(Netlink);
-
-impl Real {
-    pub(crate) fn open() -> Self {
-        Self(Netlink::open().unwrap())
-    }
-}
-
-impl Kernel for Real {
-    fn probe(&mut self) -> Result<BTreeSet<Capability>, KernelError> {
-        self.0.probe()
-    }
-
-    fn read(&mut self, reader: &mut dyn Reader) -> Result<(), KernelError> {
-        self.0.read(reader)
-    }
-
-    fn look_up(
-        &mut self,
-        sas: &[SaId],
-        policies: &[PolicyKey],
-        reader: &mut dyn Reader,
-    ) -> Result<(), KernelError> {
-        self.0.look_up(sas, policies, reader)
-    }
-
-    fn carry_out(&mut self, ops: &mut dyn Iterator<Item = Op>) -> Result<Vec<(usize, Refusal)>, KernelError> {
-        self.0.carry_out(ops)
-    }
-}
-
-impl Subject for Real {
+impl Subject for Netlink {
     fn add_foreign_sa(&mut self, source: IpAddr, id: SaId, reqid: u32) {
         assert_eq!(id.protocol, Protocol::Esp);
         let (destination, spi) = (id.destination, id.spi);
@@ -86,7 +53,7 @@ impl Subject for Real {
     }
 
     fn start_watch(&mut self) -> Box<dyn Watch> {
-        Box::new(self.0.watch().unwrap())
+        Box::new(Netlink::watch(self).unwrap())
     }
 }
 
