@@ -15,6 +15,7 @@ pub mod report;
 pub mod schedule;
 pub mod sealing_key;
 pub mod show;
+pub mod state_file;
 pub mod status;
 mod told;
 pub mod watch;

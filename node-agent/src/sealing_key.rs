@@ -1,13 +1,15 @@
 //! The key pair that manual keys are sealed to. It lives in a file that only the agent can read; a restarted agent goes
 //! on with it, and a new one is made where there is none.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use esplanade_seal::KeyPair;
 use zeroize::Zeroizing;
+
+use crate::state_file::{self, FileError};
 
 /// The file's name in the state directory. It holds the private half, 32 bytes.
 pub const FILE: &str = "sealing-key";
@@ -17,15 +19,8 @@ const LENGTH: usize = 32;
 #[derive(Debug, thiserror::Error)]
 pub enum SealingKeyError {
     /// A file or directory can't be used.
-    #[error("{step} {path}: {source}")]
-    Io {
-        /// What was tried.
-        step: &'static str,
-        /// With what.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The file is no key.
     #[error("{0} isn't 32 bytes long: it is no sealing key. Remove it, and a new key is made")]
     Length(PathBuf),
@@ -45,17 +40,17 @@ pub enum SealingKeyError {
 /// The file or the directory can't be used.
 pub fn load_or_make(directory: &Path) -> Result<KeyPair, SealingKeyError> {
     let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(directory).map_err(|e| io("making", directory, e))?;
+    builder.recursive(true).mode(0o700).create(directory).map_err(FileError::at("making", directory))?;
     let path = directory.join(FILE);
     match File::open(&path) {
         Ok(file) => load(&path, file),
-        Err(error) if error.kind() == ErrorKind::NotFound => make(directory, &path),
-        Err(error) => Err(io("opening", &path, error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => make(&path),
+        Err(error) => Err(FileError::at("opening", &path)(error).into()),
     }
 }
 
 fn load(path: &Path, mut file: File) -> Result<KeyPair, SealingKeyError> {
-    let metadata = file.metadata().map_err(|e| io("looking at", path, e))?;
+    let metadata = file.metadata().map_err(FileError::at("looking at", path))?;
     let mode = metadata.mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(SealingKeyError::Exposed { path: path.to_owned(), mode });
@@ -64,32 +59,14 @@ fn load(path: &Path, mut file: File) -> Result<KeyPair, SealingKeyError> {
         return Err(SealingKeyError::Length(path.to_owned()));
     }
     let mut bytes = Zeroizing::new([0; LENGTH]);
-    file.read_exact(bytes.as_mut_slice()).map_err(|e| io("reading", path, e))?;
+    file.read_exact(bytes.as_mut_slice()).map_err(FileError::at("reading", path))?;
     Ok(KeyPair::from_bytes(&bytes))
 }
 
-/// The file appears whole or not at all.
-fn make(directory: &Path, path: &Path) -> Result<KeyPair, SealingKeyError> {
+fn make(path: &Path) -> Result<KeyPair, SealingKeyError> {
     let pair = KeyPair::generate(&mut rand::rng());
-    let unfinished = directory.join(format!("{FILE}.new"));
-    match fs::remove_file(&unfinished) {
-        // Left by an agent that ended in between.
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(io("removing", &unfinished, error)),
-    }
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-        file.write_all(pair.to_bytes().as_slice())?;
-        file.sync_all()
-    };
-    write().map_err(|e| io("writing", &unfinished, e))?;
-    fs::rename(&unfinished, path).map_err(|e| io("putting in place", path, e))?;
+    state_file::replace(path, pair.to_bytes().as_slice())?;
     Ok(pair)
-}
-
-fn io(step: &'static str, path: &Path, source: io::Error) -> SealingKeyError {
-    SealingKeyError::Io { step, path: path.to_owned(), source }
 }
 
 #[cfg(test)]

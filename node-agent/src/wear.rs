@@ -1,14 +1,15 @@
 //! The file that remembers which keys are worn out.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use esplanade_diff::{BadRecord, Memory, Wear};
 use esplanade_seal::KeyPair;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
+
+use crate::state_file::{self, FileError};
 
 /// The file's name in the state directory. Its first line is the boot that it was written in.
 pub const FILE: &str = "worn-keys";
@@ -17,13 +18,8 @@ pub const FILE: &str = "worn-keys";
 #[derive(Debug, thiserror::Error)]
 pub enum WearError {
     /// The file can't be read.
-    #[error("reading {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// It is no record.
     #[error(
         "{path}: {source}. Remove it if no IpsecSA has a lifetime; else give those new keys, then remove it"
@@ -50,7 +46,7 @@ pub fn load(directory: &Path, keys: &KeyPair, boot_id: &str) -> Result<(Memory, 
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-        Err(source) => return Err(WearError::Read { path, source }),
+        Err(error) => return Err(FileError::at("reading", &path)(error).into()),
     };
     let (boot, lines) = text.split_once('\n').unwrap_or_default();
     // What was installed before a boot is gone in any case.
@@ -75,15 +71,8 @@ impl Record {
     /// Replaces what is recorded. Should that fail, a key that wears out is forgotten with this process: it is told.
     pub fn write(&self, lines: &str) {
         let Some((path, boot_id)) = &self.0 else { return };
-        let unfinished = path.with_extension("new");
-        let write = || {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-            file.write_all(format!("{boot_id}\n{lines}").as_bytes())?;
-            fs::rename(&unfinished, path)
-        };
-        if let Err(error) = write() {
-            tracing::error!(path = %path.display(), %error, "which keys are worn out can't be recorded");
+        if let Err(error) = state_file::replace(path, format!("{boot_id}\n{lines}").as_bytes()) {
+            tracing::error!(%error, "which keys are worn out can't be recorded");
         }
     }
 }
