@@ -8,6 +8,11 @@ use netlink_packet_xfrm::{UserMigrate, UserPolicyId, XfrmAttrs};
 use super::attributes::Attributes;
 use super::{address, policy, sa, selector};
 
+/// `XFRM_MSG_MIGRATE_STATE`, since Linux 7.2, which netlink-packet-xfrm doesn't have.
+pub(super) const MSG_MIGRATE_STATE: u16 = 0x29;
+/// Length of `struct xfrm_user_migrate_state`, in bytes.
+pub(super) const MIGRATE_STATE_LEN: usize = 132;
+
 /// The kernel finds the policy by its selector and direction, whatever its mark (`xfrm_migrate_policy_find`), the templates
 /// and SAs by their addresses and reqid. Where it takes another policy, no template fits, and nothing is done.
 pub(super) fn encode(key: &PolicyKey, moves: &[Move]) -> (UserPolicyId, Attributes) {

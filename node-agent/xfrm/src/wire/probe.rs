@@ -19,6 +19,7 @@ use netlink_packet_xfrm::{
 use zeroize::Zeroizing;
 
 use super::attributes::Attributes;
+use super::migrate::{MIGRATE_STATE_LEN, MSG_MIGRATE_STATE};
 use super::request::{self, Request};
 use super::{address, sa};
 
@@ -67,9 +68,7 @@ const OFFLOAD_PACKET: u8 = 4;
 const ESPINUDP: u16 = 2;
 const LOOPBACK_INDEX: i32 = 1;
 const PROTOCOL_COMP: u8 = 108;
-const MSG_MIGRATE_STATE: u16 = 0x29;
-/// `struct xfrm_user_migrate_state`: its length, and where `new_family` is.
-const MIGRATE_STATE: usize = 132;
+/// In `struct xfrm_user_migrate_state`, where `new_family` is.
 const MIGRATE_STATE_FAMILY: usize = 128;
 
 /// All questions that NETLINK_XFRM answers.
@@ -239,7 +238,7 @@ fn migrate_state() -> Request {
         family: address::family(to),
         proto: Protocol::Esp.number(),
     };
-    let mut body = Zeroizing::new(vec![0; MIGRATE_STATE]);
+    let mut body = Zeroizing::new(vec![0; MIGRATE_STATE_LEN]);
     id.emit(&mut body[..id.buffer_len()]);
     body[MIGRATE_STATE_FAMILY..][..2].copy_from_slice(&address::family(to).to_ne_bytes());
     Request { message_type: MSG_MIGRATE_STATE, body, gone: None, flags: 0 }

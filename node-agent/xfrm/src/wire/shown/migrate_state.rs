@@ -7,8 +7,7 @@ use super::attributes::{MarkAndMask, number_u32};
 use super::names;
 use super::objects::{SaName, Selector};
 use super::parts::{Flags, Hex, Place};
-
-pub(super) const LENGTH: usize = 132;
+use crate::wire::migrate::MIGRATE_STATE_LEN;
 
 /// One SA that moves, without its policies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,7 +28,7 @@ pub struct StateMove {
 impl StateMove {
     /// With its new family.
     pub(super) fn parse(body: &[u8]) -> Option<(Self, u16)> {
-        let body = body.get(..LENGTH)?;
+        let body = body.get(..MIGRATE_STATE_LEN)?;
         let (id, rest) = body.split_at(24);
         let (destination, rest) = rest.split_at(16);
         let (source, rest) = rest.split_at(16);

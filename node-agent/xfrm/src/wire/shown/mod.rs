@@ -20,6 +20,7 @@ use attributes::{Space, number_u32};
 pub use objects::{Acquire, Mapping, Policy, PolicyName, Sa, SaName, Selector, Template};
 pub use parts::{Bytes, Flags, Hex, Name, Place};
 
+use super::migrate::MIGRATE_STATE_LEN;
 use super::reply::Message;
 
 mod migrate_state;
@@ -216,7 +217,7 @@ fn content(message_type: u16, body: &[u8]) -> Option<(Content, usize, u16)> {
         }
         names::MIGRATE_STATE => {
             let (moved, family) = StateMove::parse(body)?;
-            (Content::StateMigrated(Box::new(moved)), migrate_state::LENGTH, family)
+            (Content::StateMigrated(Box::new(moved)), MIGRATE_STATE_LEN, family)
         }
         xfrm::XFRM_MSG_REPORT => {
             let (wire, length) = fixed!(UserReport, 60);

@@ -30,8 +30,7 @@ pub(super) const MESSAGES: [&str; 26] = [
     "MIGRATE_STATE",
 ];
 pub(super) const FIRST_MESSAGE: u16 = 0x10;
-/// Since Linux 7.2; netlink-packet-xfrm doesn't have it.
-pub(super) const MIGRATE_STATE: u16 = 0x29;
+pub(super) use crate::wire::migrate::MSG_MIGRATE_STATE as MIGRATE_STATE;
 
 /// `XFRMA_…`.
 pub(super) const ATTRIBUTES: [&str; 42] = [
