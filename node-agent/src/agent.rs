@@ -150,9 +150,6 @@ impl Agent {
     fn noticed(&mut self, noticed: Result<Noticed, KernelError>) -> Result<(), Ended> {
         match noticed {
             Ok(noticed) => {
-                let (events, overrun) = (noticed.events.len(), noticed.overrun);
-                tracing::debug!(events, overrun, "somebody else changed the kernel's databases");
-                self.metrics.noticed(events, overrun);
                 self.keep(noticed);
             }
             Err(error) => {
@@ -166,6 +163,11 @@ impl Agent {
     }
 
     fn keep(&mut self, noticed: Noticed) {
+        if noticed.is_news() {
+            let (events, overrun) = (noticed.events.len(), noticed.overrun);
+            tracing::debug!(events, overrun, "somebody else changed the kernel's databases");
+            self.metrics.noticed(events, overrun);
+        }
         self.noticed.overrun |= noticed.overrun;
         self.noticed.events.extend(noticed.events);
         if self.noticed.events.len() > MANY_EVENTS {
