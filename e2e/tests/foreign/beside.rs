@@ -59,7 +59,11 @@ fn theirs_stay_bit_for_bit_while_ours_come_change_and_go() -> Result<()> {
         let all = [a.xfrm().await?, b.xfrm().await?];
         let same = async |after: &str| {
             let now = [theirs(a).await?, theirs(b).await?];
-            ensure!(now == before, "after {after}: {now:#?}\ninstead of\n{before:#?}");
+            for (now, before) in now.iter().zip(&before) {
+                let come = now.iter().filter(|entry| !before.contains(entry)).collect::<Vec<_>>();
+                let gone = before.iter().filter(|entry| !now.contains(entry)).collect::<Vec<_>>();
+                ensure!(now == before, "after {after} there is {come:#?}\ninstead of\n{gone:#?}");
+            }
             Ok(())
         };
 

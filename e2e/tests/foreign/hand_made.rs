@@ -5,12 +5,12 @@ use esplanade_e2e::lab::Node;
 
 /// As varied as the kernel takes them: some look like ours but for one thing. `ip` swaps the bytes of `seq`.
 const COMMANDS: &[&str] = &[
-    // Our reqids, not our cookie; our cookie, not our reqids; both, and a mark; a name next to one of ours.
+    // Our reqids, not our cookie; our cookie, not our reqids; next to both, with a mark; a name next to one of ours.
     "ip xfrm state add src 192.0.2.11 dst 198.51.100.1 proto esp spi 0x1101 reqid 0x50000001 mode tunnel \
      replay-window 32 aead rfc4106(gcm(aes)) 0x000102030405060708090a0b0c0d0e0f01020304 128",
     "ip xfrm state add src 192.0.2.11 dst 198.51.100.1 proto esp spi 0x1102 reqid 7 seq 0x01005345 mode transport \
      enc cbc(aes) 0x000102030405060708090a0b0c0d0e0f auth hmac(sha256) 0x0001 sel dst 198.51.100.1/32",
-    "ip xfrm state add src 192.0.2.11 dst 198.51.100.1 proto ah spi 0x1103 reqid 0x50000002 seq 0x02005345 \
+    "ip xfrm state add src 192.0.2.11 dst 198.51.100.1 proto ah spi 0x1103 reqid 0x50000002 seq 0x02005445 \
      mode transport mark 7 mask 0xff auth-trunc hmac(sha256) 0x0203 128",
     "ip xfrm state add src 192.0.2.11 dst 192.0.2.12 proto ah spi 4097 reqid 7 mode tunnel \
      auth-trunc hmac(sha256) 0x0405 128",

@@ -62,7 +62,7 @@ fn is_ours(database: &str, entry: &str) -> Result<bool> {
     let owned = reqids.iter().all(|reqid| (0x5000_0000..=0x5fff_ffff).contains(reqid));
     Ok(owned
         && if database == "state" {
-            !words.contains(&"mark") && all("seq").into_iter().any(is_cookie)
+            all("seq").into_iter().any(is_cookie)
         } else {
             decimal(all("index").first().context("no index")?)? >> 30 == 1
         })
