@@ -1,6 +1,7 @@
 //! Manual keys from end to end: manifests applied with kubectl, the real operator and agents under the chart's rights,
 //! a real kernel, the wire captured.
 
+mod actions;
 mod beet;
 mod cluster;
 mod errors;
