@@ -98,6 +98,8 @@ test-kernels: packages packages-kernels build $(NEXTEST) ## The kernel suite on 
 	$(call step,end to end on the newest: what User-Mode Linux lacks)
 	@LAB_KERNEL=$(lastword $(KERNELS)) $(NEXTEST) nextest run --package esplanade-e2e --test manual --locked \
 	    -E 'test(~interface)'
+	$(call step,what each can do is what docs/kernels.md says)
+	@target/debug/xtask kernels --check
 
 .PHONY: bench
 bench: packages packages-bench ## The kernel layer's speed beside its floor, ip and a Go library; make bench ARGS="--sizes 1000"

@@ -9,6 +9,7 @@ use clap::{Args, Parser};
 
 mod crds;
 mod generated;
+mod kernels;
 mod manifests;
 mod purity;
 
@@ -20,6 +21,8 @@ enum Command {
     Purity,
     /// Write the CRD manifests from the API types: crds/manifests, charts/esplanade/crds.
     Crds(Generator),
+    /// Write what the suites' kernels can do: docs/kernels.md. Boots each of them.
+    Kernels(Generator),
     /// Write the plain manifests from the chart: deploy/esplanade.yaml.
     Manifests(Generator),
 }
@@ -47,6 +50,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Purity => purity::check(&root),
         Command::Crds(generator) => crds::run(&root, generator.check),
+        Command::Kernels(generator) => kernels::run(&root, generator.check),
         Command::Manifests(generator) => manifests::run(&root, generator.check),
     }
 }

@@ -18,8 +18,11 @@ pub mod probe;
 mod qemu;
 mod uml;
 
-/// Set in the environment to the name of a Debian suite, it has everything run on that suite's cloud kernel.
+/// Set in the environment to the name of a Debian suite, it has everything run on that suite's cloud kernel; set to
+/// [`UML`], in User-Mode Linux also where the running kernel has ESP.
 pub const CHOICE: &str = "LAB_KERNEL";
+/// [`CHOICE`] of User-Mode Linux.
+pub const UML: &str = "uml";
 
 /// A kernel with ESP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +49,7 @@ pub enum Bootable {
 /// None is there; the message says what to install.
 pub fn find() -> Result<Kernel> {
     match std::env::var(CHOICE) {
+        Ok(uml) if uml == UML => return user_mode_linux("linux.uml isn't in PATH"),
         Ok(suite) => return Ok(Kernel::Booted(Bootable::Qemu(debian::image(&suite)?))),
         Err(std::env::VarError::NotPresent) => {}
         Err(error) => return Err(error).context(CHOICE),
@@ -53,11 +57,13 @@ pub fn find() -> Result<Kernel> {
     if probe::running_kernel_has_esp()? {
         return Ok(Kernel::Native);
     }
+    user_mode_linux("the running kernel has no ESP and linux.uml isn't in PATH")
+}
+
+fn user_mode_linux(without: &str) -> Result<Kernel> {
     match which("linux.uml") {
         Some(path) => Ok(Kernel::Booted(Bootable::Uml(path))),
-        None => bail!(
-            "the running kernel has no ESP and linux.uml isn't in PATH: install Debian's package user-mode-linux"
-        ),
+        None => bail!("{without}: install Debian's package user-mode-linux"),
     }
 }
 
