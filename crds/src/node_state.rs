@@ -173,6 +173,9 @@ pub struct NodeSecurityAssociation {
     /// Its policy's `icmpErrors`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub icmp_errors: bool,
+    /// CPU of the source node whose packets the SA carries. Left out: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
     /// Traffic that the SA takes. Left out: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<NodeSaSelector>,

@@ -187,6 +187,11 @@ pub struct Gateway {
         .field_path(".encapsulation")
         .reason(Reason::FieldValueForbidden)
         .message("with manual keys each IpsecSA has its own encapsulation: remove it here"),
+    validation = Rule::new("!has(self.keying.manual) || !self.perCPU")
+        .field_path(".perCPU")
+        .reason(Reason::FieldValueForbidden)
+        .message("with manual keys there is an IpsecSA for each CPU: remove perCPU here, and write IpsecSAs with cpu: 0, \
+                  cpu: 1 and so on beside those without"),
     validation = Rule::new(
         "has(self.keying.manual) || !has(self.suite) || self.protocol != 'ESP' || !self.suite.startsWith('HMAC-')")
         .field_path(".suite")
@@ -241,7 +246,8 @@ pub struct Protection {
     /// ESP in UDP, with automatic keys. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encapsulation: Option<Encapsulation>,
-    /// An SA for each CPU (RFC 9611), where kernels can. Default: false.
+    /// An SA for each CPU (RFC 9611), with automatic keys, where kernels can. With manual keys each IpsecSA has its own
+    /// `cpu`. Default: false.
     #[serde(default, rename = "perCPU")]
     pub per_cpu: bool,
     /// Work left to the network card. `None`. `Crypto`: encryption and decryption. `Packet`: everything, policies too.

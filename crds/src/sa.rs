@@ -117,6 +117,10 @@ use crate::traffic::TrafficSelector;
         .field_path(".encapsulation")
         .reason(Reason::FieldValueForbidden)
         .message("only ESP goes in UDP (RFC 3948): write protocol: ESP, or remove encapsulation"),
+    validation = Rule::new("!has(self.cpu) || !has(self.source.address)")
+        .field_path(".cpu")
+        .reason(Reason::FieldValueForbidden)
+        .message("cpu is one of the sender's, and source isn't a node of the cluster: remove cpu"),
 )]
 pub struct IpsecSASpec {
     /// Where packets come from.
@@ -177,6 +181,12 @@ pub struct IpsecSASpec {
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(schema_with = "schema::word")]
     pub interface_id: u32,
+    /// CPU of the source node whose packets the SA carries, from 0 (RFC 9611), where that node's kernel can. The other
+    /// CPUs' go through an IpsecSA from the same source to the same destination without `cpu`, which must be there. For
+    /// the receiver it is an SA like any other. Default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::cpu")]
+    pub cpu: Option<u32>,
     /// Ties the SA to policies in the kernel, 1 to 4294967295. Left out: chosen by the operator; no need to set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::nonzero_word")]

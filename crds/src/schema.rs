@@ -170,6 +170,15 @@ pub(crate) fn word(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The number of a CPU; no kernel has more (`CONFIG_NR_CPUS`).
+pub(crate) fn cpu(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "integer",
+        "format": "int64",
+        "x-kubernetes-validations": [{ "rule": "self >= 0 && self <= 8191", "message": "write a CPU's number, from 0" }],
+    })
+}
+
 /// 32 bits, not all zero.
 pub(crate) fn nonzero_word(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

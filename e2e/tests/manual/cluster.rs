@@ -37,6 +37,15 @@ pub(crate) async fn kubectl(lab: &Lab, args: &[&str]) -> Result<String> {
     lab.control_plane().kubectl(args).await?.ok()
 }
 
+/// Whether the nodes' kernel has this capability.
+pub(crate) async fn kernel_has(lab: &Lab, capability: &str) -> Result<bool> {
+    let state = lab.get("ipsecnodestate/node-a").await?;
+    let capabilities =
+        state.data["status"]["kernel"]["capabilities"].as_array().context("no capabilities")?;
+    ensure!(capabilities.iter().any(|one| one == "ESPOverIPv4"), "{capabilities:?}");
+    Ok(capabilities.iter().any(|one| one == capability))
+}
+
 /// Makes or replaces a Secret in the operator's namespace, with a random key of each length (in bytes).
 pub(crate) async fn secret(lab: &Lab, name: &str, keys: &[(&str, usize)]) -> Result<()> {
     let data: Vec<String> = keys

@@ -1,9 +1,9 @@
 //! Policies and SAs of an XFRM interface.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use esplanade_e2e::lab::{Config, Lab, Node};
 
-use crate::cluster::{SOON, condition, pair, remove, secret, with_esplanade};
+use crate::cluster::{SOON, condition, kernel_has, pair, remove, secret, with_esplanade};
 use crate::wire::{clear_echoes, ping_pods, sequence};
 
 const AB: u32 = 0x3_0001;
@@ -58,17 +58,13 @@ fn an_interface_protects_what_goes_through_it() -> Result<()> {
 
 /// Whether the agents say that their kernel has XFRM interfaces, and `ip` says so too.
 async fn has_interfaces(lab: &Lab) -> Result<bool> {
-    let state = lab.get("ipsecnodestate/node-a").await?;
-    let capabilities = state.data["status"]["kernel"]["capabilities"].as_array().cloned();
-    let capabilities = capabilities.context("no capabilities")?;
-    ensure!(capabilities.iter().any(|one| one == "ESPOverIPv4"), "{capabilities:?}");
-    let said = capabilities.iter().any(|one| one == "XFRMInterfaces");
+    let said = kernel_has(lab, "XFRMInterfaces").await?;
     let node = lab.node("node-a");
     let made = node.run("ip link add one type xfrm dev eth0 if_id 1".split(' ')).await?;
     if made.success() {
         node.run("ip link delete one".split(' ')).await?.ok()?;
     }
-    ensure!(made.success() == said, "{capabilities:?}: {}", made.stderr);
+    ensure!(made.success() == said, "told {said}: {}", made.stderr);
     Ok(said)
 }
 

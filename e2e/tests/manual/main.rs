@@ -4,6 +4,7 @@
 mod actions;
 mod beet;
 mod cluster;
+mod cpus;
 mod errors;
 mod example;
 mod faults;

@@ -158,6 +158,7 @@ fn same(wanted: &WantedSa, observed: &Sa) -> bool {
         mark,
         output_mark,
         icmp_errors,
+        cpu,
     } = wanted.sa();
     *source == observed.source
         && *destination == observed.destination
@@ -170,6 +171,7 @@ fn same(wanted: &WantedSa, observed: &Sa) -> bool {
         && *mark == observed.mark
         && *output_mark == observed.output_mark
         && *icmp_errors == observed.icmp_errors
+        && *cpu == observed.cpu
         && same_crypto(crypto, &observed.crypto)
         && match wanted {
             WantedSa::Inbound(_) => *replay == observed.replay,

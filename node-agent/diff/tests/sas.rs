@@ -28,6 +28,7 @@ const SAME_KEYS: &[Change] = &[
     ("output mark", |sa| sa.output_mark = Mark::masked(7, 0xff)),
     ("output mark's mask", |sa| sa.output_mark = Mark::masked(0, 0xff)),
     ("ICMP errors", |sa| sa.icmp_errors = true),
+    ("CPU", |sa| sa.cpu = Some(1)),
     ("extended sequence numbers", |sa| sa.replay.extended_sequence_numbers = true),
 ];
 

@@ -112,6 +112,8 @@ fn one(
         output_mark: mark::parse(sa.output_mark),
         // A sender has no use for it.
         icmp_errors: sa.icmp_errors && matches!(shape.way, Way::In),
+        // The receiver can't tell, and needn't (RFC 9611 §4).
+        cpu: sa.cpu.filter(|_| matches!(shape.way, Way::Out)),
     };
     let wanted = match shape.way {
         Way::In => WantedSa::Inbound(InboundSa(made)),

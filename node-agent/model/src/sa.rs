@@ -88,6 +88,9 @@ pub struct Sa {
     pub output_mark: Mark,
     /// Inbound: carries ICMP errors about what it carries as well (`XFRM_STATE_ICMP`, RFC 4301 §6.2).
     pub icmp_errors: bool,
+    /// The CPU of this node whose packets it carries (`XFRMA_SA_PCPU`, RFC 9611); none for all that have no SA of their
+    /// own. Only a sender whose direction the kernel is told has one. Not part of its name.
+    pub cpu: Option<u32>,
 }
 
 impl Sa {
@@ -109,6 +112,7 @@ impl Sa {
             mark: Mark::NONE,
             output_mark: Mark::NONE,
             icmp_errors: false,
+            cpu: None,
         }
     }
 

@@ -23,9 +23,10 @@ proptest! {
     fn sas_read_back(
         sa in strategies::sa(),
         direction in proptest::option::of(proptest::sample::select(&[SaDirection::In, SaDirection::Out])),
+        cpu in proptest::option::of(any::<u32>()),
         state in strategies::state(),
     ) {
-        let sa = Sa { direction, ..sa };
+        let sa = Sa { direction, cpu, ..sa };
         for (op, replay) in [
             (objects::inbound_at(sa.clone(), state.clone()), sa.replay),
             (objects::outbound_at(sa.clone(), state.clone()), replay::outbound(&sa)),

@@ -4,6 +4,8 @@
 //! there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "real/cpu.rs"]
+mod cpu;
 #[path = "real/inside.rs"]
 mod inside;
 #[path = "real/interface.rs"]
@@ -46,4 +48,7 @@ tests_of! { traffic, inside::run:
 }
 tests_of! { interface, inside::run:
     an_interface_protects_what_goes_through_it
+}
+tests_of! { cpu, inside::run:
+    each_cpu_has_its_sa_and_the_others_share_one
 }

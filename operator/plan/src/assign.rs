@@ -103,6 +103,8 @@ struct Fit {
     source: End,
     destination: End,
     ends: Ends,
+    /// It carries one CPU's packets only.
+    of_one_cpu: bool,
 }
 
 /// The IpsecSA, if it fits the policy. It may fit and not be ready.
@@ -140,6 +142,7 @@ fn fit(
         source: intent.source.clone(),
         destination: intent.destination.clone(),
         ends: *ends,
+        of_one_cpu: intent.cpu.is_some(),
     })
 }
 
@@ -188,7 +191,7 @@ fn misfit(
     }
 }
 
-/// The address families of what goes from one end to another.
+/// The address families of what goes from one end to another, whichever CPU sends it.
 type Carried = BTreeMap<End, BTreeMap<End, Families>>;
 
 /// Assigns what fits. A tunnel's addresses stand in the policy's template, so that all of one direction must
@@ -218,7 +221,9 @@ fn carry(
             continue;
         }
         let families = carried.entry(way.0).or_default().entry(way.1).or_default();
-        *families = families.or(own);
+        if !fit.of_one_cpu {
+            *families = families.or(own);
+        }
         assignment.policies.insert(name.to_owned(), policy.to_owned());
     }
     carried
@@ -228,7 +233,10 @@ fn carry(
 fn missing(participants: &Participants, mode: Mode, carried: &Carried) -> Option<Finding> {
     let (mut pairs, mut count) = (Vec::new(), 0_usize);
     for (source, destination, covered) in participants.directions() {
-        let there = carried.get(source).and_then(|to| to.get(destination)).copied().unwrap_or_default();
+        let there = carried.get(source).and_then(|to| to.get(destination)).copied();
+        // SAs there are, and all of single CPUs.
+        let cpus = if there.is_some_and(Families::is_empty) { " without cpu" } else { "" };
+        let there = there.unwrap_or_default();
         let lacking = match mode {
             Mode::Transport => covered.without(there),
             _ if there.is_empty() => covered,
@@ -240,7 +248,7 @@ fn missing(participants: &Participants, mode: Mode, carried: &Carried) -> Option
         count += 1;
         if pairs.len() < PAIRS_IN_WORDS {
             let only = if lacking == covered { String::new() } else { format!(" ({lacking})") };
-            pairs.push(format!("from {source} to {destination}{only}"));
+            pairs.push(format!("from {source} to {destination}{only}{cpus}"));
         }
     }
     let message = match (count, count - pairs.len()) {

@@ -195,5 +195,6 @@ fn association(
         mark: intent.mark,
         output_mark: intent.output_mark,
         icmp_errors,
+        cpu: intent.cpu,
     }))
 }

@@ -45,6 +45,7 @@ fn sa(sa: &Sa) -> String {
         mark: own_mark,
         output_mark,
         icmp_errors,
+        cpu,
     } = sa;
     let undirected = if direction.is_none() { " undirected" } else { "" };
     let crypto = match crypto {
@@ -59,11 +60,12 @@ fn sa(sa: &Sa) -> String {
     let (reqid, window) = (reqid.get(), replay.window);
     let packets = packets.as_ref().map(|packets| format!(" for {}", selector(packets))).unwrap_or_default();
     format!(
-        "{source} > {destination} spi {spi} {mode:?} reqid {reqid:#x} {crypto} window {window}{esn}{packets}{}{}{}{}{}{undirected}",
+        "{source} > {destination} spi {spi} {mode:?} reqid {reqid:#x} {crypto} window {window}{esn}{packets}{}{}{}{}{}{}{undirected}",
         interface(*interface_id),
         mark(" mark", *own_mark),
         mark(" output mark", *output_mark),
         if *icmp_errors { " icmp" } else { "" },
+        cpu.map(|cpu| format!(" of CPU {cpu}")).unwrap_or_default(),
         worn_by(lifetime)
     )
 }

@@ -5,10 +5,13 @@ use crate::{Crypto, Policy, Protocol, Sa, WantedSa};
 
 /// What an SA asks for, what is most likely to be missing first.
 pub(super) fn of_sa(sa: &WantedSa) -> Vec<Capability> {
-    let Sa { destination, crypto, interface_id, direction, .. } = sa.sa();
+    let Sa { destination, crypto, interface_id, direction, cpu, .. } = sa.sa();
     let mut needs = Vec::new();
     if *interface_id != 0 {
         needs.push(Capability::Interfaces);
+    }
+    if cpu.is_some() {
+        needs.push(Capability::PerCpu);
     }
     if direction.is_some() {
         needs.push(Capability::Direction);
@@ -42,7 +45,7 @@ pub(super) fn field(capability: Capability) -> Option<&'static str> {
         Capability::AhOverIpv4 => "write protocol: ESP",
         Capability::CompressionDeflate => "remove compression",
         Capability::UdpEncapsulation => "remove encapsulation",
-        Capability::PerCpu => "remove perCPU",
+        Capability::PerCpu => "remove cpu",
         Capability::PacketOffload => "remove offload",
         Capability::Interfaces => "remove interfaceId",
         _ => return None,

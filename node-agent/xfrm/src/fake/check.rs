@@ -8,6 +8,8 @@ use esplanade_model::{
 
 use crate::wire::replay;
 
+/// CPUs that there can be (`num_possible_cpus`).
+const CPUS: u32 = 4;
 /// A policy's templates (`XFRM_MAX_DEPTH`).
 const MAX_TEMPLATES: usize = 6;
 
@@ -69,6 +71,13 @@ pub(super) fn sa(
     if sa.mode == Mode::Transport && sa.selector.as_ref().is_some_and(foreign) {
         let words = "Only tunnel modes can accommodate a change of family";
         return Err(refusal(libc::EPROTONOSUPPORT, Some(words)));
+    }
+    // `xfrm_state_construct`
+    if sa.cpu.is_some() && sa.direction.is_none() {
+        return Err(invalid("SA_PCPU only supported with SA_DIR"));
+    }
+    if sa.cpu.is_some_and(|cpu| cpu >= CPUS) {
+        return Err(refusal(libc::ERANGE, Some("pCPU number too big")));
     }
     // `xfrm_init_replay`
     if extended && window == 0 && sa.direction != Some(SaDirection::Out) {

@@ -8,6 +8,7 @@
 mod address;
 mod attributes;
 pub mod batch;
+mod cpu;
 mod crypto;
 mod event;
 mod glance;

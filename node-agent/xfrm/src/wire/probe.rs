@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use super::attributes::Attributes;
 use super::migrate::{MIGRATE_STATE_LEN, MSG_MIGRATE_STATE};
 use super::request::{self, Request};
-use super::{address, sa};
+use super::{address, cpu, sa};
 
 mod interface;
 
@@ -61,7 +61,6 @@ const SPI: Spi = match Spi::new(0x4553) {
 const DEFLATE: &[u8] = b"deflate";
 /// Attributes that netlink-packet-xfrm doesn't know, and what goes with them (include/uapi/linux/xfrm.h).
 const NAT_KEEPALIVE_INTERVAL: u16 = 34;
-const SA_PCPU: u16 = 35;
 const IPTFS_PKT_SIZE: u16 = 41;
 const MODE_IPTFS: u8 = 5;
 const OFFLOAD_PACKET: u8 = 4;
@@ -100,7 +99,7 @@ pub fn questions() -> Vec<Question> {
         Question::new(
             vec![Capability::PerCpu],
             none_made,
-            vec![common(NOWHERE[0], |_, attributes| attributes.push(other(SA_PCPU, &0u32.to_ne_bytes())))],
+            vec![common(NOWHERE[0], |_, attributes| attributes.push(cpu::encode(0)))],
         ),
         // Packets of one byte have no room for their own headers. Kernels without IPTFS take the mode, or refuse both.
         Question::new(vec![Capability::Iptfs], first_made_only, [0, 1].map(iptfs).into()),

@@ -16,7 +16,7 @@ use netlink_packet_xfrm::{Id, Lifetime, LifetimeConfig, Selector, Stats, UserSaI
 use super::attributes::Attributes;
 use super::crypto::Algorithms;
 use super::replay::{self, WireReplay};
-use super::{address, crypto, mark, selector};
+use super::{address, cpu, crypto, mark, selector};
 
 /// What an SA is made from. `replay` is the kernel's own view of it: an outbound SA has next to no window.
 pub(super) fn encode(
@@ -35,6 +35,7 @@ pub(super) fn encode(
     }
     mark::encode(sa.mark, &mut attributes);
     mark::encode_output(sa.output_mark, &mut attributes);
+    attributes.extend(sa.cpu.map(cpu::encode));
     let family = address::family(sa.destination);
     let info = UserSaInfo {
         selector: sa.selector.as_ref().map_or_else(|| everything(sa.mode, family), selector::encode),
@@ -218,6 +219,7 @@ pub(super) fn decode(
             mark: mark::decode(attributes)?,
             output_mark: mark::decode_output(attributes)?,
             icmp_errors: info.flags & XFRM_STATE_ICMP != 0,
+            cpu: cpu::decode(attributes)?,
         };
         // The rest of the header is what we would write for it, but for what the kernel sets itself.
         let (expected, _) = encode(&sa, sa.replay, None, None);
@@ -251,7 +253,7 @@ fn is_like_ours(attribute: &XfrmAttrs) -> bool {
         | XfrmAttrs::MarkVal(_)
         | XfrmAttrs::MarkMask(_)
         | XfrmAttrs::Pad() => true,
-        XfrmAttrs::Other(other) => other.kind() == SA_DIR,
+        XfrmAttrs::Other(other) => matches!(other.kind(), SA_DIR | cpu::SA_PCPU),
         // Zero is as good as none.
         XfrmAttrs::ExtraFlags(value)
         | XfrmAttrs::TfcPadding(value)

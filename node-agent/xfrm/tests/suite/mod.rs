@@ -3,6 +3,7 @@
 pub(crate) mod objects;
 pub(crate) mod strategies;
 
+mod cpu;
 mod foreign;
 mod lifetimes;
 mod look_ups;
@@ -21,6 +22,7 @@ use std::net::IpAddr;
 use esplanade_model::{ObservedPolicy, Op, PolicyKey, Refusal, Sa, SaId};
 use esplanade_xfrm::{Kernel, Watch};
 
+pub(crate) use cpu::*;
 pub(crate) use foreign::*;
 pub(crate) use lifetimes::*;
 pub(crate) use look_ups::*;
@@ -61,6 +63,8 @@ macro_rules! tests_of_the_suite {
             the_interface_of_an_sa_reads_back
             the_marks_of_an_sa_read_back
             a_marked_sa_is_deleted_by_its_mark
+            an_sa_of_a_cpu_reads_back
+            an_sa_of_a_cpu_that_is_not_there_is_refused
             generated_sas_read_back
             deleted_sas_are_gone
             an_sa_without_state_starts_at_zero

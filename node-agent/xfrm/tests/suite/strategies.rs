@@ -91,6 +91,7 @@ pub(crate) fn sa() -> impl Strategy<Value = Sa> {
             mark,
             output_mark,
             icmp_errors,
+            cpu: None,
             selector: packets.filter(|packets| fits(packets, mode, destination)),
         },
     )

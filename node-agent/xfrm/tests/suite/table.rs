@@ -29,7 +29,7 @@ fn kind(op: &Op) -> &'static str {
 }
 
 /// Makes the kernel hold what is wanted, as the agent does it; what that took.
-fn sync(kernel: &mut dyn Subject, wanted: &Wanted, what: &str) -> String {
+pub(super) fn sync(kernel: &mut dyn Subject, wanted: &Wanted, what: &str) -> String {
     let steps = diff(wanted, &kernel.dump().unwrap());
     assert!(steps.conflicts.is_empty(), "{what}: {:?}", steps.conflicts);
     let ops: Vec<Op> = steps.steps.into_iter().map(|step| step.op).collect();
@@ -39,11 +39,11 @@ fn sync(kernel: &mut dyn Subject, wanted: &Wanted, what: &str) -> String {
     ops.iter().map(kind).collect::<Vec<_>>().join(" ")
 }
 
-fn of_sa(sa: WantedSa) -> Wanted {
+pub(super) fn of_sa(sa: WantedSa) -> Wanted {
     Wanted { sas: vec![("an-sa".into(), sa)], ..Wanted::default() }
 }
 
-const SAME_NAME: &str = "DELSA NEWSA";
+pub(super) const SAME_NAME: &str = "DELSA NEWSA";
 const OTHER_NAME: &str = "NEWSA DELSA";
 
 type SaChange = (&'static str, fn(&mut Sa), &'static str);
@@ -88,7 +88,8 @@ fn other_keys() -> Crypto {
         .unwrap()
 }
 
-/// Fails to compile where a field is added: then it needs a line in [`SA`]. Directions are `directions_read_back`'s.
+/// Fails to compile where a field is added: then it needs a line in [`SA`]. Directions are `directions_read_back`'s,
+/// CPUs `an_sa_of_a_cpu_reads_back`'s.
 fn every_field_of_an_sa(sa: &Sa) {
     let Sa {
         source: _,
@@ -105,6 +106,7 @@ fn every_field_of_an_sa(sa: &Sa) {
         mark: _,
         output_mark: _,
         icmp_errors: _,
+        cpu: _,
     } = sa;
 }
 

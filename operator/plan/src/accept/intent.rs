@@ -70,6 +70,8 @@ pub(crate) struct SaIntent {
     /// None for all packets.
     pub(crate) mark: Option<Mark>,
     pub(crate) output_mark: Option<Mark>,
+    /// The sender's CPU; none for all that have no SA of their own. Only of a node.
+    pub(crate) cpu: Option<u32>,
     /// The encryption algorithm, if RFC 8221 §3 forbids it with manual keys.
     pub(crate) insecure: Option<&'static str>,
 }

@@ -65,7 +65,7 @@ fn unimplemented(spec: &IpsecPolicySpec) -> Vec<String> {
         ),
         (protection.compression != Compression::None, "compression: leave it out"),
         (udp, "encapsulation: {type: UDP}: leave it out"),
-        (protection.per_cpu, "perCPU: leave it out"),
+        (protection.per_cpu && protection.keying.manual.is_none(), "perCPU: leave it out"),
         (protection.offload != Offload::None, "offload: leave it out"),
     ];
     fields.extend(asked.iter().filter(|(asked, _)| *asked).map(|(_, field)| (*field).to_owned()));
@@ -91,6 +91,11 @@ fn protect(spec: &IpsecPolicySpec, protection: &Protection) -> Result<Protect, F
     rule(
         keying.automatic.is_none() || keying.manual.is_none(),
         "keys are either automatic or manual: remove one of keying.automatic and keying.manual",
+    )?;
+    rule(
+        !protection.per_cpu,
+        "with keying.manual there is an IpsecSA for each CPU: remove perCPU here, and write IpsecSAs with cpu: 0, cpu: 1 \
+         and so on beside those without",
     )?;
     rule(
         protection.suite.is_none() && protection.anti_replay.is_none() && protection.encapsulation.is_none(),

@@ -12,6 +12,9 @@ use crate::finding::Finding;
 /// The largest anti-replay window, in packets (`XFRMA_REPLAY_ESN_MAX`).
 const MAX_WINDOW: u32 = 4096;
 
+/// The highest number that a CPU can have (`CONFIG_NR_CPUS`).
+const MAX_CPU: u32 = 8191;
+
 /// What the IpsecSA asks for.
 pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
     not_implemented(&unimplemented(spec))?;
@@ -28,6 +31,11 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
         spec.mode != Mode::BEET || spec.protocol == Protocol::ESP,
         "mode: BEET is ESP's (draft-nikander-esp-beet-mode): write protocol: ESP, or mode: Tunnel",
     )?;
+    rule(
+        spec.cpu.is_none() || matches!(source, End::Node(_)),
+        "cpu is one of the sender's, and source isn't a node of the cluster: remove cpu",
+    )?;
+    rule(spec.cpu.is_none_or(|cpu| cpu <= MAX_CPU), "cpu: write a CPU's number, from 0")?;
     let (selector, carried) = selector::parse(spec, [&source, &destination])?;
     for (side, end) in [("source", &source), ("destination", &destination)] {
         if let (End::Address(address), Some(family)) = (end, spec.ip_family) {
@@ -63,6 +71,7 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
         lifetime,
         mark: spec.mark,
         output_mark: spec.output_mark,
+        cpu: spec.cpu,
         insecure,
     })
 }

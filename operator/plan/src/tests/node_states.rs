@@ -6,7 +6,7 @@ use esplanade_crds::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-use super::build::{mk_node, mk_sa, node, nodes, pod_cidrs};
+use super::build::{mk_node, mk_policy, mk_sa, node, nodes, pod_cidrs};
 use super::world::World;
 use crate::secrets_wanted;
 
@@ -286,4 +286,19 @@ fn an_interface_is_told_of_policies_and_sas_and_makes_another_revision() {
         assert_eq!(spec.security_associations.iter().map(|one| one.interface_id).collect::<Vec<_>>(), [7, 7]);
     }
     assert_ne!(revision(&plan), before);
+}
+
+#[test]
+fn a_cpu_is_told_of_an_sa_and_its_policy_stays_as_it_is() {
+    let mut world = World::settled();
+    let revision = |plan: &crate::Plan| plan.node_states["a"].0.policies[0].revision.clone();
+    let before = revision(&world.plan());
+    let mut sa = mk_sa("of-1", "a", "b", 0x3001);
+    sa.spec.cpu = Some(1);
+    world.snapshot.sas.push(sa);
+    world.policy("pods").spec = mk_policy("pods", &["a-to-b", "b-to-a", "of-1"]).spec;
+    let plan = world.plan();
+    let sas = &plan.node_states["a"].0.security_associations;
+    assert_eq!(sas.iter().filter_map(|one| one.cpu).collect::<Vec<_>>(), [1]);
+    assert_eq!(revision(&plan), before);
 }

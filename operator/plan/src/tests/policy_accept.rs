@@ -60,7 +60,6 @@ fn what_is_not_implemented_is_named_with_what_to_write() {
         },
         "encapsulation: {type: UDP}: leave it out",
     );
-    check(|policy| protection(policy).per_cpu = true, "perCPU: leave it out");
     check(|policy| protection(policy).offload = Offload::Crypto, "offload: leave it out");
     let pods = || Endpoints { pods: Some(PodSelectors::default()), ..Default::default() };
     let check = |edit: &dyn Fn(&mut IpsecPolicySpec), what: &str| {
@@ -77,11 +76,9 @@ fn what_is_not_implemented_is_named_with_what_to_write() {
     check(
         &|policy| {
             policy.to.push(pods());
-            protection(policy).per_cpu = true;
             protection(policy).offload = Offload::Packet;
         },
-        "pods in to: write podCIDRs, nodes, or cidrs and gateway; perCPU: leave it out; offload: leave it \
-         out",
+        "pods in to: write podCIDRs, nodes, or cidrs and gateway; offload: leave it out",
     );
 }
 
@@ -98,6 +95,11 @@ fn stored_objects_older_than_the_api_servers_rules_are_checked_again() {
     let check = |edit: fn(&mut IpsecPolicySpec), message: &str| {
         assert_eq!(accepted(edit), format!("False Invalid: {message}"));
     };
+    check(
+        |policy| protection(policy).per_cpu = true,
+        "with keying.manual there is an IpsecSA for each CPU: remove perCPU here, and write IpsecSAs with cpu: 0, cpu: 1 \
+         and so on beside those without",
+    );
     check(|policy| policy.priority = 1001, "priority: write 0 to 1000");
     check(|policy| policy.from.clear(), "from: write at least one entry, e.g. {podCIDRs: {}}");
     check(

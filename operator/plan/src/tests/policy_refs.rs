@@ -95,6 +95,27 @@ fn an_ipsec_sa_of_another_mode_or_protocol() {
 }
 
 #[test]
+fn sas_of_single_cpus_need_one_beside_them() {
+    let of_cpu = |cpu| {
+        let mut sa = mk_sa(&format!("of-{cpu}"), "a", "b", 0x3001 + cpu);
+        sa.spec.cpu = Some(cpu);
+        sa
+    };
+    let with = |names: &[&str]| {
+        let spec = mk_policy("pods", names).spec;
+        resolved(|world| {
+            world.snapshot.sas.extend([of_cpu(0), of_cpu(1)]);
+            world.policy("pods").spec = spec;
+        })
+    };
+    assert_eq!(with(&["a-to-b", "of-0", "of-1", "b-to-a"]), "True ResolvedRefs");
+    assert_eq!(
+        with(&["of-0", "of-1", "b-to-a"]),
+        "False SecurityAssociationMissing: no IpsecSA from a to b without cpu: that traffic is dropped"
+    );
+}
+
+#[test]
 fn an_ipsec_sa_that_does_not_fit_is_no_part_of_the_policy() {
     let mut world = World::settled();
     world.sa("a-to-b").spec.mode = Mode::Transport;
