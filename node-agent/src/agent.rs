@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::notices::Notices;
 use crate::report::{Latest, Reporter};
 use crate::schedule::{DEBOUNCE, Schedule};
+use crate::settings::Settings;
 use crate::status::Identity;
 use crate::told::Told;
 use crate::watch::{Change, watch};
@@ -68,7 +69,7 @@ impl Agent {
         client: Client,
         identity: Identity,
         keys: KeyPair,
-        memory: (Memory, Record),
+        memory: (Memory, Record, Settings),
         open: Open,
         resync: Duration,
         metrics: Metrics,

@@ -14,6 +14,7 @@ pub mod pass;
 pub mod report;
 pub mod schedule;
 pub mod sealing_key;
+pub mod settings;
 pub mod show;
 pub mod state_file;
 pub mod status;

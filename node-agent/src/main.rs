@@ -11,6 +11,7 @@ use esplanade_crds::SealingKey;
 use esplanade_logging as logging;
 use esplanade_node_agent::agent::Agent;
 use esplanade_node_agent::metrics::Metrics;
+use esplanade_node_agent::settings::Settings;
 use esplanade_node_agent::show::{self, MonitorArgs, ShowArgs};
 use esplanade_node_agent::status::Identity;
 use esplanade_node_agent::worker::Open;
@@ -127,6 +128,8 @@ async fn run(args: &AgentArgs) -> Result<()> {
         kernel: host::kernel()?,
     };
     let memory = wear::load(&args.state_dir, &keys, &identity.boot_id).context("worn out keys")?;
+    let settings = Settings::load(&args.state_dir, &identity.boot_id).context("the kernel's settings")?;
+    let memory = (memory.0, memory.1, settings);
     tracing::info!(
         node = identity.node,
         sealing_key = identity.sealing_key.id,

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::desired::Input;
 use crate::pass::{Outcome, pass, uptime};
+use crate::settings::Settings;
 use crate::status::{PassResult, Report};
 use crate::wear::Record;
 
@@ -82,7 +83,7 @@ pub struct WorkerGone;
 
 impl Worker {
     /// Starts the thread, which opens the kernel for its first pass. `release` is the kernel's, `memory` what earlier
-    /// processes recorded, and where that goes on.
+    /// processes recorded, and where that goes on: of keys, and of the kernel's settings.
     ///
     /// # Errors
     /// No more threads.
@@ -90,7 +91,7 @@ impl Worker {
         node: &str,
         release: &str,
         keys: KeyPair,
-        memory: (Memory, Record),
+        memory: (Memory, Record, Settings),
         open: Open,
     ) -> std::io::Result<Self> {
         let (jobs, todo) = std_mpsc::channel();
@@ -104,6 +105,7 @@ impl Worker {
             capabilities: None,
             engine: Engine::new(memory.0),
             record: memory.1,
+            settings: memory.2,
             opened: OpenedKeys::default(),
             expanded: None,
         };
@@ -148,6 +150,7 @@ struct State {
     engine: Engine,
     opened: OpenedKeys,
     record: Record,
+    settings: Settings,
     /// The problems of the input of this version, which the engine knows.
     expanded: Option<(u64, Vec<Problem>)>,
 }
@@ -208,9 +211,11 @@ impl State {
         audit: bool,
         tell: &mpsc::UnboundedSender<News>,
     ) -> Result<Outcome, KernelError> {
+        let mut settings_are_open = audit;
         let kernel = match &mut self.kernel {
             Some(kernel) => kernel,
             None => {
+                settings_are_open = true;
                 // What happens from here on is told, and what happened before will be read.
                 self.engine.distrust();
                 let (kernel, watch) = (self.open)()?;
@@ -229,9 +234,13 @@ impl State {
                 let (keys, opened) = (Some(&self.keys), &mut self.opened);
                 let fresh = expand_again(&self.node, &input.spec, &input.peers, keys, capabilities, opened);
                 self.engine.want(fresh.wanted);
+                settings_are_open = true;
                 &mut stale.insert((input.version, fresh.problems)).1
             }
         };
+        if settings_are_open {
+            self.settings.keep_thresholds(kernel.as_mut(), &self.engine)?;
+        }
         let outcome = pass(kernel.as_mut(), &self.node, &mut self.engine, audit)?;
         let mut problems = input.problems.clone();
         problems.extend(expanded.iter().cloned());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use esplanade_model::{Capability, Op, PolicyKey, Reader, Refusal, SaId};
+use esplanade_model::{Capability, Op, PolicyKey, Reader, Refusal, SaId, Thresholds};
 use esplanade_node_agent::pass;
 use esplanade_sync::Engine;
 use esplanade_xfrm::{Events, Kernel, KernelError, Netlink, Watch};
@@ -99,5 +99,13 @@ impl Kernel for Timed {
         let refusals = self.kernel.carry_out(ops)?;
         self.written = Some(Instant::now());
         Ok(refusals)
+    }
+
+    fn thresholds(&mut self) -> Result<Thresholds, KernelError> {
+        self.kernel.thresholds()
+    }
+
+    fn set_thresholds(&mut self, thresholds: Thresholds) -> Result<Result<(), Refusal>, KernelError> {
+        self.kernel.set_thresholds(thresholds)
     }
 }

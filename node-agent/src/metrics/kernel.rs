@@ -40,6 +40,12 @@ fn totals(totals: &Totals) -> Vec<Samples> {
         labels: vec![("direction", (*direction).to_owned()), ("of_sockets", of_sockets.to_string())],
         value: (*count).into(),
     });
+    let thresholds = totals.thresholds.iter().flat_map(|(family, local, remote)| {
+        [("local", local), ("remote", remote)].map(|(side, length)| Sample {
+            labels: vec![("family", (*family).to_owned()), ("side", side.to_owned())],
+            value: (*length).into(),
+        })
+    });
     vec![
         gauge("sad_entries", "SAs of all owners, larval ones too", one(totals.sas)),
         gauge("sad_hash_buckets", "Buckets of the SAs' hash tables", one(totals.sa_buckets)),
@@ -47,6 +53,11 @@ fn totals(totals: &Totals) -> Vec<Samples> {
         gauge("spd_entries", "Policies of all owners", policies.collect()),
         gauge("spd_hash_buckets", "Buckets of the policies' hash tables", one(totals.policy_buckets)),
         gauge("spd_hash_buckets_max", "Buckets that they can have", one(totals.most_policy_buckets)),
+        gauge(
+            "spd_hash_threshold",
+            "Prefix length from which on policies are hashed, by family and side",
+            thresholds.collect(),
+        ),
     ]
 }
 

@@ -5,7 +5,7 @@ use esplanade_crds::{Counts, ProblemKind};
 use esplanade_model::{
     Action, Authentication, Capability, Cipher, Crypto, Direction, Event, InboundSa, Key, Mode, Op,
     OutboundSa, Policy, PolicyKey, Protocol, Reader, Refusal, ReplayProtection, Reqid, Sa, SaId, Selector,
-    Spi, Template, Wanted, WantedSa,
+    Spi, Template, Thresholds, Wanted, WantedSa,
 };
 use esplanade_sync::Engine;
 use esplanade_xfrm::fake::{FakeKernel, ForeignPolicy, ForeignSa};
@@ -110,6 +110,14 @@ impl Kernel for Counting {
     fn carry_out(&mut self, ops: &mut dyn Iterator<Item = Op>) -> Result<Vec<(usize, Refusal)>, KernelError> {
         let writes = &mut self.asked.writes;
         self.kernel.carry_out(&mut ops.inspect(|_| *writes += 1))
+    }
+
+    fn thresholds(&mut self) -> Result<Thresholds, KernelError> {
+        self.kernel.thresholds()
+    }
+
+    fn set_thresholds(&mut self, thresholds: Thresholds) -> Result<Result<(), Refusal>, KernelError> {
+        self.kernel.set_thresholds(thresholds)
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use esplanade_crds::{
     Action, IpsecNodeStateSpec, IpsecPeerSpec, Mode, NodePolicy, PeerSelectors, Phase, Protocol,
 };
-use esplanade_model::Capability;
+use esplanade_model::{Capability, Threshold};
 use esplanade_seal::KeyPair;
 use esplanade_xfrm::fake::FakeKernel;
-use esplanade_xfrm::{KernelError, Noticed};
+use esplanade_xfrm::{Kernel, KernelError, Noticed};
 
 use super::{Done, News, Reasons, Worker};
 use crate::desired::Input;
@@ -70,6 +70,27 @@ async fn done(worker: &mut Worker) -> Done {
         if let News::Done(done) = worker.news().await.unwrap() {
             return done;
         }
+    }
+}
+
+#[tokio::test]
+async fn many_policies_are_hashed_before_they_are_written() {
+    let mut kernel = FakeKernel::new();
+    let (mut worker, _) = start(&kernel);
+    let few = input(1);
+    let mut many = Input { version: 2, ..few.clone() };
+    let peers = (0..50).map(|number| {
+        let mut peer = few.peers["b"].clone();
+        peer.selectors[0].from = vec![format!("10.2.{number}.0/24")];
+        (format!("b{number}"), peer)
+    });
+    many.peers =
+        Arc::new(few.peers.iter().map(|(name, peer)| (name.clone(), peer.clone())).chain(peers).collect());
+    for (input, length) in [(few, 32), (many, 24)] {
+        worker.pass(input, Reasons::default()).unwrap();
+        assert!(done(&mut worker).await.in_sync());
+        let pair = Threshold { local: length, remote: length };
+        assert_eq!(kernel.thresholds().unwrap().v4, pair);
     }
 }
 

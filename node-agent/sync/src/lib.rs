@@ -18,8 +18,10 @@ mod moves;
 mod plan;
 mod reading;
 mod table;
+mod thresholds;
 mod want;
 
 pub use engine::{Engine, ToRead};
 pub use moves::Moves;
 pub use plan::{Name, Ops, Plan};
+pub use thresholds::{Lengths, MANY, Setting, setting};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd};
 
-use esplanade_model::{Capability, Event, Observed, Op, PolicyKey, Reader, Refusal, SaId};
+use esplanade_model::{Capability, Event, Observed, Op, PolicyKey, Reader, Refusal, SaId, Thresholds};
 
 use crate::KernelError;
 use crate::wire::Observer;
@@ -42,6 +42,19 @@ pub trait Kernel: Send {
     /// The kernel could not be asked, or its answers were lost: some of the operations may have been carried out. Read
     /// the databases again.
     fn carry_out(&mut self, ops: &mut dyn Iterator<Item = Op>) -> Result<Vec<(usize, Refusal)>, KernelError>;
+
+    /// Which policies the kernel hashes (GETSPDINFO): what it was told last, also where it isn't done with that yet.
+    ///
+    /// # Errors
+    /// It could not be asked.
+    fn thresholds(&mut self) -> Result<Thresholds, KernelError>;
+
+    /// Has the kernel hash other policies (NEWSPDINFO); what it refuses changes nothing. It arranges all that are there anew,
+    /// at a time of its own choosing.
+    ///
+    /// # Errors
+    /// It could not be asked.
+    fn set_thresholds(&mut self, thresholds: Thresholds) -> Result<Result<(), Refusal>, KernelError>;
 
     /// All of both databases.
     ///

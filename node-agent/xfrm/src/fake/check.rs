@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use esplanade_model::{
-    Capability, Crypto, Direction, Mode, Policy, Refusal, ReplayState, Sa, SaDirection, Selector,
+    Capability, Crypto, Direction, Mode, Policy, Refusal, ReplayState, Sa, SaDirection, Selector, Thresholds,
 };
 
 use crate::wire::replay;
@@ -19,6 +19,18 @@ pub(super) fn refusal(errno: i32, message: Option<&str>) -> Refusal {
 
 fn invalid(message: &str) -> Refusal {
     refusal(libc::EINVAL, Some(message))
+}
+
+/// `xfrm_set_spdinfo`.
+pub(super) fn thresholds(Thresholds { v4, v6 }: Thresholds) -> Result<(), Refusal> {
+    let fit = |one: esplanade_model::Threshold, most| one.local <= most && one.remote <= most;
+    if !fit(v4, 32) {
+        return Err(invalid("Invalid hash threshold (must be <= 32 for IPv4)"));
+    }
+    if !fit(v6, 128) {
+        return Err(invalid("Invalid hash threshold (must be <= 128 for IPv6)"));
+    }
+    Ok(())
 }
 
 /// `verify_newsa_info`, then `xfrm_state_construct`.

@@ -10,7 +10,9 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use esplanade_model::{Capability, Event, Observed, Op, PolicyKey, Reader, Refusal, Sa, SaId, SaRecord};
+use esplanade_model::{
+    Capability, Event, Observed, Op, PolicyKey, Reader, Refusal, Sa, SaId, SaRecord, Thresholds,
+};
 
 use crate::{Kernel, KernelError};
 use databases::Databases;
@@ -24,6 +26,7 @@ pub struct FakeKernel(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     databases: Databases,
+    thresholds: Thresholds,
     refused_sas: BTreeMap<SaId, Refusal>,
     refused_policies: BTreeMap<PolicyKey, Refusal>,
     failures: Vec<KernelError>,
@@ -253,6 +256,23 @@ impl Kernel for FakeKernel {
                 Ok(refused.collect())
             }
         }
+    }
+
+    fn thresholds(&mut self) -> Result<Thresholds, KernelError> {
+        let mut inner = self.lock();
+        inner.failures.pop().map_or(Ok(inner.thresholds), Err)
+    }
+
+    fn set_thresholds(&mut self, thresholds: Thresholds) -> Result<Result<(), Refusal>, KernelError> {
+        let mut inner = self.lock();
+        if let Some(error) = inner.failures.pop() {
+            return Err(error);
+        }
+        let checked = check::thresholds(thresholds);
+        if checked.is_ok() {
+            inner.thresholds = thresholds;
+        }
+        Ok(checked)
     }
 }
 

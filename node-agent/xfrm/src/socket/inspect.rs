@@ -121,6 +121,8 @@ pub struct Totals {
     pub policy_buckets: u32,
     /// Buckets that they can have.
     pub most_policy_buckets: u32,
+    /// From which prefix lengths on policies are hashed: the family, this node's side, the other side.
+    pub thresholds: Vec<(&'static str, u8, u8)>,
 }
 
 impl Totals {
@@ -145,6 +147,12 @@ impl Totals {
                 }
                 (Some("SPD_HINFO"), Value::HashSize(size)) => {
                     (found.policy_buckets, found.most_policy_buckets) = (size.buckets, size.most);
+                }
+                (Some("SPD_IPV4_HTHRESH"), Value::Thresholds(one)) => {
+                    found.thresholds.push(("ipv4", one.local, one.remote));
+                }
+                (Some("SPD_IPV6_HTHRESH"), Value::Thresholds(one)) => {
+                    found.thresholds.push(("ipv6", one.local, one.remote));
                 }
                 (Some("SPD_INFO"), Value::SpdCounts(counts)) => {
                     found.policies = vec![

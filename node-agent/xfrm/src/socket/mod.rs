@@ -8,14 +8,15 @@ mod inspect;
 mod link;
 mod probe;
 mod reading;
+mod settings;
 mod sys;
 
 use std::collections::BTreeSet;
 
-use esplanade_model::{Capability, Op, PolicyKey, Reader, Refusal, SaId};
+use esplanade_model::{Capability, Op, PolicyKey, Reader, Refusal, SaId, Thresholds};
 
 use crate::wire::batch::{Datagram, Limits};
-use crate::wire::{Dumped, Glancer};
+use crate::wire::{Dumped, Glancer, spd};
 use crate::{Kernel, KernelError};
 pub use events::Events;
 use exchange::{Buffer, Sequence};
@@ -86,6 +87,14 @@ impl Kernel for Netlink {
 
     fn carry_out(&mut self, ops: &mut dyn Iterator<Item = Op>) -> Result<Vec<(usize, Refusal)>, KernelError> {
         exchange::carry_out(&self.requests, &self.sequence, &mut self.operations, &mut self.buffer, ops)
+    }
+
+    fn thresholds(&mut self) -> Result<Thresholds, KernelError> {
+        settings::thresholds(&self.dumps, &self.sequence, &mut self.buffer)
+    }
+
+    fn set_thresholds(&mut self, thresholds: Thresholds) -> Result<Result<(), Refusal>, KernelError> {
+        settings::set(&self.requests, &self.sequence, spd::encode_thresholds(thresholds))
     }
 }
 

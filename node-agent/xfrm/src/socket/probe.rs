@@ -29,7 +29,7 @@ pub(super) fn makes_interfaces(link: &impl Link, sequence: &Sequence) -> Result<
 }
 
 /// What the kernel answers to each request.
-fn ask(
+pub(super) fn ask(
     link: &impl Link,
     sequence: &Sequence,
     requests: &[Request],

@@ -23,6 +23,7 @@ mod request;
 mod sa;
 mod selector;
 pub mod shown;
+pub mod spd;
 
 pub use esplanade_model::{PolicyRecord, SaRecord};
 pub use event::decode as decode_event;

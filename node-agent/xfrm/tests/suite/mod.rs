@@ -12,6 +12,7 @@ mod policies;
 mod probe;
 mod refusals;
 mod sas;
+mod settings;
 mod state;
 mod table;
 mod watch;
@@ -31,6 +32,7 @@ pub(crate) use policies::*;
 pub(crate) use probe::*;
 pub(crate) use refusals::*;
 pub(crate) use sas::*;
+pub(crate) use settings::*;
 pub(crate) use state::*;
 pub(crate) use table::*;
 pub(crate) use watch::*;
@@ -111,6 +113,9 @@ macro_rules! tests_of_the_suite {
             sas_and_templates_move_as_they_are
             an_sa_in_transport_mode_moves_by_its_policy
             what_cannot_move_stays
+            thresholds_read_back
+            unfit_thresholds_are_refused
+            policies_stay_when_thresholds_change
         }
     };
 }

@@ -1,0 +1,57 @@
+//! What holds for all policies of a network namespace.
+
+use esplanade_model::{Refusal, Thresholds};
+use netlink_packet_xfrm::constants::XFRM_MSG_GETSPDINFO;
+
+use super::exchange::{Buffer, Sequence};
+use super::link::Link;
+use super::probe;
+use crate::KernelError;
+use crate::wire::reply::{Message, Messages};
+use crate::wire::{Request, batch, spd};
+
+/// Which policies the kernel hashes.
+pub(super) fn thresholds(
+    link: &impl Link,
+    sequence: &Sequence,
+    buffer: &mut Buffer,
+) -> Result<Thresholds, KernelError> {
+    ask(link, sequence, buffer, XFRM_MSG_GETSPDINFO, &spd::ASK, spd::decode_thresholds)
+}
+
+/// Has the kernel take a setting.
+pub(super) fn set(
+    link: &impl Link,
+    sequence: &Sequence,
+    request: Request,
+) -> Result<Result<(), Refusal>, KernelError> {
+    let answers = probe::ask(link, sequence, &[request])?;
+    Ok(answers.into_iter().collect())
+}
+
+/// One question, whose answer is one message.
+fn ask<T>(
+    link: &impl Link,
+    sequence: &Sequence,
+    buffer: &mut Buffer,
+    message_type: u16,
+    body: &[u8],
+    decode: impl Fn(&[u8]) -> Option<T>,
+) -> Result<T, KernelError> {
+    let sequence = sequence.take(1);
+    link.send(&batch::question(message_type, body, sequence, link.port()))?;
+    loop {
+        for message in Messages::of(buffer.receive(link)?) {
+            let message = message?;
+            if message.sequence != sequence {
+                continue;
+            }
+            if message.message_type != Message::ERROR {
+                return decode(message.body).ok_or(KernelError::Malformed("settings"));
+            }
+            if let Err(refusal) = message.error()? {
+                return Err(KernelError::Dump { database: "settings", refusal });
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What holds for all policies of a network namespace.
+
+use esplanade_model::{Threshold, Thresholds};
+use netlink_packet_xfrm::constants::{XFRM_MSG_NEWSPDINFO, XFRMA_SPD_IPV4_HTHRESH, XFRMA_SPD_IPV6_HTHRESH};
+use zeroize::Zeroizing;
+
+use super::attributes;
+use super::request::Request;
+
+/// The body of GETSPDINFO: flags, of which there are none.
+pub const ASK: [u8; 4] = [0; 4];
+
+/// The thresholds in the body of NEWSPDINFO.
+pub fn decode_thresholds(body: &[u8]) -> Option<Thresholds> {
+    let (_, list) = body.split_at_checked(ASK.len())?;
+    let of = |attribute| match *attributes::value(list, attribute)? {
+        [local, remote, ..] => Some(Threshold { local, remote }),
+        _ => None,
+    };
+    Some(Thresholds { v4: of(XFRMA_SPD_IPV4_HTHRESH)?, v6: of(XFRMA_SPD_IPV6_HTHRESH)? })
+}
+
+/// NEWSPDINFO.
+pub fn encode_thresholds(Thresholds { v4, v6 }: Thresholds) -> Request {
+    let mut body = ASK.to_vec();
+    for (attribute, Threshold { local, remote }) in
+        [(XFRMA_SPD_IPV4_HTHRESH, v4), (XFRMA_SPD_IPV6_HTHRESH, v6)]
+    {
+        // A `struct nlattr`: its length, its type, what it says, and room to the next multiple of four.
+        body.extend(6u16.to_ne_bytes());
+        body.extend(attribute.to_ne_bytes());
+        body.extend([local, remote, 0, 0]);
+    }
+    Request { message_type: XFRM_MSG_NEWSPDINFO, body: Zeroizing::new(body), gone: None, flags: 0 }
+}
