@@ -1,12 +1,14 @@
 //! The loop: what the API server and the kernel tell wakes passes, and what passes come to is reported.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use esplanade_diff::Memory;
 use esplanade_seal::KeyPair;
 use esplanade_xfrm::{KernelError, Noticed};
 use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use kube::Client;
 use tokio::sync::watch as latest;
 use tokio::task::JoinSet;
@@ -19,7 +21,7 @@ use crate::schedule::{DEBOUNCE, Schedule};
 use crate::settings::Settings;
 use crate::status::Identity;
 use crate::told::Told;
-use crate::watch::{Change, watch};
+use crate::watch::{Change, watch, watch_api_server};
 use crate::wear::Record;
 use crate::worker::{News, Open, Reasons, Worker, WorkerGone};
 
@@ -61,10 +63,12 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts the watches and the thread that writes to the kernel.
+    /// Starts the watches and the thread that writes to the kernel. `block`: what no policy covers is to be dropped, but for
+    /// what the API server needs that is at these addresses.
     ///
     /// # Errors
     /// No more threads.
+    #[allow(clippy::too_many_arguments)] // each is a part of its own, made by main
     pub fn start(
         client: Client,
         identity: Identity,
@@ -73,15 +77,21 @@ impl Agent {
         open: Open,
         resync: Duration,
         metrics: Metrics,
+        block: Option<BTreeSet<SocketAddr>>,
     ) -> std::io::Result<Self> {
         let node = identity.node.clone();
         let worker = Worker::start(&node, &identity.kernel.release, keys, memory, open)?;
-        let changes = watch(&client, &node);
+        let mut changes = watch(&client, &node);
+        let mut desired = Desired::new(&node);
+        if let Some(api_server) = block {
+            desired.block_but(api_server);
+            changes = stream::select(changes, watch_api_server(&client)).boxed();
+        }
         let (latest, to_report) = latest::channel(Latest::default());
         let mut reporter = JoinSet::new();
         reporter.spawn(Reporter::new(client, identity).run(to_report));
         Ok(Self {
-            desired: Desired::new(&node),
+            desired,
             changes,
             worker,
             notices: None,
@@ -134,6 +144,7 @@ impl Agent {
         let something_new = match change {
             Change::NodeState(event) => self.desired.node_state(*event, now),
             Change::Peer(event) => self.desired.peer(*event),
+            Change::ApiServer(event) => self.desired.api_server(*event),
         };
         if something_new {
             self.schedule.wake(now + DEBOUNCE);

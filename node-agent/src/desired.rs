@@ -1,18 +1,22 @@
 //! What the API server has told: the node's own IpsecNodeState and everyone's IpsecPeer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use esplanade_crds::{
     IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, IpsecPeer, IpsecPeerSpec, Problem,
 };
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::{DeserializeGuard, ObjectMeta};
 use kube::runtime::watcher::Event;
 
+mod api_server;
 mod own;
 mod peers;
 
+use api_server::ApiServer;
 use own::Own;
 use peers::Peers;
 
@@ -38,6 +42,8 @@ pub struct Input {
     pub peers_through: Option<u64>,
     /// Objects that can't be read.
     pub problems: Vec<Problem>,
+    /// Where the API server is, if what no policy covers is to be dropped.
+    pub block: Option<Arc<BTreeSet<SocketAddr>>>,
 }
 
 /// The IpsecNodeState as it is at the API server: where the status goes.
@@ -80,12 +86,32 @@ pub struct Desired {
     own: Own,
     peers: Peers,
     version: u64,
+    api_server: Option<ApiServer>,
 }
 
 impl Desired {
     /// Nothing yet, for this node.
     pub fn new(node: &str) -> Self {
-        Self { node: node.to_owned(), own: Own::default(), peers: Peers::default(), version: 0 }
+        Self {
+            node: node.to_owned(),
+            own: Own::default(),
+            peers: Peers::default(),
+            version: 0,
+            api_server: None,
+        }
+    }
+
+    /// What no policy covers is to be dropped, but not what goes to and comes from these addresses, and those that
+    /// [`Desired::api_server`] is told of.
+    pub fn block_but(&mut self, api_server: BTreeSet<SocketAddr>) {
+        self.api_server = Some(ApiServer::new(api_server));
+    }
+
+    /// Takes in an event about the EndpointSlice of the API server. Whether there is something new to do.
+    pub fn api_server(&mut self, event: Event<EndpointSlice>) -> bool {
+        let changed = self.api_server.as_mut().is_some_and(|api_server| api_server.apply(event));
+        self.version += u64::from(changed);
+        changed
     }
 
     /// Takes in an event about the node's IpsecNodeState, received at `now`. Whether there is something new to do.
@@ -110,6 +136,11 @@ impl Desired {
         if !self.peers.complete() {
             return Err(NotYet::Lists);
         }
+        let block = match &self.api_server {
+            None => None,
+            // Not knowing all of them would take away what another agent knew of.
+            Some(api_server) => Some(api_server.addresses().ok_or(NotYet::Lists)?),
+        };
         let (generation, spec, mut problems) = self.own.spec(&self.node, now)?;
         problems.extend(self.peers.problems(&self.node));
         Ok(Input {
@@ -119,6 +150,7 @@ impl Desired {
             peers: self.peers.specs(),
             peers_through: self.peers.through(),
             problems,
+            block,
         })
     }
 

@@ -6,6 +6,7 @@
 //! the kernel has and tells.
 
 pub mod agent;
+pub mod api_server;
 pub mod desired;
 pub mod host;
 pub mod metrics;

@@ -15,7 +15,7 @@ use esplanade_node_agent::settings::Settings;
 use esplanade_node_agent::show::{self, MonitorArgs, ShowArgs};
 use esplanade_node_agent::status::Identity;
 use esplanade_node_agent::worker::Open;
-use esplanade_node_agent::{host, sealing_key, wear};
+use esplanade_node_agent::{api_server, host, sealing_key, wear};
 use esplanade_xfrm::Netlink;
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
@@ -58,9 +58,23 @@ struct AgentArgs {
     /// How log lines look. What is logged is up to $RUST_LOG.
     #[arg(long, value_enum, default_value = "text")]
     log_format: logging::Format,
+    /// What becomes of packets that no policy covers, in every direction.
+    #[arg(long, value_enum, default_value = "allow", ignore_case = true)]
+    default_action: DefaultAction,
+    /// With --default-action block: where else the API server is than the client's configuration and its EndpointSlice say.
+    #[arg(long)]
+    api_server_address: Vec<SocketAddr>,
     /// Whose databases are kept.
     #[arg(long, value_enum, default_value = "netlink")]
     kernel: KernelChoice,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DefaultAction {
+    /// They pass.
+    Allow,
+    /// They are dropped, but for the API server's, neighbour discovery, and DHCP of the node itself.
+    Block,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -136,7 +150,17 @@ async fn run(args: &AgentArgs) -> Result<()> {
         kernel = identity.kernel.release,
         "starting"
     );
-    let client = Client::try_default().await.context("finding the API server")?;
+    let config = kube::Config::infer().await.context("finding the API server")?;
+    let block = match args.default_action {
+        DefaultAction::Allow => None,
+        DefaultAction::Block => {
+            let url = &config.cluster_url;
+            let found = api_server::addresses(url.host().unwrap_or_default(), url.port_u16()).await;
+            let found = found.context("finding the API server")?;
+            Some(found.into_iter().chain(args.api_server_address.iter().copied()).collect())
+        }
+    };
+    let client = Client::try_from(config).context("finding the API server")?;
     let open = open(args.kernel);
     let metrics = Metrics::default();
     if let Some(address) = args.metrics_address {
@@ -144,7 +168,7 @@ async fn run(args: &AgentArgs) -> Result<()> {
         let answering = esplanade_metrics::answer_at(address, answers).await;
         answering.with_context(|| format!("listening at {address} for metrics"))?;
     }
-    let mut agent = Agent::start(client, identity, keys, memory, open, args.resync_period, metrics)
+    let mut agent = Agent::start(client, identity, keys, memory, open, args.resync_period, metrics, block)
         .context("starting the kernel's thread")?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: ending, the kernel stays as it is"),

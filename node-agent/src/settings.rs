@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use esplanade_model::{Threshold, Thresholds};
+use esplanade_model::{Action, DefaultActions, PolicyKey, Threshold, Thresholds};
 use esplanade_sync::{Engine, Setting, setting};
 use esplanade_xfrm::{Kernel, KernelError};
 
@@ -19,6 +19,8 @@ pub struct Settings {
     file: Option<(PathBuf, String)>,
     /// What we set.
     thresholds: Option<Thresholds>,
+    /// What we had dropped that no policy covers, where the kernel let it pass before.
+    blocked: Option<Blocked>,
     /// What was logged of them last.
     told: Option<String>,
 }
@@ -37,8 +39,9 @@ impl Settings {
             Err(error) => return Err(FileError::at("reading", &path)(error)),
         };
         let (boot, lines) = text.split_once('\n').unwrap_or_default();
-        let thresholds = if boot == boot_id { read(lines) } else { None };
-        Ok(Self { file: Some((path, boot_id.to_owned())), thresholds, told: None })
+        let lines = if boot == boot_id { lines } else { "" };
+        let (thresholds, blocked) = (read(lines), Blocked::read(lines));
+        Ok(Self { file: Some((path, boot_id.to_owned())), thresholds, blocked, ..Self::default() })
     }
 
     /// Has the kernel hash the policies that are wanted, unless somebody else said which to hash. To be done before they are
@@ -69,9 +72,57 @@ impl Settings {
         Ok(())
     }
 
+    /// Has the kernel let pass again what we had it drop. To be done before the policies go that let pass what must.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn let_pass(&mut self, kernel: &mut dyn Kernel) -> Result<(), KernelError> {
+        let Some(blocked) = self.blocked else { return Ok(()) };
+        let Some(there) = kernel.default_actions()? else { return Ok(()) };
+        let next = blocked.taken_back(there);
+        if next != there
+            && let Err(refusal) = kernel.set_default_actions(next)?
+        {
+            tracing::error!("letting packets pass that no policy covers: {refusal}");
+            return Ok(());
+        }
+        tracing::info!("packets that no policy covers pass again");
+        self.blocked = None;
+        self.record();
+        Ok(())
+    }
+
+    /// Has the kernel drop what no policy covers, once it holds all that lets pass what must; else why it doesn't.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn block(
+        &mut self,
+        kernel: &mut dyn Kernel,
+        engine: &Engine,
+        exempt: &[PolicyKey],
+    ) -> Result<Result<(), NotBlocked>, KernelError> {
+        let Some(there) = kernel.default_actions()? else { return Ok(Err(NotBlocked::Unknown)) };
+        if there == DefaultActions::all(Action::Block) {
+            return Ok(Ok(()));
+        }
+        if let Some(missing) = exempt.iter().find(|key| !engine.holds_policy(key)) {
+            return Ok(Err(NotBlocked::Missing(*missing)));
+        }
+        // First: who ends in between has changed nothing, and takes nothing back.
+        self.blocked = Some(self.blocked.unwrap_or_default().with(there));
+        self.record();
+        match kernel.set_default_actions(DefaultActions::all(Action::Block))? {
+            Ok(()) => tracing::info!("packets that no policy covers are dropped from now on"),
+            Err(refusal) => return Ok(Err(NotBlocked::Refused(refusal.to_string()))),
+        }
+        Ok(Ok(()))
+    }
+
     fn record(&self) {
         let Some((path, boot_id)) = &self.file else { return };
         let lines = self.thresholds.map(write).unwrap_or_default();
+        let lines = lines + &self.blocked.map(Blocked::write).unwrap_or_default();
         if let Err(error) = state_file::replace(path, format!("{boot_id}\n{lines}").as_bytes()) {
             tracing::error!(%error, "what was set in the kernel can't be recorded");
         }
@@ -83,6 +134,69 @@ impl Settings {
             tracing::warn!("{words}");
             self.told = Some(words);
         }
+    }
+}
+
+/// Why packets that no policy covers still pass.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotBlocked {
+    /// The kernel can't.
+    #[error(
+        "the kernel can't drop what no policy covers (Linux 5.15 can): it still passes. Give the node a newer kernel, or \
+         set nodeAgent.defaultAction to Allow"
+    )]
+    Unknown,
+    /// Something that must pass would be dropped as well.
+    #[error(
+        "what no policy covers still passes: first the kernel must have a policy that lets {} → {} pass ({:?}), which it \
+         hasn't; somebody else's may be in its place",
+        .0.selector.source(), .0.selector.destination(), .0.direction
+    )]
+    Missing(PolicyKey),
+    /// The kernel's words.
+    #[error("what no policy covers still passes: {0}")]
+    Refused(String),
+}
+
+/// Directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Blocked {
+    inbound: bool,
+    forward: bool,
+    outbound: bool,
+}
+
+impl Blocked {
+    /// With those where packets pass.
+    fn with(self, there: DefaultActions) -> Self {
+        let passes = |action| action == Action::Allow;
+        Self {
+            inbound: self.inbound || passes(there.inbound),
+            forward: self.forward || passes(there.forward),
+            outbound: self.outbound || passes(there.outbound),
+        }
+    }
+
+    /// What is there, but that packets pass in these directions.
+    fn taken_back(self, there: DefaultActions) -> DefaultActions {
+        let of = |ours, action| if ours { Action::Allow } else { action };
+        DefaultActions {
+            inbound: of(self.inbound, there.inbound),
+            forward: of(self.forward, there.forward),
+            outbound: of(self.outbound, there.outbound),
+        }
+    }
+
+    fn write(self) -> String {
+        let words = [(self.inbound, " in"), (self.forward, " fwd"), (self.outbound, " out")];
+        let words: String = words.iter().filter(|(ours, _)| *ours).map(|(_, word)| *word).collect();
+        format!("blocked{words}\n")
+    }
+
+    fn read(lines: &str) -> Option<Self> {
+        let words = lines.lines().find_map(|line| line.strip_prefix("blocked"))?;
+        let has = |word| words.split_whitespace().any(|one| one == word);
+        Some(Self { inbound: has("in"), forward: has("fwd"), outbound: has("out") })
     }
 }
 

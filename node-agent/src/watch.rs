@@ -2,11 +2,15 @@
 
 use esplanade_crds::{IpsecNodeState, IpsecPeer};
 use futures::stream::{self, BoxStream, StreamExt};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client};
 
 use crate::desired::Watched;
+
+/// What the API server calls the EndpointSlice of itself, in the namespace `default`.
+const API_SERVER: &str = "kubernetes";
 
 /// What a watch tells.
 #[derive(Debug)]
@@ -15,6 +19,8 @@ pub enum Change {
     NodeState(Box<Watched<IpsecNodeState>>),
     /// Of an IpsecPeer.
     Peer(Box<Watched<IpsecPeer>>),
+    /// Of where the API server is.
+    ApiServer(Box<watcher::Event<EndpointSlice>>),
 }
 
 /// Watches the node's own IpsecNodeState and all IpsecPeers, for ever: interruptions are logged, and tried again ever
@@ -33,4 +39,14 @@ pub fn watch(client: &Client, node: &str) -> BoxStream<'static, Change> {
 
 fn told<K>(kind: &'static str, event: watcher::Result<watcher::Event<K>>) -> Option<watcher::Event<K>> {
     event.inspect_err(|error| tracing::warn!(kind, %error, "watch interrupted")).ok()
+}
+
+/// Watches where the API server is, as [`watch`] does.
+pub fn watch_api_server(client: &Client) -> BoxStream<'static, Change> {
+    let own = watcher::Config::default().fields(&format!("metadata.name={API_SERVER}"));
+    let slices = watcher(Api::namespaced(client.clone(), "default"), own).default_backoff();
+    let slices = slices.filter_map(async |event| {
+        told("EndpointSlice", event).map(|event| Change::ApiServer(Box::new(event)))
+    });
+    slices.boxed()
 }

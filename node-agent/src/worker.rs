@@ -1,12 +1,15 @@
 //! The one thread that writes to the kernel.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::mpsc as std_mpsc;
 use std::thread;
 
-use esplanade_crds::Problem;
+use esplanade_crds::conditions::reason;
+use esplanade_crds::{Problem, ProblemKind};
 use esplanade_diff::Memory;
-use esplanade_expand::{OpenedKeys, expand_again};
-use esplanade_model::Capabilities;
+use esplanade_expand::{OpenedKeys, exemptions, expand_again, passing_through};
+use esplanade_model::{Capabilities, Policy, PolicyKey};
 use esplanade_seal::KeyPair;
 use esplanade_sync::Engine;
 use esplanade_xfrm::{Kernel, KernelError, Noticed, Watch};
@@ -14,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::desired::Input;
 use crate::pass::{Outcome, pass, uptime};
-use crate::settings::Settings;
+use crate::settings::{NotBlocked, Settings};
 use crate::status::{PassResult, Report};
 use crate::wear::Record;
 
@@ -106,6 +109,7 @@ impl Worker {
             engine: Engine::new(memory.0),
             record: memory.1,
             settings: memory.2,
+            exempt: Vec::new(),
             opened: OpenedKeys::default(),
             expanded: None,
         };
@@ -151,6 +155,8 @@ struct State {
     opened: OpenedKeys,
     record: Record,
     settings: Settings,
+    /// Policies without which nothing may be dropped that no policy covers.
+    exempt: Vec<PolicyKey>,
     /// The problems of the input of this version, which the engine knows.
     expanded: Option<(u64, Vec<Problem>)>,
 }
@@ -233,20 +239,55 @@ impl State {
             stale => {
                 let (keys, opened) = (Some(&self.keys), &mut self.opened);
                 let fresh = expand_again(&self.node, &input.spec, &input.peers, keys, capabilities, opened);
-                self.engine.want(fresh.wanted);
+                let mut wanted = fresh.wanted;
+                if let Some(api_server) = &input.block {
+                    let own = own_addresses(&self.node, input);
+                    let exempt = exemptions(api_server, own.iter().copied());
+                    self.exempt = exempt.iter().map(Policy::key).collect();
+                    // Of two with one name the first counts.
+                    let through = passing_through(&wanted.policies, &own);
+                    let exempt = exempt.into_iter().map(|policy| (String::new(), policy));
+                    wanted.policies = exempt.chain(wanted.policies).chain(through).collect();
+                }
+                self.engine.want(wanted);
                 settings_are_open = true;
                 &mut stale.insert((input.version, fresh.problems)).1
             }
         };
+        if input.block.is_none() {
+            self.settings.let_pass(kernel.as_mut())?;
+        }
         if settings_are_open {
             self.settings.keep_thresholds(kernel.as_mut(), &self.engine)?;
         }
-        let outcome = pass(kernel.as_mut(), &self.node, &mut self.engine, audit)?;
+        let mut outcome = pass(kernel.as_mut(), &self.node, &mut self.engine, audit)?;
+        if input.block.is_some()
+            && let Err(why) = self.settings.block(kernel.as_mut(), &self.engine, &self.exempt)?
+        {
+            outcome.in_sync = false;
+            outcome.problems.push(not_blocked(&self.node, &why));
+        }
         let mut problems = input.problems.clone();
         problems.extend(expanded.iter().cloned());
         problems.extend(outcome.problems);
         Ok(Outcome { problems, ..outcome })
     }
+}
+
+/// What the node's IpsecPeer says that its addresses are.
+fn own_addresses(node: &str, input: &Input) -> BTreeSet<IpAddr> {
+    let own = input.peers.get(node).into_iter().flat_map(|peer| &peer.addresses);
+    own.filter_map(|address| address.parse().ok()).collect()
+}
+
+fn not_blocked(node: &str, why: &NotBlocked) -> Problem {
+    let category = match why {
+        NotBlocked::Unknown => reason::UNSUPPORTED_BY_KERNEL,
+        NotBlocked::Missing(_) => reason::CONFLICTED,
+        NotBlocked::Refused(_) => reason::KERNEL_ERROR,
+    };
+    let (name, message) = (node.to_owned(), why.to_string());
+    Problem { kind: ProblemKind::Node, name, category: category.to_owned(), message }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use esplanade_model::{Capability, Op, PolicyKey, Reader, Refusal, SaId, Thresholds};
+use esplanade_model::{Capability, DefaultActions, Op, PolicyKey, Reader, Refusal, SaId, Thresholds};
 use esplanade_node_agent::pass;
 use esplanade_sync::Engine;
 use esplanade_xfrm::{Events, Kernel, KernelError, Netlink, Watch};
@@ -107,5 +107,13 @@ impl Kernel for Timed {
 
     fn set_thresholds(&mut self, thresholds: Thresholds) -> Result<Result<(), Refusal>, KernelError> {
         self.kernel.set_thresholds(thresholds)
+    }
+
+    fn default_actions(&mut self) -> Result<Option<DefaultActions>, KernelError> {
+        self.kernel.default_actions()
+    }
+
+    fn set_default_actions(&mut self, actions: DefaultActions) -> Result<Result<(), Refusal>, KernelError> {
+        self.kernel.set_default_actions(actions)
     }
 }

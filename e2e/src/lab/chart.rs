@@ -194,6 +194,18 @@ impl Lab {
         Ok(process)
     }
 
+    /// From its next start on, the node's agent has this argument in place of the one that begins with the same option.
+    pub fn change_agent(&self, node: &str, argument: &str) -> Result<()> {
+        let option = argument.split_inclusive('=').next().unwrap_or(argument);
+        self.program("node-agent", Some(node), |running| {
+            if let Start::OnNode(program) = &mut running.start {
+                let there = program.argv.iter_mut().find(|one| one.starts_with(option));
+                there.context("its Pod has no such argument")?.clone_from(&argument.to_owned());
+            }
+            Ok(())
+        })?
+    }
+
     /// The node's agent.
     pub fn agent(&self, node: &str) -> Result<Process> {
         self.program("node-agent", Some(node), |running| match &running.process {

@@ -5,6 +5,7 @@ mod actions;
 mod beet;
 mod cluster;
 mod cpus;
+mod default_action;
 mod errors;
 mod example;
 mod faults;

@@ -4,6 +4,7 @@
 //! Both ends of an SA, and every restart, come to the same reqids, priorities and selectors without being told.
 
 mod error;
+mod exempt;
 mod keys;
 mod lifetime;
 mod mark;
@@ -24,6 +25,7 @@ use esplanade_model::{Capabilities, Wanted};
 use esplanade_seal::KeyPair;
 
 pub(crate) use error::SaError;
+pub use exempt::{exemptions, passing_through};
 pub use opened::OpenedKeys;
 
 /// What a kernel should hold, and what of the desired state it can't.

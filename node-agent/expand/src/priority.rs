@@ -2,6 +2,7 @@
 //!
 //! | kernel priority | what |
 //! |---|---|
+//! | 8 000 | what passes on a node that drops all that no policy covers ([`exempt`](crate::exempt)) |
 //! | 9 000 | neighbour discovery, always let through |
 //! | 10 000 … 138 095 | `10 000 + (priority * 4 + rank) * 32 + place` |
 //!
@@ -15,6 +16,8 @@ use std::collections::BTreeMap;
 use esplanade_crds::{Action, NodePolicy};
 
 /// Above everything else of ours.
+pub(crate) const EXEMPT: u32 = 8_000;
+/// Above all IpsecPolicies.
 pub(crate) const NEIGHBOUR_DISCOVERY: u32 = 9_000;
 
 const FIRST: u32 = 10_000;

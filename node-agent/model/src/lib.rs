@@ -30,5 +30,5 @@ pub use policy::{Action, Direction, Policy, PolicyFlags, PolicyKey, Template};
 pub use reading::{Event, Glance, PolicyRecord, Reader, Recognised, SaRecord};
 pub use sa::{InboundSa, Mode, OutboundSa, ReplayProtection, Sa, SaDirection};
 pub use selector::{MixedFamilies, Port, Selector};
-pub use spd::{Threshold, Thresholds};
+pub use spd::{DefaultActions, Threshold, Thresholds};
 pub use wanted::{Wanted, WantedSa};

@@ -46,6 +46,10 @@ fn totals(totals: &Totals) -> Vec<Samples> {
             value: (*length).into(),
         })
     });
+    let blocks = totals.blocks.iter().map(|(direction, blocks)| Sample {
+        labels: vec![("direction", (*direction).to_owned())],
+        value: u32::from(*blocks).into(),
+    });
     vec![
         gauge("sad_entries", "SAs of all owners, larval ones too", one(totals.sas)),
         gauge("sad_hash_buckets", "Buckets of the SAs' hash tables", one(totals.sa_buckets)),
@@ -58,6 +62,7 @@ fn totals(totals: &Totals) -> Vec<Samples> {
             "Prefix length from which on policies are hashed, by family and side",
             thresholds.collect(),
         ),
+        gauge("default_block", "1 where packets that no policy covers are dropped", blocks.collect()),
     ]
 }
 

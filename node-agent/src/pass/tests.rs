@@ -3,9 +3,9 @@ use std::net::IpAddr;
 
 use esplanade_crds::{Counts, ProblemKind};
 use esplanade_model::{
-    Action, Authentication, Capability, Cipher, Crypto, Direction, Event, InboundSa, Key, Mode, Op,
-    OutboundSa, Policy, PolicyKey, Protocol, Reader, Refusal, ReplayProtection, Reqid, Sa, SaId, Selector,
-    Spi, Template, Thresholds, Wanted, WantedSa,
+    Action, Authentication, Capability, Cipher, Crypto, DefaultActions, Direction, Event, InboundSa, Key,
+    Mode, Op, OutboundSa, Policy, PolicyKey, Protocol, Reader, Refusal, ReplayProtection, Reqid, Sa, SaId,
+    Selector, Spi, Template, Thresholds, Wanted, WantedSa,
 };
 use esplanade_sync::Engine;
 use esplanade_xfrm::fake::{FakeKernel, ForeignPolicy, ForeignSa};
@@ -118,6 +118,14 @@ impl Kernel for Counting {
 
     fn set_thresholds(&mut self, thresholds: Thresholds) -> Result<Result<(), Refusal>, KernelError> {
         self.kernel.set_thresholds(thresholds)
+    }
+
+    fn default_actions(&mut self) -> Result<Option<DefaultActions>, KernelError> {
+        self.kernel.default_actions()
+    }
+
+    fn set_default_actions(&mut self, actions: DefaultActions) -> Result<Result<(), Refusal>, KernelError> {
+        self.kernel.set_default_actions(actions)
     }
 }
 

@@ -1,4 +1,4 @@
-use esplanade_model::{Action, Direction, Policy, Selector, Threshold, Thresholds, Wanted};
+use esplanade_model::{Action, DefaultActions, Direction, Policy, Selector, Threshold, Thresholds, Wanted};
 use esplanade_sync::Engine;
 use esplanade_xfrm::Kernel;
 use esplanade_xfrm::fake::FakeKernel;
@@ -61,4 +61,27 @@ fn what_somebody_else_set_meanwhile_stays() {
     kernel.set_thresholds(Thresholds::default()).unwrap().unwrap();
     agent.keep_thresholds(&mut kernel, &engine(true)).unwrap();
     assert_eq!(kernel.thresholds().unwrap(), pods());
+}
+
+#[test]
+fn only_what_was_blocked_by_us_passes_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut kernel = FakeKernel::new();
+    let agent = || Settings::load(directory.path(), "boot-1").unwrap();
+    let theirs = DefaultActions { forward: Action::Block, ..DefaultActions::all(Action::Allow) };
+    kernel.set_default_actions(theirs).unwrap().unwrap();
+    let engine = Engine::default();
+    agent().block(&mut kernel, &engine, &[]).unwrap().unwrap();
+    let closed = Some(DefaultActions::all(Action::Block));
+    assert_eq!(kernel.default_actions().unwrap(), closed);
+    // By another agent, and a third has nothing left to do.
+    for _ in 0..2 {
+        agent().let_pass(&mut kernel).unwrap();
+        assert_eq!(kernel.default_actions().unwrap(), Some(theirs));
+    }
+    // What somebody else has blocked stays so.
+    kernel.set_default_actions(DefaultActions::all(Action::Block)).unwrap().unwrap();
+    agent().block(&mut kernel, &engine, &[]).unwrap().unwrap();
+    agent().let_pass(&mut kernel).unwrap();
+    assert_eq!(kernel.default_actions().unwrap(), closed);
 }

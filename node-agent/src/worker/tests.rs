@@ -2,11 +2,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use esplanade_crds::{
-    Action, IpsecNodeStateSpec, IpsecPeerSpec, Mode, NodePolicy, PeerSelectors, Phase, Protocol,
+    Action, IpsecNodeStateSpec, IpsecPeerSpec, Mode, NodePolicy, PeerSelectors, Phase, ProblemKind, Protocol,
 };
-use esplanade_model::{Capability, Threshold};
+use esplanade_model::{
+    Action as KernelAction, Capability, DefaultActions, Direction, Policy, Port, Selector, Threshold,
+};
 use esplanade_seal::KeyPair;
-use esplanade_xfrm::fake::FakeKernel;
+use esplanade_xfrm::fake::{FakeKernel, ForeignPolicy};
 use esplanade_xfrm::{Kernel, KernelError, Noticed};
 
 use super::{Done, News, Reasons, Worker};
@@ -51,6 +53,7 @@ fn input(version: u64) -> Input {
         peers: Arc::new(peers.into()),
         peers_through: Some(9),
         problems: vec![],
+        block: None,
     }
 }
 
@@ -92,6 +95,77 @@ async fn many_policies_are_hashed_before_they_are_written() {
         let pair = Threshold { local: length, remote: length };
         assert_eq!(kernel.thresholds().unwrap().v4, pair);
     }
+}
+
+/// The same input, where what no policy covers is to be dropped.
+fn blocking(version: u64) -> Input {
+    let api_server = ["192.0.2.9:6443".parse().unwrap()];
+    Input { block: Some(Arc::new(api_server.into())), ..input(version) }
+}
+
+fn default_actions(kernel: &FakeKernel) -> Option<DefaultActions> {
+    kernel.clone().default_actions().unwrap()
+}
+
+#[tokio::test]
+async fn what_no_policy_covers_is_dropped_and_passes_again() {
+    let kernel = FakeKernel::new();
+    let (mut worker, _) = start(&kernel);
+    worker.pass(blocking(1), Reasons::default()).unwrap();
+    let closed = done(&mut worker).await;
+    assert!(closed.in_sync());
+    assert_eq!(default_actions(&kernel), Some(DefaultActions::all(KernelAction::Block)));
+    let exempt = kernel.observed().policies.len();
+    // Somebody opens it.
+    kernel.clone().set_default_actions(DefaultActions::all(KernelAction::Allow)).unwrap().unwrap();
+    worker.pass(blocking(1), Reasons::default()).unwrap();
+    assert!(done(&mut worker).await.in_sync());
+    assert_eq!(default_actions(&kernel), Some(DefaultActions::all(KernelAction::Block)));
+    worker.pass(input(2), Reasons::default()).unwrap();
+    assert!(done(&mut worker).await.in_sync());
+    assert_eq!(default_actions(&kernel), Some(DefaultActions::all(KernelAction::Allow)));
+    assert_eq!(kernel.observed().policies.len(), 3);
+    assert!(exempt > 3);
+}
+
+#[tokio::test]
+async fn nothing_is_dropped_before_all_that_must_pass_is_let_pass() {
+    let kernel = FakeKernel::new();
+    let (mut worker, _) = start(&kernel);
+    // Somebody else has a policy of the same name, whatever it does.
+    let address = |text: &str| text.parse().unwrap();
+    let mut selector = Selector::new(address("0.0.0.0/0"), address("192.0.2.9/32")).unwrap();
+    (selector.protocol, selector.destination_port) = (6, Port::exactly(6443));
+    let key = Policy::new(Direction::Out, selector, 1, KernelAction::Block).key();
+    kernel.insert_foreign_policy(ForeignPolicy { key, index: None }).unwrap();
+    worker.pass(blocking(1), Reasons::default()).unwrap();
+    let open = done(&mut worker).await;
+    assert!(!open.in_sync());
+    assert_eq!(default_actions(&kernel), Some(DefaultActions::all(KernelAction::Allow)));
+    let PassResult::Done { problems, .. } = open.report.result else { panic!("it ends") };
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    assert!(problem.message.contains("0.0.0.0/0 → 192.0.2.9/32 pass (Out)"), "{problem:?}");
+    assert!(kernel.remove_policy(key));
+    worker.pass(blocking(1), Reasons { audit: true, ..Reasons::default() }).unwrap();
+    assert!(done(&mut worker).await.in_sync());
+    assert_eq!(default_actions(&kernel), Some(DefaultActions::all(KernelAction::Block)));
+}
+
+#[tokio::test]
+async fn a_kernel_that_can_not_drop_what_no_policy_covers_is_told_of() {
+    let kernel = FakeKernel::new();
+    kernel.without_default_actions();
+    let (mut worker, _) = start(&kernel);
+    worker.pass(blocking(1), Reasons::default()).unwrap();
+    let PassResult::Done { problems, in_sync, .. } = done(&mut worker).await.report.result else {
+        panic!("it ends")
+    };
+    assert!(!in_sync);
+    let told: Vec<_> = problems.iter().map(|problem| (problem.kind, problem.category.as_str())).collect();
+    assert_eq!(told, [(ProblemKind::Node, "UnsupportedByKernel")]);
+    // And one that isn't to isn't asked.
+    worker.pass(input(2), Reasons::default()).unwrap();
+    assert!(done(&mut worker).await.in_sync());
 }
 
 #[tokio::test]

@@ -324,12 +324,19 @@ impl Engine {
         }
     }
 
-    /// The object that asks for it.
+    /// The kernel is known to hold just this policy.
+    pub fn holds_policy(&self, key: &PolicyKey) -> bool {
+        let there = matches!(self.policies.get(key), Some(PolicyThere::Ours(_)));
+        there && !self.unknown && !self.asked_policies.contains(key) && !self.wrong_policies.contains(key)
+    }
+
+    /// The object that asks for it; none for what is wanted without a name.
     pub fn object(&self, name: &Name) -> Option<Object> {
         Some(match name {
             Name::Sa(id) => Object { kind: ProblemKind::IpsecSA, name: self.want.sas.get(id)?.0.clone() },
             Name::Policy(key) => {
-                Object { kind: ProblemKind::IpsecPolicy, name: self.want.policies.get(key)?.0.clone() }
+                let (name, _) = self.want.policies.get(key).filter(|(name, _)| !name.is_empty())?;
+                Object { kind: ProblemKind::IpsecPolicy, name: name.clone() }
             }
         })
     }

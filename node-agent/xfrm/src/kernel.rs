@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd};
 
-use esplanade_model::{Capability, Event, Observed, Op, PolicyKey, Reader, Refusal, SaId, Thresholds};
+use esplanade_model::{
+    Capability, DefaultActions, Event, Observed, Op, PolicyKey, Reader, Refusal, SaId, Thresholds,
+};
 
 use crate::KernelError;
 use crate::wire::Observer;
@@ -55,6 +57,19 @@ pub trait Kernel: Send {
     /// # Errors
     /// It could not be asked.
     fn set_thresholds(&mut self, thresholds: Thresholds) -> Result<Result<(), Refusal>, KernelError>;
+
+    /// What becomes of packets that no policy covers (GETDEFAULT); none where the kernel doesn't know the question, before
+    /// Linux 5.15: it lets them pass.
+    ///
+    /// # Errors
+    /// It could not be asked.
+    fn default_actions(&mut self) -> Result<Option<DefaultActions>, KernelError>;
+
+    /// Has the kernel do something else with them from now on (SETDEFAULT).
+    ///
+    /// # Errors
+    /// It could not be asked.
+    fn set_default_actions(&mut self, actions: DefaultActions) -> Result<Result<(), Refusal>, KernelError>;
 
     /// All of both databases.
     ///

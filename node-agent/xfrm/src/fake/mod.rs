@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use esplanade_model::{
-    Capability, Event, Observed, Op, PolicyKey, Reader, Refusal, Sa, SaId, SaRecord, Thresholds,
+    Action, Capability, DefaultActions, Event, Observed, Op, PolicyKey, Reader, Refusal, Sa, SaId, SaRecord,
+    Thresholds,
 };
 
 use crate::{Kernel, KernelError};
@@ -27,12 +28,23 @@ pub struct FakeKernel(Arc<Mutex<Inner>>);
 struct Inner {
     databases: Databases,
     thresholds: Thresholds,
+    default_actions: Defaults,
     refused_sas: BTreeMap<SaId, Refusal>,
     refused_policies: BTreeMap<PolicyKey, Refusal>,
     failures: Vec<KernelError>,
     watchers: Vec<watch::Sender>,
     losing: bool,
     log: Vec<Op>,
+}
+
+/// What becomes of packets that no policy covers; none on a kernel that can't do anything else than let them pass.
+#[derive(Debug)]
+struct Defaults(Option<DefaultActions>);
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self(Some(DefaultActions::all(Action::Allow)))
+    }
 }
 
 impl FakeKernel {
@@ -150,6 +162,11 @@ impl FakeKernel {
     /// From now on the kernel can't do this.
     pub fn without(&self, capability: Capability) {
         self.lock().databases.missing.insert(capability);
+    }
+
+    /// From now on the kernel is one from before Linux 5.15: it knows of no SETDEFAULT.
+    pub fn without_default_actions(&self) {
+        self.lock().default_actions = Defaults(None);
     }
 
     /// From now on operations on this SA are refused.
@@ -273,6 +290,27 @@ impl Kernel for FakeKernel {
             inner.thresholds = thresholds;
         }
         Ok(checked)
+    }
+
+    fn default_actions(&mut self) -> Result<Option<DefaultActions>, KernelError> {
+        let mut inner = self.lock();
+        inner.failures.pop().map_or(Ok(inner.default_actions.0), Err)
+    }
+
+    fn set_default_actions(&mut self, actions: DefaultActions) -> Result<Result<(), Refusal>, KernelError> {
+        let mut inner = self.lock();
+        if let Some(error) = inner.failures.pop() {
+            return Err(error);
+        }
+        // The kernel tells everyone, whoever asked.
+        inner.watchers.retain(watch::Sender::something);
+        Ok(match &mut inner.default_actions.0 {
+            Some(there) => {
+                *there = actions;
+                Ok(())
+            }
+            None => Err(check::refusal(libc::EINVAL, None)),
+        })
     }
 }
 

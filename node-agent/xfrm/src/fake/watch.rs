@@ -39,6 +39,11 @@ impl Sender {
         })
     }
 
+    /// Something that is about no SA and no policy. Whether somebody is still watching.
+    pub(super) fn something(&self) -> bool {
+        self.send(|noticed| noticed.changed = true)
+    }
+
     /// Whether somebody is still watching.
     pub(super) fn overrun(&self) -> bool {
         self.send(|noticed| noticed.overrun = true)

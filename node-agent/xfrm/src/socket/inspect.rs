@@ -1,5 +1,6 @@
 //! Everything that the kernel has and tells, for people to read.
 
+use esplanade_model::{Action, DefaultActions};
 use netlink_packet_xfrm::constants::{
     XFRM_MSG_GETDEFAULT, XFRM_MSG_GETSADINFO, XFRM_MSG_GETSPDINFO, XFRMNLGRP_ACQUIRE, XFRMNLGRP_AEVENTS,
     XFRMNLGRP_EXPIRE, XFRMNLGRP_MAPPING, XFRMNLGRP_MIGRATE, XFRMNLGRP_POLICY, XFRMNLGRP_REPORT, XFRMNLGRP_SA,
@@ -123,6 +124,8 @@ pub struct Totals {
     pub most_policy_buckets: u32,
     /// From which prefix lengths on policies are hashed: the family, this node's side, the other side.
     pub thresholds: Vec<(&'static str, u8, u8)>,
+    /// Whether packets that no policy covers are dropped, by direction; empty where the kernel can't.
+    pub blocks: Vec<(&'static str, bool)>,
 }
 
 impl Totals {
@@ -132,7 +135,15 @@ impl Totals {
     /// The kernel could not be asked.
     pub fn read() -> Result<Self, KernelError> {
         let socket = Socket::open()?;
-        Ok(Self::of(&totals(&socket, &Sequence::default())?))
+        let mut totals = Self::of(&totals(&socket, &Sequence::default())?);
+        let (sequence, mut buffer) = (Sequence::default(), Buffer::default());
+        if let Some(actions) = super::settings::default_actions(&socket, &sequence, &mut buffer)? {
+            let DefaultActions { inbound, forward, outbound } = actions;
+            totals.blocks = [("in", inbound), ("fwd", forward), ("out", outbound)]
+                .map(|(direction, action)| (direction, action == Action::Block))
+                .into();
+        }
+        Ok(totals)
     }
 
     fn of(answers: &[Shown]) -> Self {

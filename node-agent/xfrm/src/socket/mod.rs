@@ -13,7 +13,7 @@ mod sys;
 
 use std::collections::BTreeSet;
 
-use esplanade_model::{Capability, Op, PolicyKey, Reader, Refusal, SaId, Thresholds};
+use esplanade_model::{Capability, DefaultActions, Op, PolicyKey, Reader, Refusal, SaId, Thresholds};
 
 use crate::wire::batch::{Datagram, Limits};
 use crate::wire::{Dumped, Glancer, spd};
@@ -95,6 +95,14 @@ impl Kernel for Netlink {
 
     fn set_thresholds(&mut self, thresholds: Thresholds) -> Result<Result<(), Refusal>, KernelError> {
         settings::set(&self.requests, &self.sequence, spd::encode_thresholds(thresholds))
+    }
+
+    fn default_actions(&mut self) -> Result<Option<DefaultActions>, KernelError> {
+        settings::default_actions(&self.dumps, &self.sequence, &mut self.buffer)
+    }
+
+    fn set_default_actions(&mut self, actions: DefaultActions) -> Result<Result<(), Refusal>, KernelError> {
+        settings::set(&self.requests, &self.sequence, spd::encode_default(actions))
     }
 }
 

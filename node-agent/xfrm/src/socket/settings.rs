@@ -1,7 +1,7 @@
 //! What holds for all policies of a network namespace.
 
-use esplanade_model::{Refusal, Thresholds};
-use netlink_packet_xfrm::constants::XFRM_MSG_GETSPDINFO;
+use esplanade_model::{DefaultActions, Refusal, Thresholds};
+use netlink_packet_xfrm::constants::{XFRM_MSG_GETDEFAULT, XFRM_MSG_GETSPDINFO};
 
 use super::exchange::{Buffer, Sequence};
 use super::link::Link;
@@ -17,6 +17,19 @@ pub(super) fn thresholds(
     buffer: &mut Buffer,
 ) -> Result<Thresholds, KernelError> {
     ask(link, sequence, buffer, XFRM_MSG_GETSPDINFO, &spd::ASK, spd::decode_thresholds)
+}
+
+/// What becomes of packets that no policy covers. A kernel that doesn't know the question says EINVAL (`xfrm_user_rcv_msg`).
+pub(super) fn default_actions(
+    link: &impl Link,
+    sequence: &Sequence,
+    buffer: &mut Buffer,
+) -> Result<Option<DefaultActions>, KernelError> {
+    match ask(link, sequence, buffer, XFRM_MSG_GETDEFAULT, &spd::ASK_DEFAULT, spd::decode_default) {
+        Ok(actions) => Ok(Some(actions)),
+        Err(KernelError::Dump { refusal, .. }) if refusal.errno == libc::EINVAL => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Has the kernel take a setting.

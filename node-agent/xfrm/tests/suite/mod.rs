@@ -116,6 +116,7 @@ macro_rules! tests_of_the_suite {
             thresholds_read_back
             unfit_thresholds_are_refused
             policies_stay_when_thresholds_change
+            default_actions_read_back
         }
     };
 }

@@ -1,6 +1,6 @@
 //! What holds for all policies of a network namespace.
 
-use esplanade_model::{Direction, Threshold, Thresholds};
+use esplanade_model::{Action, DefaultActions, Direction, Threshold, Thresholds};
 
 use super::objects::{add, policy};
 use super::{Subject, must, policies};
@@ -49,4 +49,23 @@ pub(crate) fn policies_stay_when_thresholds_change(kernel: &mut dyn Subject) {
     assert_eq!(read.len(), 200);
     kernel.set_thresholds(Thresholds { v4: pair(25, 24), v6: pair(64, 64) }).unwrap().unwrap();
     assert_eq!(policies(kernel), read);
+}
+
+/// The kernel tells everyone, whoever set them, as something that is about no SA and no policy.
+pub(crate) fn default_actions_read_back(kernel: &mut dyn Subject) {
+    let accept = DefaultActions::all(Action::Allow);
+    assert_eq!(kernel.default_actions().unwrap(), Some(accept));
+    let mut watch = kernel.start_watch();
+    for actions in [
+        DefaultActions::all(Action::Block),
+        DefaultActions { inbound: Action::Block, ..accept },
+        DefaultActions { forward: Action::Block, ..accept },
+        DefaultActions { outbound: Action::Block, ..accept },
+        accept,
+    ] {
+        kernel.set_default_actions(actions).unwrap().unwrap();
+        assert_eq!(kernel.default_actions().unwrap(), Some(actions));
+        let told = esplanade_xfrm::Noticed { changed: true, ..esplanade_xfrm::Noticed::default() };
+        assert_eq!(watch.look().unwrap(), told, "{actions:?}");
+    }
 }

@@ -1,0 +1,92 @@
+//! What passes on a node that drops whatever no policy covers: without it, nobody could tell the node anything any more.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use esplanade_model::{Action, Direction, Policy, Port, Selector};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::priority;
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+
+/// Clients and servers of DHCP (RFC 2131 §4.1), and of DHCPv6 (RFC 8415 §7.2).
+const DHCP: [(u16, u16); 2] = [(68, 67), (546, 547)];
+/// Types under masks: 130 to 132 and 143, by which switches learn who listens to neighbour discovery (MLD, RFC 3810), and 133
+/// to 137, which are it (RFC 4861).
+const DISCOVERY: [(u16, u16); 4] = [(130, 0xfffe), (132, 0xfffc), (136, 0xfffe), (143, 0xffff)];
+
+/// Policies that let pass: the API server's connections with these addresses, from and to this node; neighbour discovery;
+/// DHCP of this node as a client; and what it sends to itself over IPv6, from each of its `own` addresses to the same. Of
+/// IPv4, the kernel exempts that itself (`IN_DEV_NOPOLICY` of the loopback device).
+pub fn exemptions(api_server: &BTreeSet<SocketAddr>, own: impl IntoIterator<Item = IpAddr>) -> Vec<Policy> {
+    let mut made = Vec::new();
+    for address in api_server {
+        let host = IpNet::from(address.ip());
+        let port = Port::exactly(address.port());
+        // This node asks it; and it runs on this node, and others ask it.
+        made.extend(selector(any(address.ip()), host, TCP, Port::ANY, port));
+        made.extend(selector(host, any(address.ip()), TCP, port, Port::ANY));
+    }
+    let nowhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    for (value, mask) in DISCOVERY {
+        made.extend(selector(any(nowhere), any(nowhere), ICMPV6, Port::masked(value, mask), Port::ANY));
+    }
+    for ((client, server), everywhere) in DHCP.into_iter().zip([v4(), v6()]) {
+        made.extend(selector(everywhere, everywhere, UDP, Port::exactly(client), Port::exactly(server)));
+    }
+    let own = own.into_iter().filter(IpAddr::is_ipv6).chain([IpAddr::V6(Ipv6Addr::LOCALHOST)]);
+    for address in own.collect::<BTreeSet<_>>() {
+        made.extend(selector(address.into(), address.into(), 0, Port::ANY, Port::ANY));
+    }
+    made.into_iter().flat_map(both_ways).collect()
+}
+
+/// What passes through a node is looked up twice: as passing through, and then as leaving. A policy of ours is for one of
+/// both: what is to be protected, when it leaves; what was, when it passes through. Where the kernel drops what no policy
+/// covers, each that lets packets pass needs one beside it for the other look-up. Nothing passes by it that wouldn't
+/// otherwise. Not for what starts at one of the node's `own` addresses.
+pub fn passing_through(policies: &[(String, Policy)], own: &BTreeSet<IpAddr>) -> Vec<(String, Policy)> {
+    let local = |net: IpNet| net.prefix_len() == net.max_prefix_len() && own.contains(&net.addr());
+    let allowing = policies.iter().filter(|(_, policy)| policy.action == Action::Allow);
+    let beside = allowing.filter_map(|(name, policy)| {
+        let Policy { selector, mark, priority, .. } = *policy;
+        let direction = match policy.direction {
+            Direction::Out if !local(selector.source()) => Direction::Forward,
+            Direction::Forward => Direction::Out,
+            Direction::In | Direction::Out => return None,
+        };
+        // On that side it isn't at the XFRM interface.
+        Some((name.clone(), Policy { mark, ..Policy::new(direction, selector, priority, Action::Allow) }))
+    });
+    beside.collect()
+}
+
+fn both_ways(outbound: Selector) -> [Policy; 2] {
+    let allow = |direction, selector| Policy::new(direction, selector, priority::EXEMPT, Action::Allow);
+    [allow(Direction::Out, outbound), allow(Direction::In, outbound.reversed())]
+}
+
+fn selector(source: IpNet, destination: IpNet, protocol: u8, from: Port, to: Port) -> Option<Selector> {
+    let mut selector = Selector::new(source, destination).ok()?;
+    (selector.protocol, selector.source_port, selector.destination_port) = (protocol, from, to);
+    Some(selector)
+}
+
+/// Every address of the same family.
+fn any(like: IpAddr) -> IpNet {
+    if like.is_ipv4() { v4() } else { v6() }
+}
+
+fn v4() -> IpNet {
+    IpNet::V4(Ipv4Net::default())
+}
+
+fn v6() -> IpNet {
+    IpNet::V6(Ipv6Net::default())
+}
+
+#[cfg(test)]
+mod tests;

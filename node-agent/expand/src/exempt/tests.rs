@@ -1,0 +1,108 @@
+use std::collections::BTreeSet;
+
+use esplanade_model::{Action, Direction, Mark, Mode, Policy, Port, Protocol, Reqid, Selector, Template};
+
+use super::{exemptions, passing_through};
+
+fn made() -> Vec<Policy> {
+    let api = ["192.0.2.1:6443", "[2001:db8::1]:443"].map(|address| address.parse().unwrap());
+    exemptions(&api.into(), ["192.0.2.11", "2001:db8::11"].map(|address| address.parse().unwrap()))
+}
+
+/// Whether a packet passes: its direction, addresses, protocol and ports (or type and code).
+fn passes(direction: Direction, ends: [&str; 2], protocol: u8, ports: [u16; 2]) -> bool {
+    let [source, destination] = ends.map(|address| address.parse::<std::net::IpAddr>().unwrap());
+    let fits = |port: Port, value: u16| (port.value() ^ value) & port.mask() == 0;
+    made().iter().any(|Policy { direction: of, selector, .. }| {
+        *of == direction
+            && selector.source().contains(&source)
+            && selector.destination().contains(&destination)
+            && (selector.protocol == 0 || selector.protocol == protocol)
+            && fits(selector.source_port, ports[0])
+            && fits(selector.destination_port, ports[1])
+    })
+}
+
+#[test]
+fn the_api_server_is_reached_and_nothing_else_of_its_machine() {
+    use Direction::{Forward, In, Out};
+    for (ends, port) in [(["192.0.2.11", "192.0.2.1"], 6443), (["2001:db8::11", "2001:db8::1"], 443)] {
+        let [here, there] = ends;
+        assert!(
+            passes(Out, [here, there], 6, [50_000, port]) && passes(In, [there, here], 6, [port, 50_000])
+        );
+        // It may be this very node that it runs on.
+        assert!(
+            passes(In, [here, there], 6, [50_000, port]) && passes(Out, [there, here], 6, [port, 50_000])
+        );
+        assert!(!passes(Out, [here, there], 6, [50_000, 22]) && !passes(In, [there, here], 6, [22, 50_000]));
+        assert!(!passes(Out, [here, there], 17, [50_000, port]));
+        assert!(!passes(Forward, [here, there], 6, [50_000, port]));
+    }
+}
+
+#[test]
+fn neighbours_are_found_and_not_pinged() {
+    for direction in [Direction::In, Direction::Out] {
+        let passing: Vec<u16> =
+            (0..=255).filter(|kind| passes(direction, ["fe80::1", "ff02::1"], 58, [*kind, 0])).collect();
+        assert_eq!(passing, [130, 131, 132, 133, 134, 135, 136, 137, 143]);
+    }
+}
+
+#[test]
+fn a_node_gets_its_own_address_and_gives_none() {
+    use Direction::{In, Out};
+    for (ends, [client, server]) in
+        [(["0.0.0.0", "255.255.255.255"], [68, 67]), (["fe80::1", "ff02::1:2"], [546, 547])]
+    {
+        assert!(passes(Out, ends, 17, [client, server]) && passes(In, ends, 17, [server, client]));
+        assert!(!passes(In, ends, 17, [client, server]) && !passes(Out, ends, 17, [server, client]));
+    }
+}
+
+#[test]
+fn a_node_reaches_itself() {
+    for address in ["::1", "2001:db8::11"] {
+        assert!(passes(Direction::Out, [address, address], 6, [1, 2]));
+        assert!(passes(Direction::In, [address, address], 6, [1, 2]));
+    }
+    assert!(!passes(Direction::Out, ["2001:db8::11", "2001:db8::12"], 6, [1, 2]));
+}
+
+#[test]
+fn each_is_there_once_and_above_all_others() {
+    let keys: BTreeSet<_> = made().iter().map(Policy::key).collect();
+    assert_eq!(keys.len(), made().len());
+    assert!(made().iter().all(|policy| policy.priority == 8_000 && policy.templates.is_empty()));
+}
+
+#[test]
+fn what_passes_through_is_covered_both_times() {
+    let selector = |from: &str, to: &str| Selector::new(from.parse().unwrap(), to.parse().unwrap()).unwrap();
+    let pods = selector("10.1.0.0/24", "10.2.0.0/24");
+    let template = Template {
+        protocol: Protocol::Esp,
+        mode: Mode::Tunnel,
+        reqid: Reqid::from_hash(1),
+        tunnel: Some(("192.0.2.11".parse().unwrap(), "192.0.2.12".parse().unwrap())),
+        optional: false,
+    };
+    let protect = Policy {
+        interface_id: 7,
+        mark: Mark::masked(1, 1),
+        templates: vec![template],
+        ..Policy::new(Direction::Out, pods, 70_000, Action::Allow)
+    };
+    let back = Policy { direction: Direction::Forward, selector: pods.reversed(), ..protect.clone() };
+    let own = Policy { selector: selector("192.0.2.11/32", "10.2.0.0/24"), ..protect.clone() };
+    let discard = Policy::new(Direction::Out, selector("10.1.0.0/24", "10.3.0.0/24"), 1, Action::Block);
+    let all = [protect, back, own, discard].map(|policy| ("pods".to_owned(), policy));
+    let beside = |direction, selector| {
+        let clear = Policy::new(direction, selector, 70_000, Action::Allow);
+        ("pods".to_owned(), Policy { mark: Mark::masked(1, 1), ..clear })
+    };
+    let expected = [beside(Direction::Forward, pods), beside(Direction::Out, pods.reversed())];
+    let addresses = ["192.0.2.11".parse().unwrap()].into();
+    assert_eq!(passing_through(&all, &addresses), expected);
+}
