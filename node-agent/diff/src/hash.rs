@@ -3,13 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use std::hash::BuildHasher;
-
-use foldhash::fast::{FixedState, FoldHasher};
+use foldhash::fast::FixedState;
 
 pub(crate) type Map<K, V> = HashMap<K, V, FixedState>;
 pub(crate) type Set<K> = HashSet<K, FixedState>;
-
-pub(crate) fn hasher() -> FoldHasher<'static> {
-    FixedState::default().build_hasher()
-}

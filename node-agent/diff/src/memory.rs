@@ -1,14 +1,16 @@
 //! What is remembered of SAs after they have vanished.
 
-use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use esplanade_model::{ObservedSa, ReplayState, Sa, SaId, Used, WantedSa};
 
 use crate::crypto::same_crypto;
-use crate::hash::Map;
 use crate::replay;
 use crate::wear::Wear;
+
+mod store;
+
+use store::Store;
 
 /// Packets that an SA may send in a second: 25 Gbit/s in packets of 1500 bytes. They go out one after the other under the
 /// SA's lock (`xfrm_output_one`), and encrypting small ones on one core doesn't get there.
@@ -25,9 +27,6 @@ const AT_MOST: usize = 1 << 16;
 /// How long the kernel may take to tell how an SA with a hard lifetime ended.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// SAs with the same ends and the same key that are told apart.
-const SAME_KEY: usize = 8;
-
 /// How far SAs had come when they were last seen. If one has vanished (somebody flushed the SAD) or was deleted, and one
 /// with the same key has to be made, it goes on past what the old one can have sent, and accepts nothing that the old one
 /// accepted (RFC 4303 §3.3.3). What of its lifetime was used up stays so.
@@ -38,11 +37,7 @@ const SAME_KEY: usize = 8;
 /// Times are counted from any fixed moment.
 #[derive(Debug, Default)]
 pub struct Memory {
-    known: Map<SaId, Known>,
-    /// By SPI and protocol: an SA may have been known under other addresses.
-    names: Map<(u32, u8), Vec<SaId>>,
-    /// By a print of ends and key: the last few.
-    by_key: Map<u64, Vec<SaId>>,
+    known: Store,
     /// Ends that were told before this many losses of events count no more.
     losses: u64,
     wear: Wear,
@@ -107,38 +102,27 @@ impl Memory {
     /// Takes in an SA that was there `at` this time.
     pub fn see(&mut self, sa: &ObservedSa, at: Duration) {
         let recorded = self.record_installed(sa);
-        match self.known.get_mut(&sa.id) {
-            Some(known) => {
-                let same = known.sa.sa == sa.sa;
-                remember(&mut known.sa, sa);
-                (known.at, known.ended, known.end, known.recorded) = (at, None, End::None, recorded);
-                if same {
-                    return;
-                }
+        let as_before = |known: &Known| sa.sa.is_none() || known.sa.sa == sa.sa;
+        let known = match self.known.get_mut(sa.id) {
+            Some(known) if as_before(known) => {
+                known.see(sa, at, recorded);
+                return;
             }
-            None => {
-                let known = Known { sa: sa.clone(), at, ended: None, end: End::None, recorded };
-                self.known.insert(sa.id, known);
-                self.names.entry(spi(sa.id)).or_default().push(sa.id);
+            _ => self.known.take(sa.id),
+        };
+        self.known.put(match known {
+            Some(mut known) => {
+                known.see(sa, at, recorded);
+                known
             }
-        }
-        if let Some(read) = &sa.sa {
-            self.index(read);
-        }
-    }
-
-    fn index(&mut self, sa: &Sa) {
-        let same = self.by_key.entry(print(sa)).or_default();
-        if !same.contains(&sa.id()) {
-            same.truncate(SAME_KEY - 1);
-            same.insert(0, sa.id());
-        }
+            None => Known { sa: sa.clone(), at, ended: None, end: End::None, recorded },
+        });
     }
 
     /// Whether the SA's key is in the record. One without a hard lifetime needn't be.
     fn record_installed(&mut self, sa: &ObservedSa) -> bool {
         let Some(read) = sa.sa.as_ref().filter(|read| !read.lifetime.hard.is_none()) else { return false };
-        let known = self.known.get(&sa.id).filter(|known| known.recorded);
+        let known = self.known.get(sa.id).filter(|known| known.recorded);
         let same = |known: &Known| known.sa.sa.as_ref().is_some_and(|before| before.crypto == read.crypto);
         // A fingerprint costs more than the rest of it.
         if !known.is_some_and(same)
@@ -152,7 +136,7 @@ impl Memory {
 
     /// Takes in that an SA which was seen before has counted on.
     pub fn count(&mut self, id: SaId, state: ReplayState, used: Used, at: Duration) {
-        if let Some(known) = self.known.get_mut(&id) {
+        if let Some(known) = self.known.get_mut(id) {
             let before = std::mem::replace(&mut known.sa.state, state);
             advance(&mut known.sa.state, before);
             known.sa.used = used;
@@ -162,7 +146,7 @@ impl Memory {
 
     /// It was still there `at` this time, just as it was seen.
     pub fn still_there(&mut self, id: SaId, at: Duration) {
-        if let Some(known) = self.known.get_mut(&id) {
+        if let Some(known) = self.known.get_mut(id) {
             known.at = known.at.max(at);
         }
     }
@@ -170,7 +154,7 @@ impl Memory {
     /// Takes in the last of an SA that somebody deleted: nothing went through it after this, unless it came again.
     pub fn end(&mut self, last: &ObservedSa, at: Duration) {
         self.see(last, at);
-        if let Some(known) = self.known.get_mut(&last.id) {
+        if let Some(known) = self.known.get_mut(last.id) {
             (known.ended, known.end) = (Some(self.losses), End::Deleted);
         }
     }
@@ -184,7 +168,7 @@ impl Memory {
 
     /// Takes in that the hard lifetime of an SA ended.
     pub fn expired(&mut self, id: SaId, used: Used) {
-        if let Some(known) = self.known.get_mut(&id) {
+        if let Some(known) = self.known.get_mut(id) {
             (known.end, known.sa.used) = (End::Expired, used);
         }
     }
@@ -194,28 +178,24 @@ impl Memory {
         if sa.lifetime.hard.is_none() {
             return;
         }
-        match self.known.get_mut(&sa.id()) {
-            Some(known) if same_key(sa, &known.sa) => {
+        let known = self.known.take(sa.id()).filter(|known| same_key(sa, &known.sa));
+        self.known.put(match known {
+            Some(mut known) => {
                 (known.at, known.end) = (now, End::None);
                 known.sa.sa = Some(sa.clone());
+                known
             }
-            known => {
+            None => {
                 let (state, used) = (ReplayState::default(), Used::default());
-                let is_new = known.is_none();
                 let sa = ObservedSa { id: sa.id(), mark: sa.mark, sa: Some(sa.clone()), state, used };
-                let known = Known { sa, at: now, ended: None, end: End::None, recorded: false };
-                if is_new {
-                    self.names.entry(spi(known.sa.id)).or_default().push(known.sa.id);
-                }
-                self.known.insert(known.sa.id, known);
+                Known { sa, at: now, ended: None, end: End::None, recorded: false }
             }
-        }
-        self.index(sa);
+        });
     }
 
     /// Takes in that we deleted an SA.
     pub fn unmade(&mut self, id: SaId) {
-        let Some(known) = self.known.get_mut(&id) else { return };
+        let Some(known) = self.known.get_mut(id) else { return };
         known.end = End::Deleted;
         if let Some(fingerprint) = known.sa.sa.as_ref().and_then(|sa| self.wear.fingerprint(sa)) {
             self.wear.remove(fingerprint);
@@ -224,7 +204,7 @@ impl Memory {
 
     /// Another SA under this name may have come and gone since its end was told.
     pub fn may_have_come_again(&mut self, id: SaId) {
-        if let Some(known) = self.known.get_mut(&id) {
+        if let Some(known) = self.known.get_mut(id) {
             known.ended = None;
         }
     }
@@ -237,22 +217,13 @@ impl Memory {
     /// Forgets SAs that aren't there where there are too many of them. `there` are that many.
     pub fn limit(&mut self, count: usize, there: impl Fn(&SaId) -> bool) {
         if self.known.len() > count + AT_MOST {
-            self.known.retain(|id, _| there(id));
-            let Self { known, names, by_key, .. } = self;
-            names.retain(|_, ids| {
-                ids.retain(|id| known.contains_key(id));
-                !ids.is_empty()
-            });
-            by_key.retain(|_, ids| {
-                ids.retain(|id| known.contains_key(id));
-                !ids.is_empty()
-            });
+            self.known.retain(there);
         }
     }
 
     /// What of an SA's lifetime was used up when it was last seen.
     pub fn used(&self, id: &SaId) -> Option<Used> {
-        self.known.get(id).map(|known| known.sa.used)
+        self.known.get(*id).map(|known| known.sa.used)
     }
 
     /// Whether a wanted SA that isn't there can be made `now`.
@@ -262,7 +233,7 @@ impl Memory {
         if let Some(why) = fingerprint.and_then(|fingerprint| self.wear.worn(fingerprint)) {
             return Outlook::Worn(why.to_owned());
         }
-        let known = self.known.get_mut(&wanted.id()).filter(|known| same_key(wanted, &known.sa));
+        let known = self.known.get_mut(wanted.id()).filter(|known| same_key(wanted, &known.sa));
         let worn = match known {
             Some(known) => match known.ended(now) {
                 Some(End::Expired) => Some(known.hard_limit()),
@@ -290,7 +261,7 @@ impl Memory {
     /// SPI is new.
     pub fn start(&self, wanted: &WantedSa, now: Duration) -> Start {
         let sa = wanted.sa();
-        match self.known.get(&sa.id()) {
+        match self.known.get(sa.id()) {
             Some(known) if same_key(sa, &known.sa) => self.start_from(known, wanted, now),
             _ => self.same_key(wanted, now),
         }
@@ -298,8 +269,7 @@ impl Memory {
 
     fn same_key(&self, wanted: &WantedSa, now: Duration) -> Start {
         let sa = wanted.sa();
-        let elsewhere = self.names.get(&spi(sa.id())).into_iter().flatten();
-        let elsewhere = elsewhere.filter_map(|id| self.known.get(id)).filter(|known| {
+        let elsewhere = self.known.of_spi(sa.id()).filter(|known| {
             // Of others that we can't read nobody knows whether they have the same key: they keep their addresses.
             known.sa.sa.as_ref().is_some_and(|known| {
                 let way_back = (known.source, known.destination) == (sa.destination, sa.source);
@@ -335,7 +305,7 @@ impl Memory {
 
     /// What is known of an SA of ours.
     pub fn known(&self, id: SaId) -> Option<&ObservedSa> {
-        self.known.get(&id).map(|known| &known.sa)
+        self.known.get(id).map(|known| &known.sa)
     }
 
     /// The SAs with the same ends and the same key.
@@ -347,12 +317,16 @@ impl Memory {
                     && same_crypto(&sa.crypto, &read.crypto)
             })
         };
-        let ids = self.by_key.get(&print(sa)).into_iter().flatten();
-        ids.filter_map(|id| self.known.get(id)).filter(same)
+        self.known.of_key(sa).filter(same)
     }
 }
 
 impl Known {
+    fn see(&mut self, sa: &ObservedSa, at: Duration, recorded: bool) {
+        remember(&mut self.sa, sa);
+        (self.at, self.ended, self.end, self.recorded) = (at, None, End::None, recorded);
+    }
+
     /// How it ended, should that matter: it had a hard lifetime.
     fn ended(&mut self, now: Duration) -> Option<End> {
         if self.end == End::None {
@@ -370,14 +344,6 @@ impl Known {
     }
 }
 
-/// Of ends and key.
-fn print(sa: &Sa) -> u64 {
-    let mut hasher = crate::hash::hasher();
-    (sa.source, sa.destination).hash(&mut hasher);
-    sa.crypto.keys().for_each(|(_, key)| hasher.write(key.expose()));
-    hasher.finish()
-}
-
 fn same_key(wanted: &Sa, known: &ObservedSa) -> bool {
     known.sa.as_ref().is_none_or(|known| same_crypto(&wanted.crypto, &known.crypto))
 }
@@ -385,10 +351,6 @@ fn same_key(wanted: &Sa, known: &ObservedSa) -> bool {
 /// None where nothing is used up.
 pub(crate) fn used(sa: &ObservedSa) -> Option<Used> {
     (sa.used != Used::default()).then_some(sa.used)
-}
-
-fn spi(id: SaId) -> (u32, u8) {
-    (id.spi.get(), id.protocol.number())
 }
 
 /// How many packets can have left in this time.

@@ -11,6 +11,8 @@ impl Engine {
     /// All of this is wanted now, and nothing else.
     pub fn want(&mut self, wanted: Wanted) {
         let changed = self.want.replace(wanted);
+        self.wrong_sas.reserve(changed.sas.len());
+        self.wrong_policies.reserve(changed.policies.len());
         changed.sas.into_iter().for_each(|id| self.wanted_sa_changed(id));
         changed.policies.into_iter().for_each(|key| self.wanted_policy_changed(key));
     }
@@ -18,16 +20,15 @@ impl Engine {
     /// This SA is wanted, for the object of this name, instead of any other with its name in the kernel.
     pub fn want_sa(&mut self, object: String, sa: WantedSa) {
         let id = sa.sa().id();
-        let before = self.want.sas.insert(id, (object, sa));
-        let now = self.want.sas.get(&id);
-        if before.as_ref().map(|(_, sa)| sa) != now.map(|(_, sa)| sa) {
+        let before = self.want.sas.put(object, sa);
+        if before.as_ref() != self.want.sa(&id) {
             self.wanted_sa_changed(id);
         }
     }
 
     /// No SA of this name is wanted any more.
     pub fn unwant_sa(&mut self, id: SaId) {
-        if self.want.sas.swap_remove(&id).is_some() {
+        if self.want.sas.take(&id).is_some() {
             self.wanted_sa_changed(id);
         }
     }
@@ -35,23 +36,22 @@ impl Engine {
     /// This policy is wanted, as for SAs.
     pub fn want_policy(&mut self, object: String, policy: Policy) {
         let key = policy.key();
-        let before = self.want.policies.insert(key, (object, policy));
-        let now = self.want.policies.get(&key);
-        if before.as_ref().map(|(_, policy)| policy) != now.map(|(_, policy)| policy) {
+        let before = self.want.policies.put(object, policy);
+        if before.as_ref() != self.want.policy(&key) {
             self.wanted_policy_changed(key);
         }
     }
 
     /// No policy of this name is wanted any more.
     pub fn unwant_policy(&mut self, key: PolicyKey) {
-        if self.want.policies.swap_remove(&key).is_some() {
+        if self.want.policies.take(&key).is_some() {
             self.wanted_policy_changed(key);
         }
     }
 
     fn wanted_sa_changed(&mut self, id: SaId) {
         self.settle_sa(&id);
-        let wanted = self.want.sas.contains_key(&id);
+        let wanted = self.want.sas.contains(&id);
         let warns = self.want.sa(&id).is_some_and(|sa| !sa.sa().lifetime.soft.is_none());
         if warns {
             self.soft.insert(id);
@@ -73,7 +73,7 @@ impl Engine {
 
     fn wanted_policy_changed(&mut self, key: PolicyKey) {
         self.settle_policy(&key);
-        let wanted = self.want.policies.contains_key(&key);
+        let wanted = self.want.policies.contains(&key);
         match (self.policies.get(&key), wanted) {
             (Some(PolicyThere::Ours(_)), true) => self.ask_for_policy(key),
             (Some(PolicyThere::Foreign(_)), true) => self.conflict(Name::Policy(key)),

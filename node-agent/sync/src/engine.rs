@@ -51,6 +51,8 @@ pub enum ToRead {
 const FEW: usize = 64;
 /// Of so many records one costs as much to look up as all of them to read.
 const LOOK_UP: usize = 8;
+/// Room for so many is kept.
+const ROOM: usize = 256;
 
 /// What the kernel is known to hold, and what is to be done about it. Times are counted from any fixed moment.
 #[derive(Debug)]
@@ -211,6 +213,19 @@ impl Engine {
         self.asked_sas.clear();
         self.asked_policies.clear();
         self.leave_out();
+        self.give_back_room();
+    }
+
+    /// What lists only what is open took much room when much was.
+    fn give_back_room(&mut self) {
+        self.asked_sas.shrink_to(ROOM);
+        self.asked_policies.shrink_to(ROOM);
+        if self.wrong_sas.len() < ROOM {
+            self.wrong_sas.shrink_to(ROOM);
+        }
+        if self.wrong_policies.len() < ROOM {
+            self.wrong_policies.shrink_to(ROOM);
+        }
     }
 
     /// Leaves out what is missing and must not be made.

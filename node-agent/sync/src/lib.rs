@@ -15,6 +15,7 @@ mod changes;
 mod engine;
 mod indexes;
 mod moves;
+mod named;
 mod plan;
 mod reading;
 mod table;

@@ -67,7 +67,7 @@ impl Reader for Engine {
                 self.put_sa(name, glance, SaThere::Foreign);
                 if let Some(id) = name {
                     self.settle_sa(&id);
-                    if self.want.sas.contains_key(&id) {
+                    if self.want.sas.contains(&id) {
                         self.conflict(Name::Sa(id));
                     }
                 }
@@ -76,7 +76,7 @@ impl Reader for Engine {
         }
         if let Some(id) = name.filter(|id| self.ambiguous.contains(id)) {
             self.settle_sa(&id);
-            if self.want.sas.contains_key(&id) {
+            if self.want.sas.contains(&id) {
                 self.conflict(Name::Sa(id));
             }
         }
@@ -90,7 +90,7 @@ impl Reader for Engine {
                 self.put_policy(key, glance, PolicyThere::Foreign(index));
                 if let Some(key) = key {
                     self.settle_policy(&key);
-                    if self.want.policies.contains_key(&key) {
+                    if self.want.policies.contains(&key) {
                         self.conflict(Name::Policy(key));
                     }
                 }
@@ -161,7 +161,7 @@ impl Engine {
     }
 
     fn sa_is_missing(&mut self, id: SaId) {
-        if self.want.sas.contains_key(&id) {
+        if self.want.sas.contains(&id) {
             self.conflicts.remove(&Name::Sa(id));
             self.wrong_sas.insert(id, None);
         } else {
@@ -170,7 +170,7 @@ impl Engine {
     }
 
     fn policy_is_missing(&mut self, key: PolicyKey) {
-        if self.want.policies.contains_key(&key) {
+        if self.want.policies.contains(&key) {
             self.conflicts.remove(&Name::Policy(key));
             self.wrong_policies.insert(key);
         } else {

@@ -1,10 +1,10 @@
 //! One of the kernel's databases as it was last read.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
 
 use esplanade_model::Glance;
 use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 
 /// How many records may have gone between two that follow on each other before the second isn't recognised.
 const AHEAD: usize = 8;
@@ -16,7 +16,8 @@ const NOWHERE: u32 = u32::MAX;
 pub(crate) struct Table<K, V> {
     slots: Vec<Option<Slot<K, V>>>,
     free: Vec<u32>,
-    names: HashMap<K, u32, FixedState>,
+    /// Slots by their names, which stand in them only.
+    names: HashTable<u32>,
     /// The slots in the order of the last whole reading: the kernel keeps to it.
     order: Vec<u32>,
     round: Option<Round>,
@@ -56,7 +57,7 @@ impl<K, V> Default for Table<K, V> {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            names: HashMap::default(),
+            names: HashTable::new(),
             order: Vec::new(),
             round: None,
             rounds: 0,
@@ -71,8 +72,13 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
     }
 
     pub(crate) fn get(&self, name: &K) -> Option<&V> {
-        let at = *self.names.get(name)?;
-        self.slot(at).map(|slot| &slot.value)
+        self.slot(self.find(name)?).map(|slot| &slot.value)
+    }
+
+    /// The slot of this name.
+    fn find(&self, name: &K) -> Option<u32> {
+        let is_it = |at: &u32| self.slot(*at).is_some_and(|slot| slot.name.as_ref() == Some(name));
+        self.names.find(hash(name), is_it).copied()
     }
 
     fn slot(&self, at: u32) -> Option<&Slot<K, V>> {
@@ -81,19 +87,19 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
 
     /// The record is the one under this name, in whatever place.
     pub(crate) fn is(&self, name: &K, glance: Glance) -> bool {
-        let slot = self.names.get(name).and_then(|at| self.slot(*at));
+        let slot = self.find(name).and_then(|at| self.slot(at));
         slot.and_then(|slot| slot.glance).is_some_and(|known| known.print == glance.print)
     }
 
     /// A record of this name was read in this whole reading.
     pub(crate) fn is_read(&self, name: &K) -> bool {
-        let slot = self.names.get(name).and_then(|at| self.slot(*at));
+        let slot = self.find(name).and_then(|at| self.slot(at));
         self.round.is_some() && slot.is_some_and(|slot| slot.round == self.rounds)
     }
 
     /// It isn't recognised until it was read again.
     pub(crate) fn doubt(&mut self, name: &K) {
-        let slot = self.names.get(name).and_then(|at| self.slots.get_mut(*at as usize)?.as_mut());
+        let slot = self.find(name).and_then(|at| self.slots.get_mut(at as usize)?.as_mut());
         if let Some(slot) = slot {
             slot.glance = None;
         }
@@ -147,7 +153,7 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
 
     /// Takes a record in; what was there under its name.
     pub(crate) fn put(&mut self, name: Option<K>, glance: Glance, value: V) -> Option<V> {
-        let known = name.and_then(|name| self.names.get(&name).copied());
+        let known = name.and_then(|name| self.find(&name));
         let at = known.unwrap_or_else(|| {
             let slot = self.free.pop();
             slot.unwrap_or_else(|| {
@@ -167,13 +173,19 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
             mark(slot, at, round, self.rounds);
         }
         if let (Some(name), None) = (name, known) {
-            self.names.insert(name, at);
+            let Self { names, slots, .. } = self;
+            // Of a slot in the table only: each has a name.
+            let again = |at: &u32| {
+                let slot = slots.get(*at as usize).and_then(Option::as_ref);
+                slot.and_then(|slot| slot.name.as_ref()).map_or(0, hash)
+            };
+            names.insert_unique(hash(&name), at, again);
         }
         before.map(|slot| slot.value)
     }
 
     pub(crate) fn remove(&mut self, name: &K) -> Option<V> {
-        let at = *self.names.get(name)?;
+        let at = self.find(name)?;
         self.take(at).map(|(_, value)| value)
     }
 
@@ -184,11 +196,17 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         if let Some(place) = self.order.get_mut(slot.place as usize).filter(|there| **there == at) {
             *place = NOWHERE;
         }
-        if let Some(name) = &slot.name {
-            self.names.remove(name);
+        if let Some(name) = &slot.name
+            && let Ok(entry) = self.names.find_entry(hash(name), |other| *other == at)
+        {
+            entry.remove();
         }
         Some((slot.name, slot.value))
     }
+}
+
+fn hash<K: Hash>(name: &K) -> u64 {
+    FixedState::default().hash_one(name)
 }
 
 /// It was read in this round.

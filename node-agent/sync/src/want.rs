@@ -4,13 +4,14 @@ use std::collections::HashSet;
 
 use esplanade_model::{Policy, PolicyKey, SaId, Wanted, WantedSa};
 use foldhash::fast::FixedState;
-use indexmap::IndexMap;
+
+use crate::named::{ByName, Named};
 
 /// Each with the name of the object that asks for it.
 #[derive(Debug, Default)]
 pub(crate) struct Want {
-    pub(crate) sas: IndexMap<SaId, (String, WantedSa), FixedState>,
-    pub(crate) policies: IndexMap<PolicyKey, (String, Policy), FixedState>,
+    pub(crate) sas: ByName<WantedSa>,
+    pub(crate) policies: ByName<Policy>,
     pub(crate) hold: HashSet<SaId, FixedState>,
 }
 
@@ -32,40 +33,32 @@ impl Want {
 
     /// Of two with one name the first counts.
     pub(crate) fn replace(&mut self, wanted: Wanted) -> Changed {
-        let mut changed = Changed::default();
-        let mut before = std::mem::take(&mut self.sas);
-        self.sas.reserve(wanted.sas.len());
-        for (name, sa) in wanted.sas {
-            let id = sa.sa().id();
-            if self.sas.contains_key(&id) {
-                continue;
-            }
-            let same = before.swap_remove(&id).is_some_and(|(_, known)| known == sa);
-            if !same {
-                changed.sas.push(id);
-            }
-            self.sas.insert(id, (name, sa));
-        }
-        changed.sas.extend(before.into_keys());
-
-        let mut before = std::mem::take(&mut self.policies);
-        self.policies.reserve(wanted.policies.len());
-        for (name, policy) in wanted.policies {
-            let key = policy.key();
-            if self.policies.contains_key(&key) {
-                continue;
-            }
-            let same = before.swap_remove(&key).is_some_and(|(_, known)| known == policy);
-            if !same {
-                changed.policies.push(key);
-            }
-            self.policies.insert(key, (name, policy));
-        }
-        changed.policies.extend(before.into_keys());
+        let mut changed = Changed {
+            sas: replace(&mut self.sas, wanted.sas),
+            policies: replace(&mut self.policies, wanted.policies),
+        };
 
         let hold: HashSet<_, FixedState> = wanted.hold.into_iter().collect();
         changed.sas.extend(hold.symmetric_difference(&self.hold));
         self.hold = hold;
         changed
     }
+}
+
+/// The names of what is wanted otherwise than before.
+fn replace<T: Named + PartialEq>(all: &mut ByName<T>, wanted: Vec<(String, T)>) -> Vec<T::Name> {
+    let mut before = std::mem::replace(all, ByName::with_capacity(wanted.len()));
+    let mut changed = Vec::new();
+    for (object, one) in wanted {
+        let name = one.name();
+        if all.contains(&name) {
+            continue;
+        }
+        if before.take(&name).as_ref() != Some(&one) {
+            changed.push(name);
+        }
+        all.put(object, one);
+    }
+    changed.extend(before.names());
+    changed
 }

@@ -34,6 +34,9 @@ impl Limits {
     /// What a record takes of it: the kernel makes a page's room for each (`NLMSG_DEFAULT_SIZE`), with room to spare.
     const RECORD: usize = 8 * 1024;
 
+    /// The longest question, with room to spare.
+    const LOOK_UP: usize = 256;
+
     /// For operations through a socket with these buffers, in bytes as the kernel counts them.
     pub fn of_operations(send: usize, receive: usize) -> Self {
         Self::of(send, receive / Self::ERROR)
@@ -41,7 +44,8 @@ impl Limits {
 
     /// For look-ups.
     pub fn of_look_ups(send: usize, receive: usize) -> Self {
-        Self::of(send, receive / Self::RECORD)
+        let Self { bytes, messages } = Self::of(send, receive / Self::RECORD);
+        Self { bytes: bytes.min(messages.saturating_mul(Self::LOOK_UP)), messages }
     }
 
     fn of(send: usize, messages: usize) -> Self {
@@ -66,16 +70,19 @@ pub struct Datagram {
 }
 
 impl Datagram {
+    /// Room that is kept between uses, in bytes.
+    const KEPT: usize = 64 * 1024;
+
     /// An empty one. `port` comes back in the events that its messages cause.
     pub fn new(limits: Limits, port: u32) -> Self {
-        // All of it at once: growing would leave keys behind in freed memory. It is taken as it is used.
-        let bytes = Zeroizing::new(Vec::with_capacity(limits.bytes));
-        Self { bytes, used: 0, limits, port, first_sequence: 0, last: 0, gone: Vec::new() }
+        Self { bytes: Zeroizing::default(), used: 0, limits, port, first_sequence: 0, last: 0, gone: Vec::new() }
     }
 
     /// Empties it. Messages are numbered from `first_sequence`.
     pub fn begin(&mut self, first_sequence: u32) {
         self.bytes.clear();
+        // All of it at once: growing would leave keys behind in freed memory. It is taken as it is used.
+        self.bytes.reserve_exact(self.limits.bytes);
         self.gone.clear();
         self.first_sequence = first_sequence;
     }
@@ -143,12 +150,18 @@ impl Datagram {
         &self.bytes
     }
 
-    /// Empties and wipes it.
+    /// Empties and wipes it, and gives its room back if much of it was used.
     pub fn wipe(&mut self) {
         self.bytes.resize(self.used, 0);
         self.bytes.as_mut_slice().zeroize();
+        if self.used > Self::KEPT {
+            // Wiped as far as it was used: all of it needn't be.
+            drop(std::mem::take(&mut *self.bytes));
+            self.gone = Vec::new();
+        }
         self.used = 0;
-        self.begin(0);
+        self.bytes.clear();
+        self.gone.clear();
     }
 }
 

@@ -1,0 +1,147 @@
+//! What is found by a name that it carries itself.
+
+use std::hash::{BuildHasher, Hash};
+
+use esplanade_model::{Policy, PolicyKey, SaId, WantedSa};
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+/// What carries its name in the kernel.
+pub(crate) trait Named {
+    /// The name.
+    type Name: Eq + Hash;
+
+    fn name(&self) -> Self::Name;
+}
+
+impl Named for WantedSa {
+    type Name = SaId;
+
+    fn name(&self) -> SaId {
+        self.sa().id()
+    }
+}
+
+impl Named for Policy {
+    type Name = PolicyKey;
+
+    fn name(&self) -> PolicyKey {
+        self.key()
+    }
+}
+
+/// Each once, with the API object that asks for it. A map would keep each name twice.
+#[derive(Debug)]
+pub(crate) struct ByName<T> {
+    all: Vec<(String, T)>,
+    places: HashTable<u32>,
+}
+
+impl<T> Default for ByName<T> {
+    fn default() -> Self {
+        Self { all: Vec::new(), places: HashTable::new() }
+    }
+}
+
+impl<T: Named> ByName<T> {
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        Self { all: Vec::with_capacity(count), places: HashTable::with_capacity(count) }
+    }
+
+    fn place(&self, name: &T::Name) -> Option<u32> {
+        let is_it = |at: &u32| self.all.get(*at as usize).is_some_and(|(_, one)| one.name() == *name);
+        self.places.find(hash(name), is_it).copied()
+    }
+
+    pub(crate) fn contains(&self, name: &T::Name) -> bool {
+        self.place(name).is_some()
+    }
+
+    pub(crate) fn get(&self, name: &T::Name) -> Option<&(String, T)> {
+        self.all.get(self.place(name)? as usize)
+    }
+
+    /// Takes it in; what was there instead of it.
+    pub(crate) fn put(&mut self, object: String, one: T) -> Option<T> {
+        let name = one.name();
+        if let Some(place) = self.place(&name) {
+            let there = self.all.get_mut(place as usize)?;
+            return Some(std::mem::replace(there, (object, one)).1);
+        }
+        let place = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        self.all.push((object, one));
+        let Self { all, places } = self;
+        let again = |at: &u32| all.get(*at as usize).map_or(0, |(_, one)| hash(&one.name()));
+        places.insert_unique(hash(&name), place, again);
+        None
+    }
+
+    /// Takes it out; the last gets its place.
+    pub(crate) fn take(&mut self, name: &T::Name) -> Option<T> {
+        let place = self.place(name)?;
+        self.forget(name, place);
+        let last = u32::try_from(self.all.len() - 1).unwrap_or(u32::MAX);
+        let (_, one) = self.all.swap_remove(place as usize);
+        if let Some((_, moved)) = self.all.get(place as usize)
+            && let Some(at) = self.places.find_mut(hash(&moved.name()), |at| *at == last)
+        {
+            *at = place;
+        }
+        Some(one)
+    }
+
+    fn forget(&mut self, name: &T::Name, place: u32) {
+        if let Ok(entry) = self.places.find_entry(hash(name), |at| *at == place) {
+            entry.remove();
+        }
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &(String, T)> {
+        self.all.iter()
+    }
+
+    /// The names of all.
+    pub(crate) fn names(&self) -> impl Iterator<Item = T::Name> {
+        self.all.iter().map(|(_, one)| one.name())
+    }
+}
+
+fn hash<K: Hash>(name: &K) -> u64 {
+    FixedState::default().hash_one(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ByName, Named};
+
+    impl Named for (u8, char) {
+        type Name = u8;
+
+        fn name(&self) -> u8 {
+            self.0
+        }
+    }
+
+    #[test]
+    fn each_is_found_by_its_name_wherever_it_stands() {
+        let mut all = ByName::with_capacity(2);
+        for name in 0..100 {
+            assert_eq!(all.put(name.to_string(), (name, 'a')), None);
+        }
+        assert_eq!(all.put("other".to_owned(), (7, 'b')), Some((7, 'a')));
+        for name in (0..100).step_by(3) {
+            assert_eq!(all.take(&name), Some((name, 'a')));
+            assert_eq!(all.take(&name), None);
+        }
+        for name in 0..100u8 {
+            let expected = match name {
+                7 => Some(("other".to_owned(), (7, 'b'))),
+                _ if name % 3 == 0 => None,
+                _ => Some((name.to_string(), (name, 'a'))),
+            };
+            assert_eq!(all.get(&name), expected.as_ref());
+            assert_eq!(all.contains(&name), expected.is_some());
+        }
+        assert_eq!(all.names().count(), 66);
+    }
+}
