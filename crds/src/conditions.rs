@@ -72,6 +72,8 @@ pub mod reason {
     pub const EXPIRING: &str = "Expiring";
     /// `Expired=False`: no limit is reached.
     pub const IN_USE: &str = "InUse";
+    /// An SA has sent as many packets as it has sequence numbers.
+    pub const SEQUENCE_NUMBERS_EXHAUSTED: &str = "SequenceNumbersExhausted";
     /// The agent hasn't the key that opens the sealed keys (yet).
     pub const UNSEALABLE: &str = "Unsealable";
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{Counts, Problem, ProblemKind};
 use esplanade_diff::Object;
-use esplanade_model::Op;
+use esplanade_diff::exhausted::is_exhausted;
+use esplanade_model::{Op, SaId, WantedSa};
 use esplanade_sync::{Engine, Plan, ToRead};
 use esplanade_xfrm::{Kernel, KernelError};
 
@@ -105,11 +106,15 @@ fn write(kernel: &mut dyn Kernel, engine: &mut Engine, plan: &Plan) -> Result<us
     let operations = ops.made();
     // What the kernel refused, in its own words; the first where it is several about one.
     let mut said = BTreeMap::new();
+    let mut exhausted = Vec::new();
     for (at, refusal) in refusals {
         let Some((name, number)) = ops.about(at) else { continue };
         let op = engine.operation(&name, number);
+        // One that goes on from its last extended sequence number is refused where its direction is known.
+        exhausted.extend(op.as_ref().and_then(at_its_end));
         said.entry(name).or_insert_with(|| text(op.as_ref(), &refusal.to_string()));
     }
+    exhausted.into_iter().for_each(|id| engine.note_exhausted(id));
     let now = uptime();
     for name in plan.names().iter().filter(|name| !said.contains_key(name)) {
         engine.written(name, now);
@@ -125,6 +130,17 @@ fn write(kernel: &mut dyn Kernel, engine: &mut Engine, plan: &Plan) -> Result<us
     }
     said.into_iter().for_each(|(name, text)| engine.say(name, text));
     Ok(operations)
+}
+
+/// The SA that is made where it has no sequence numbers left.
+fn at_its_end(op: &Op) -> Option<SaId> {
+    match op {
+        Op::AddOutbound { sa, state: Some(state), .. } => {
+            let wanted = WantedSa::Outbound(sa.clone());
+            is_exhausted(&wanted, state.sent).then(|| sa.0.id())
+        }
+        _ => None,
+    }
 }
 
 fn text(op: Option<&Op>, what: &str) -> String {

@@ -6,6 +6,7 @@
 
 pub mod conflict;
 mod crypto;
+pub mod exhausted;
 mod hash;
 mod memory;
 pub mod policies;

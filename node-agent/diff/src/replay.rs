@@ -3,7 +3,7 @@
 //! A sender must not use a sequence number twice with one key, and a receiver must not accept one twice (RFC 4303
 //! §3.3.3, §3.4.3). New keys start anew at both ends.
 
-use esplanade_model::{ObservedSa, ReplayState, WantedSa};
+use esplanade_model::{ObservedSa, ReplayProtection, ReplayState, WantedSa};
 
 use crate::crypto::same_crypto;
 
@@ -21,8 +21,7 @@ pub(crate) fn carried_over(wanted: &WantedSa, observed: &ObservedSa, unseen: u64
     match wanted {
         WantedSa::Outbound(outbound) => {
             // The last one that there is: the SA is used up, and the kernel says so.
-            let last = if outbound.0.replay.extended_sequence_numbers { u64::MAX } else { u32::MAX.into() };
-            let sent = sent.saturating_add(unseen).min(last);
+            let sent = sent.saturating_add(unseen).min(last_number(outbound.0.replay));
             Some(ReplayState { sent, received: 0, bitmap: Vec::new() })
         }
         WantedSa::Inbound(inbound) => {
@@ -34,4 +33,9 @@ pub(crate) fn carried_over(wanted: &WantedSa, observed: &ObservedSa, unseen: u64
             Some(ReplayState { sent: 0, received: *received, bitmap: bitmap.clone() })
         }
     }
+}
+
+/// The highest sequence number that a sender may use (RFC 4303 §3.3.3).
+pub(crate) fn last_number(replay: ReplayProtection) -> u64 {
+    if replay.extended_sequence_numbers { u64::MAX } else { u32::MAX.into() }
 }

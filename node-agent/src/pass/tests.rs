@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use esplanade_crds::{Counts, ProblemKind};
 use esplanade_model::{
     Action, Authentication, Capability, Cipher, Crypto, DefaultActions, Direction, Event, InboundSa, Key,
-    Mode, Op, OutboundSa, Policy, PolicyKey, Protocol, Reader, Refusal, ReplayProtection, Reqid, Sa, SaId,
-    Selector, Spi, Template, Thresholds, Wanted, WantedSa,
+    Mode, Op, OutboundSa, Policy, PolicyKey, Protocol, Reader, Refusal, ReplayProtection, Reqid, Sa,
+    SaDirection, SaId, Selector, Spi, Template, Thresholds, Wanted, WantedSa,
 };
 use esplanade_sync::Engine;
 use esplanade_xfrm::fake::{FakeKernel, ForeignPolicy, ForeignSa};
@@ -471,4 +471,51 @@ fn where_nothing_can_move_new_sas_go_on() {
         assert!(states[0].0 > 1 << 20, "{states:?}");
         assert_eq!(states[1], (0, 9));
     }
+}
+
+/// The one problem that there is.
+fn only_problem(outcome: &Outcome) -> (&str, &str, &str) {
+    let [problem] = outcome.problems.as_slice() else { panic!("one problem: {:?}", outcome.problems) };
+    (&problem.name, &problem.category, &problem.message)
+}
+
+const EXHAUSTED: (&str, &str, &str) = (
+    "a-to-b",
+    "SequenceNumbersExhausted",
+    "the outbound ESP SA to 192.0.2.2 with SPI 0x00001000 has used up its sequence numbers, and its packets are dropped: \
+     give it new keys in its Secrets, and antiReplay.extendedSequenceNumbers: true to have 2⁶⁴ of them",
+);
+
+#[test]
+fn an_sa_without_sequence_numbers_is_told_of_until_it_has_new_keys() {
+    let mut setup = Setup::new();
+    setup.pass(&wanted());
+    setup.kernel.count_traffic(out().id(), u64::from(u32::MAX) - 1, 0);
+    setup.kernel.count_traffic(back().id(), 0, u32::MAX.into());
+    assert_eq!(setup.pass_again(true).0.problems, [], "one is left, and a receiver has no end");
+    setup.kernel.count_traffic(out().id(), u32::MAX.into(), 0);
+    let (outcome, _) = setup.pass_again(true);
+    assert_eq!((only_problem(&outcome), outcome.operations, outcome.in_sync), (EXHAUSTED, 0, true));
+
+    let mut other = wanted();
+    let key = Key::from([9; 36].as_slice());
+    let changed = Sa { crypto: Crypto::aead(esplanade_model::Aead::AesGcm256, key).unwrap(), ..out() };
+    other.sas[0].1 = WantedSa::Outbound(OutboundSa(changed));
+    let (outcome, _) = setup.pass(&other);
+    assert_eq!((outcome.problems, outcome.in_sync), (vec![], true));
+}
+
+#[test]
+fn a_directed_sa_without_sequence_numbers_can_not_be_made_again() {
+    let mut setup = Setup::new();
+    let mut wanted = wanted();
+    let replay = ReplayProtection { window: 64, extended_sequence_numbers: true };
+    let directed = Sa { direction: Some(SaDirection::Out), replay, ..out() };
+    wanted.sas[0].1 = WantedSa::Outbound(OutboundSa(directed));
+    setup.pass(&wanted);
+    setup.kernel.count_traffic(out().id(), u64::MAX, 0);
+    assert_eq!(only_problem(&setup.pass_again(true).0), EXHAUSTED);
+    setup.kernel.remove_sa(out().id());
+    let (outcome, _) = setup.pass_again(false);
+    assert_eq!((only_problem(&outcome), outcome.in_sync), (EXHAUSTED, false));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{Counts, Problem, ProblemKind};
-use esplanade_diff::{Memory, Object, Outlook, conflict};
+use esplanade_diff::{Memory, Object, Outlook, conflict, exhausted};
 use esplanade_model::{Mark, ObservedSa, PolicyIndex, PolicyKey, SaId};
 use foldhash::fast::FixedState;
 use indexmap::{IndexMap, IndexSet};
@@ -81,6 +81,8 @@ pub struct Engine {
     /// Names of several SAs, ours among them, which the kernel tells apart by their marks only, and may take one for the
     /// other (`__xfrm_state_lookup`): nothing is done about them.
     pub(crate) ambiguous: HashSet<SaId, FixedState>,
+    /// SAs that have no sequence numbers left, as far as they were wanted when they were read.
+    pub(crate) exhausted: BTreeSet<SaId>,
     /// What was said about something that is still wrong.
     pub(crate) problems: BTreeMap<Name, String>,
     /// The SA that was just recognised, and has counted.
@@ -115,6 +117,7 @@ impl Default for Engine {
             open: BTreeSet::new(),
             soft: BTreeSet::new(),
             ambiguous: HashSet::default(),
+            exhausted: BTreeSet::new(),
             problems: BTreeMap::new(),
             counting: None,
             now: Duration::ZERO,
@@ -295,8 +298,12 @@ impl Engine {
                 Name::Policy(key) => conflict::policy(&object, key),
             })
         });
+        let exhausted = self
+            .exhausted
+            .iter()
+            .filter_map(|id| Some(exhausted::problem(&self.object(&Name::Sa(*id))?, *id)));
         let said = self.problems.iter().map(|(name, text)| make(self.object(name), text));
-        conflicts.chain(self.wearing(epoch)).chain(said).collect()
+        conflicts.chain(exhausted).chain(self.wearing(epoch)).chain(said).collect()
     }
 
     /// What lifetimes have ended, or soon will.
@@ -354,6 +361,22 @@ impl Engine {
                 Object { kind: ProblemKind::IpsecPolicy, name: name.clone() }
             }
         })
+    }
+
+    /// A wanted SA of ours has sent so much.
+    pub(crate) fn note_sent(&mut self, id: SaId, sent: u64) {
+        let at_its_end = self.want.sa(&id).is_some_and(|wanted| exhausted::is_exhausted(wanted, sent));
+        // Nearly always there is nothing.
+        if at_its_end {
+            self.exhausted.insert(id);
+        } else if !self.exhausted.is_empty() {
+            self.exhausted.remove(&id);
+        }
+    }
+
+    /// A wanted SA can't be made again, since it has no sequence numbers left.
+    pub fn note_exhausted(&mut self, id: SaId) {
+        self.exhausted.insert(id);
     }
 
     pub(crate) fn ask_for_sa(&mut self, id: SaId) {

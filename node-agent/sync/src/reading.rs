@@ -47,6 +47,7 @@ impl Reader for Engine {
 
     fn sa_counted(&mut self, state: ReplayState, used: Used) {
         if let Some(id) = self.counting.take() {
+            self.note_sent(id, state.sent);
             self.memory.count(id, state, used, self.now);
         }
     }
@@ -119,6 +120,7 @@ impl Engine {
         let (id, mark) = (observed.id, observed.mark);
         self.suspect(Some(Name::Sa(id)), glance);
         self.memory.see(&observed, self.now);
+        self.note_sent(id, observed.state.sent);
         let before = match self.sas.get(&id) {
             Some(SaThere::Ours { outbound, .. }) => *outbound,
             _ => false,

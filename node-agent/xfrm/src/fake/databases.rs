@@ -409,7 +409,7 @@ impl Databases {
         match self.sas.get_mut(&id) {
             Some(SaEntry::Ours { sa, state, used, .. }) => {
                 used.packets = sent.max(received);
-                used.bytes = used.packets * 100;
+                used.bytes = used.packets.saturating_mul(100);
                 let bitmap = vec![u32::MAX; replay::MAX_WINDOW as usize / 32];
                 *state = ReplayState { sent, received, bitmap };
                 if let Some(sa) = sa {
