@@ -8,6 +8,8 @@
 #![allow(unreachable_pub)] // KubeSchema's hidden copies of the public types
 
 mod common;
+/// Annotation of an IpsecNodeState: a time (RFC 3339). The node renews a key that is older.
+pub const ROTATE_ANNOTATION: &str = "esplanade.dev/rotate-keys-before";
 pub mod conditions;
 mod finish;
 mod node_state;
@@ -23,9 +25,9 @@ pub use common::{
 };
 pub use node_state::{
     Counts, GatewaySelectors, IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, Kernel,
-    NodeEncryption, NodeIntegrity, NodeKeys, NodePolicy, NodeSaSelector, NodeSecurityAssociation, Phase,
-    Problem, ProblemKind, ResolvedEndpoint, RetiringSecurityAssociation, SealedKey, SealingKey,
-    SecretVersion,
+    NodeAutomaticKeying, NodeEncryption, NodeIntegrity, NodeKeys, NodePolicy, NodeSaSelector,
+    NodeSecurityAssociation, Phase, Problem, ProblemKind, ResolvedEndpoint, RetiringSecurityAssociation,
+    SealedKey, SealingKey, SecretVersion,
 };
 pub use peer::{IpsecPeer, IpsecPeerSpec, IpsecPeerStatus, PeerSelectors, PublishedKey};
 pub use policy::{

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::{AntiReplay, Mark, Mode, Protocol};
-use crate::policy::Action;
+use crate::policy::{Action, Suite};
 use crate::sa::Lifetime;
 use crate::schema;
 use crate::traffic::TrafficSelector;
@@ -101,6 +101,21 @@ pub struct NodePolicy {
     /// Gateways outside the cluster, which have no IpsecPeer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gateways: Vec<GatewaySelectors>,
+    /// With automatic keys: how its SAs are made. Left out: it has none, or IpsecSAs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub automatic: Option<NodeAutomaticKeying>,
+}
+
+/// How the SAs of a policy with automatic keys are made.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeAutomaticKeying {
+    /// Algorithms.
+    pub suite: Suite,
+    /// Protection against replays.
+    pub anti_replay: AntiReplay,
+    /// Age at which a key is renewed, ± 10 %, in seconds.
+    pub rotate_seconds: u64,
 }
 
 /// How far a policy is switched on.

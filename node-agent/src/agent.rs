@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use esplanade_diff::Memory;
@@ -14,8 +15,10 @@ use tokio::sync::watch as latest;
 use tokio::task::JoinSet;
 
 use crate::desired::{Desired, NotYet};
+use crate::keying::{Keying, PublishKeys};
 use crate::metrics::Metrics;
 use crate::notices::Notices;
+use crate::publish;
 use crate::report::{Latest, Reporter};
 use crate::schedule::{DEBOUNCE, Schedule};
 use crate::settings::Settings;
@@ -56,6 +59,7 @@ pub struct Agent {
     noticed: Noticed,
     schedule: Schedule,
     latest: latest::Sender<Latest>,
+    publish: latest::Sender<Option<PublishKeys>>,
     /// Ends the reporter when dropped.
     _reporter: JoinSet<()>,
     told: Told,
@@ -74,13 +78,15 @@ impl Agent {
         identity: Identity,
         keys: KeyPair,
         memory: (Memory, Record, Settings),
+        state_dir: &Path,
         open: Open,
         resync: Duration,
         metrics: Metrics,
         block: Option<BTreeSet<SocketAddr>>,
     ) -> std::io::Result<Self> {
         let node = identity.node.clone();
-        let worker = Worker::start(&node, &identity.kernel.release, keys, memory, open)?;
+        let keying = Keying::new(&node, state_dir, &identity.boot_id);
+        let worker = Worker::start(&node, &identity.kernel.release, keys, memory, keying, open)?;
         let mut changes = watch(&client, &node);
         let mut desired = Desired::new(&node);
         if let Some(api_server) = block {
@@ -88,7 +94,9 @@ impl Agent {
             changes = stream::select(changes, watch_api_server(&client)).boxed();
         }
         let (latest, to_report) = latest::channel(Latest::default());
+        let (publish, to_publish) = latest::channel(None);
         let mut reporter = JoinSet::new();
+        reporter.spawn(publish::run(client.clone(), node.clone(), to_publish));
         reporter.spawn(Reporter::new(client, identity).run(to_report));
         Ok(Self {
             desired,
@@ -98,6 +106,7 @@ impl Agent {
             noticed: Noticed::default(),
             schedule: Schedule::new(resync, Instant::now()),
             latest,
+            publish,
             _reporter: reporter,
             told: Told::default(),
             metrics,
@@ -229,6 +238,14 @@ impl Agent {
                 }
                 self.metrics.done(&done, Instant::now());
                 self.told.done(&done);
+                if let Some(wake) = done.wake {
+                    self.schedule.wake(Instant::now() + wake);
+                }
+                self.publish.send_if_modified(|keys| {
+                    let new = *keys != done.publish;
+                    *keys = done.publish.clone();
+                    new
+                });
                 self.latest.send_modify(|latest| latest.report = Some(done.report));
             }
         }

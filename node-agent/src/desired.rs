@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use esplanade_crds::{
-    IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, IpsecPeer, IpsecPeerSpec, Problem,
+    IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, IpsecPeer, IpsecPeerSpec, Problem, PublishedKey,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::{DeserializeGuard, ObjectMeta};
@@ -38,12 +38,42 @@ pub struct Input {
     pub spec: Arc<IpsecNodeStateSpec>,
     /// The specs of all IpsecPeers, by name.
     pub peers: Arc<BTreeMap<String, IpsecPeerSpec>>,
+    /// What else of them counts with automatic keys, by name.
+    pub keyed: Arc<BTreeMap<String, KeyedPeer>>,
+    /// A key of the node's that is older is to be renewed.
+    pub rotate_before: Option<jiff::Timestamp>,
     /// The highest resourceVersion of an IpsecPeer such that every event up to it is in `peers`.
     pub peers_through: Option<u64>,
     /// Objects that can't be read.
     pub problems: Vec<Problem>,
     /// Where the API server is, if what no policy covers is to be dropped.
     pub block: Option<Arc<BTreeSet<SocketAddr>>>,
+}
+
+/// What of an IpsecPeer counts with automatic keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeyedPeer {
+    /// UID of the Node that owns it.
+    pub node_uid: String,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub version: u64,
+    /// `status.keys`.
+    pub keys: Vec<PublishedKey>,
+}
+
+impl KeyedPeer {
+    fn of(peer: &IpsecPeer) -> Self {
+        let owners = peer.metadata.owner_references.iter().flatten();
+        let node = owners.filter(|owner| owner.kind == "Node").map(|owner| owner.uid.clone()).next();
+        Self {
+            node_uid: node.unwrap_or_default(),
+            uid: peer.metadata.uid.clone().unwrap_or_default(),
+            version: resource_version(&peer.metadata).unwrap_or_default(),
+            keys: peer.status.as_ref().map(|status| status.keys.clone()).unwrap_or_default(),
+        }
+    }
 }
 
 /// The IpsecNodeState as it is at the API server: where the status goes.
@@ -148,6 +178,8 @@ impl Desired {
             generation,
             spec,
             peers: self.peers.specs(),
+            keyed: self.peers.keyed(),
+            rotate_before: self.own.rotate_before(),
             peers_through: self.peers.through(),
             problems,
             block,

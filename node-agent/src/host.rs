@@ -21,6 +21,19 @@ pub fn kernel() -> io::Result<Kernel> {
     Ok(Kernel { release: line("/proc/sys/kernel/osrelease")?, capabilities: Vec::new() })
 }
 
+/// Milliseconds since the machine was booted, those in which it was suspended counted (CLOCK_BOOTTIME, `/proc/uptime`).
+///
+/// # Errors
+/// There is no `/proc`.
+pub fn since_boot() -> io::Result<u64> {
+    let text = line("/proc/uptime")?;
+    let seconds = text.split_whitespace().next().and_then(|text| text.parse::<f64>().ok());
+    let bad = || io::Error::new(io::ErrorKind::InvalidData, "/proc/uptime has no number");
+    // Never negative, and far from the largest.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    seconds.map(|seconds| (seconds * 1000.0) as u64).ok_or_else(bad)
+}
+
 fn line(path: &str) -> io::Result<String> {
     let text = fs::read_to_string(path);
     text.map(|text| text.trim().to_owned()).map_err(|e| io::Error::new(e.kind(), format!("{path}: {e}")))

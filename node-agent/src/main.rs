@@ -168,7 +168,8 @@ async fn run(args: &AgentArgs) -> Result<()> {
         let answering = esplanade_metrics::answer_at(address, answers).await;
         answering.with_context(|| format!("listening at {address} for metrics"))?;
     }
-    let mut agent = Agent::start(client, identity, keys, memory, open, args.resync_period, metrics, block)
+    let (state_dir, resync) = (&args.state_dir, args.resync_period);
+    let mut agent = Agent::start(client, identity, keys, memory, state_dir, open, resync, metrics, block)
         .context("starting the kernel's thread")?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: ending, the kernel stays as it is"),

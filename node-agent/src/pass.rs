@@ -70,6 +70,16 @@ fn try_pass(
     Ok(Outcome { problems, counts: engine.counts(), operations, in_sync: engine.in_sync(), surprises })
 }
 
+/// Reads everything, and changes nothing.
+///
+/// # Errors
+/// The kernel could not be asked.
+pub(crate) fn read_everything(kernel: &mut dyn Kernel, engine: &mut Engine) -> Result<(), KernelError> {
+    engine.distrust();
+    let to_read = engine.begin(uptime(), false);
+    read(kernel, engine, &to_read)
+}
+
 fn read(kernel: &mut dyn Kernel, engine: &mut Engine, to_read: &ToRead) -> Result<(), KernelError> {
     match to_read {
         ToRead::Everything => kernel.read(engine)?,

@@ -31,6 +31,8 @@ pub struct Report {
     pub generation: Option<i64>,
     /// The highest resourceVersion of the IpsecPeers that it was made for.
     pub peers_through: Option<u64>,
+    /// With automatic keys: the kernel may lag behind `generation`, and be ahead of it later. None without any.
+    pub confirmed: Option<bool>,
     /// What the kernel can do, once it has been asked.
     pub capabilities: Option<Vec<String>>,
     /// What it came to.
@@ -93,6 +95,12 @@ pub fn status(
         // What isn't listed as a problem counts as done: so this generation isn't. A kernel forgets when it boots.
         status.observed_generation = same_boot.and_then(|status| status.observed_generation);
         status.peers_applied_through = same_boot.and_then(|status| status.peers_applied_through.clone());
+    } else if let Some(confirmed) = report.confirmed {
+        let before = same_boot.and_then(|status| status.observed_generation);
+        status.observed_generation = if confirmed { report.generation } else { before };
+        // What was once acknowledged stays so.
+        let before = same_boot.and_then(|status| status.peers_applied_through.as_ref()?.parse().ok());
+        status.peers_applied_through = report.peers_through.max(before).map(|version| version.to_string());
     } else {
         status.observed_generation = report.generation;
         status.peers_applied_through = report.peers_through.map(|version| version.to_string());

@@ -4,20 +4,25 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::mpsc as std_mpsc;
 use std::thread;
+use std::time::Duration;
 
 use esplanade_crds::conditions::reason;
-use esplanade_crds::{Problem, ProblemKind};
+use esplanade_crds::{Phase, Problem, ProblemKind};
 use esplanade_diff::Memory;
 use esplanade_expand::{OpenedKeys, exemptions, expand_again, passing_through};
-use esplanade_model::{Capabilities, Policy, PolicyKey};
+use esplanade_keying::Time;
+use esplanade_model::{Capabilities, Policy, PolicyKey, Wanted};
 use esplanade_seal::KeyPair;
 use esplanade_sync::Engine;
 use esplanade_xfrm::{Kernel, KernelError, Noticed, Watch};
 use tokio::sync::mpsc;
 
 use crate::desired::Input;
-use crate::pass::{Outcome, pass, uptime};
+use crate::host;
+use crate::keying::{Keying, Progress, PublishKeys, of_policy};
+use crate::pass::{Outcome, pass, read_everything, uptime};
 use crate::settings::{NotBlocked, Settings};
+use crate::state_file::FileError;
 use crate::status::{PassResult, Report};
 use crate::wear::Record;
 
@@ -44,6 +49,10 @@ pub struct Done {
     pub operations: usize,
     /// See [`Outcome::surprises`].
     pub surprises: usize,
+    /// Keys to publish.
+    pub publish: Option<PublishKeys>,
+    /// The next pass is due after so long, if nothing happens before.
+    pub wake: Option<Duration>,
 }
 
 impl Done {
@@ -95,6 +104,7 @@ impl Worker {
         release: &str,
         keys: KeyPair,
         memory: (Memory, Record, Settings),
+        keying: Keying,
         open: Open,
     ) -> std::io::Result<Self> {
         let (jobs, todo) = std_mpsc::channel();
@@ -112,6 +122,8 @@ impl Worker {
             exempt: Vec::new(),
             opened: OpenedKeys::default(),
             expanded: None,
+            keying,
+            base: None,
         };
         thread::Builder::new().name("kernel".to_owned()).spawn(move || state.work(&todo, &tell))?;
         Ok(Self { jobs, news })
@@ -159,7 +171,43 @@ struct State {
     exempt: Vec<PolicyKey>,
     /// The problems of the input of this version, which the engine knows.
     expanded: Option<(u64, Vec<Problem>)>,
+    keying: Keying,
+    /// With automatic keys: what is wanted but their SAs.
+    base: Option<Base>,
 }
+
+/// What an input of this version comes to with policies in these phases.
+struct Base {
+    version: u64,
+    phases: Vec<Phase>,
+    wanted: Wanted,
+    problems: Vec<Problem>,
+}
+
+/// Why a pass didn't come to its end.
+#[derive(Debug, thiserror::Error)]
+enum PassError {
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    #[error("the key ring: {0}")]
+    Ring(#[from] FileError),
+    #[error("the time since boot: {0}")]
+    Clock(#[from] std::io::Error),
+}
+
+impl PassError {
+    fn category(&self) -> &'static str {
+        match self {
+            Self::Kernel(error) => error.category(),
+            Self::Ring(_) => "KeyRingError",
+            Self::Clock(_) => "ClockError",
+        }
+    }
+}
+
+/// What is wanted with automatic keys follows from what is there: so many passes follow on each other at once. More are
+/// made after a moment.
+const ROUNDS: usize = 8;
 
 impl State {
     fn work(mut self, todo: &std_mpsc::Receiver<Job>, tell: &mpsc::UnboundedSender<News>) {
@@ -193,13 +241,24 @@ impl State {
         if let Some(record) = self.engine.take_record() {
             self.record.write(&record);
         }
+        let in_sync = matches!(result, PassResult::Done { in_sync: true, .. });
+        let needed = self.keying.is_needed(&input);
+        let progress = self.keying.progress(&input.spec, in_sync).filter(|_| needed);
+        let (confirmed, peers_through, publish, wake) = match progress {
+            Some(Progress { confirmed, peers_through, publish, wake }) => {
+                (Some(confirmed), peers_through, publish, wake.map(Duration::from_millis))
+            }
+            None if needed => (Some(false), None, None, None),
+            None => (None, input.peers_through, None, None),
+        };
         let report = Report {
             generation: input.generation,
-            peers_through: input.peers_through,
+            peers_through,
+            confirmed,
             capabilities: self.capabilities.as_ref().map(Capabilities::names),
             result,
         };
-        Done { report, operations, surprises }
+        Done { report, operations, surprises, publish, wake }
     }
 
     fn notice(&mut self, noticed: Noticed) {
@@ -216,7 +275,7 @@ impl State {
         input: &Input,
         audit: bool,
         tell: &mpsc::UnboundedSender<News>,
-    ) -> Result<Outcome, KernelError> {
+    ) -> Result<Outcome, PassError> {
         let mut settings_are_open = audit;
         let kernel = match &mut self.kernel {
             Some(kernel) => kernel,
@@ -234,21 +293,18 @@ impl State {
             Some(capabilities) => capabilities,
             None => self.capabilities.insert(Capabilities::new(&self.release, kernel.probe()?)),
         };
+        if self.keying.is_needed(input) {
+            self.expanded = None;
+            return self.keyed_pass(input, audit, settings_are_open);
+        }
+        self.base = None;
         let expanded = match &mut self.expanded {
             Some((version, problems)) if *version == input.version => problems,
             stale => {
                 let (keys, opened) = (Some(&self.keys), &mut self.opened);
                 let fresh = expand_again(&self.node, &input.spec, &input.peers, keys, capabilities, opened);
-                let mut wanted = fresh.wanted;
-                if let Some(api_server) = &input.block {
-                    let own = own_addresses(&self.node, input);
-                    let exempt = exemptions(api_server, own.iter().copied());
-                    self.exempt = exempt.iter().map(Policy::key).collect();
-                    // Of two with one name the first counts.
-                    let through = passing_through(&wanted.policies, &own);
-                    let exempt = exempt.into_iter().map(|policy| (String::new(), policy));
-                    wanted.policies = exempt.chain(wanted.policies).chain(through).collect();
-                }
+                let (wanted, exempt) = exempted(&self.node, input, fresh.wanted);
+                self.exempt = exempt;
                 self.engine.want(wanted);
                 settings_are_open = true;
                 &mut stale.insert((input.version, fresh.problems)).1
@@ -272,6 +328,88 @@ impl State {
         problems.extend(outcome.problems);
         Ok(Outcome { problems, ..outcome })
     }
+
+    /// A pass with automatic keys: what they want of the kernel, until they want nothing more.
+    fn keyed_pass(
+        &mut self,
+        input: &Input,
+        audit: bool,
+        mut settings_are_open: bool,
+    ) -> Result<Outcome, PassError> {
+        let Self { node, keys, kernel, capabilities, engine, opened, keying, base, settings, exempt, .. } =
+            self;
+        // Both were there a moment ago.
+        let (Some(kernel), Some(capabilities)) = (kernel.as_deref_mut(), capabilities.as_ref()) else {
+            return Ok(Outcome::default());
+        };
+        if !keying.runs(input) && keying.can_start(input) {
+            read_everything(kernel, engine)?;
+            keying.start(input, engine, capabilities, Time(host::since_boot()?));
+        }
+        keying.take(input, Time(host::since_boot()?));
+        if input.block.is_none() {
+            settings.let_pass(kernel)?;
+        }
+        let mut total = Outcome::default();
+        for round in 0..ROUNDS {
+            keying.save()?;
+            let (spec, shape) = (keying.spec(&input.spec), keying.shape(&input.spec));
+            let phases: Vec<Phase> = spec.policies.iter().map(|policy| policy.phase).collect();
+            let base = match &mut *base {
+                Some(base) if base.version == input.version && base.phases == phases => base,
+                stale => {
+                    let fresh = expand_again(node, &spec, &input.peers, Some(keys), capabilities, opened);
+                    let (wanted, now_exempt) = exempted(node, input, fresh.wanted);
+                    (*exempt, settings_are_open) = (now_exempt, true);
+                    let (version, problems) = (input.version, fresh.problems);
+                    stale.insert(Base { version, phases, wanted, problems })
+                }
+            };
+            let mut wanted = base.wanted.clone();
+            let of_keys = keying.want(input, engine, capabilities, &mut wanted);
+            engine.want(wanted);
+            if std::mem::take(&mut settings_are_open) {
+                settings.keep_thresholds(kernel, engine)?;
+            }
+            let result = pass(kernel, node, engine, audit && round == 0);
+            keying.passed(engine, &spec, result.is_ok());
+            let outcome = result?;
+            let mut problems = input.problems.clone();
+            problems.extend(base.problems.iter().cloned());
+            problems.extend(of_keys);
+            problems.extend(outcome.problems.into_iter().map(of_policy));
+            total = Outcome {
+                problems,
+                operations: total.operations + outcome.operations,
+                surprises: total.surprises + outcome.surprises,
+                ..outcome
+            };
+            if keying.shape(&input.spec) == shape {
+                keying.save()?;
+                if input.block.is_some()
+                    && let Err(why) = settings.block(kernel, engine, exempt)?
+                {
+                    total.in_sync = false;
+                    total.problems.push(not_blocked(node, &why));
+                }
+                return Ok(total);
+            }
+        }
+        Ok(Outcome { in_sync: false, ..total })
+    }
+}
+
+/// What is wanted with what must pass a default action that blocks; the names of that.
+fn exempted(node: &str, input: &Input, mut wanted: Wanted) -> (Wanted, Vec<PolicyKey>) {
+    let Some(api_server) = &input.block else { return (wanted, Vec::new()) };
+    let own = own_addresses(node, input);
+    let exempt = exemptions(api_server, own.iter().copied());
+    let keys = exempt.iter().map(Policy::key).collect();
+    // Of two with one name the first counts.
+    let through = passing_through(&wanted.policies, &own);
+    let exempt = exempt.into_iter().map(|policy| (String::new(), policy));
+    wanted.policies = exempt.chain(wanted.policies).chain(through).collect();
+    (wanted, keys)
 }
 
 /// What the node's IpsecPeer says that its addresses are.

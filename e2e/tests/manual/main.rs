@@ -2,6 +2,7 @@
 //! a real kernel, the wire captured.
 
 mod actions;
+mod automatic;
 mod beet;
 mod cluster;
 mod cpus;

@@ -3,6 +3,7 @@
 //!
 //! Both ends of an SA, and every restart, come to the same reqids, priorities and selectors without being told.
 
+mod automatic;
 mod error;
 mod exempt;
 mod keys;
@@ -24,6 +25,7 @@ use esplanade_crds::{IpsecNodeStateSpec, IpsecPeerSpec, Problem};
 use esplanade_model::{Capabilities, Wanted};
 use esplanade_seal::KeyPair;
 
+pub use automatic::automatic_sa;
 pub(crate) use error::SaError;
 pub use exempt::{exemptions, passing_through};
 pub use opened::OpenedKeys;

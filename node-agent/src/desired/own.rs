@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use esplanade_crds::{IpsecNodeState, IpsecNodeStateSpec, Problem};
+use esplanade_crds::{IpsecNodeState, IpsecNodeStateSpec, Problem, ROTATE_ANNOTATION};
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 
@@ -15,6 +15,8 @@ pub(super) struct Own {
     /// Why the object as it is now can't be read.
     unreadable: Option<String>,
     target: Option<Target>,
+    /// A key that is older is to be renewed.
+    rotate_before: Option<jiff::Timestamp>,
     /// While a list comes in: whether the object was in it.
     listed: bool,
 }
@@ -78,9 +80,12 @@ impl Own {
                     _ => false,
                 };
                 self.target = Some(Target::of(&object));
+                let asked = object.metadata.annotations.as_ref().and_then(|all| all.get(ROTATE_ANNOTATION));
+                let asked = asked.and_then(|time| time.parse().ok());
+                let not_asked = std::mem::replace(&mut self.rotate_before, asked) == asked;
                 let was_readable = self.unreadable.take().is_none();
                 self.presence = Presence::Present { generation, spec: Arc::new(object.spec) };
-                !(same && was_readable)
+                !(same && was_readable && not_asked)
             }
             Err(invalid) => {
                 // Its status can't be read either: it is written anew.
@@ -114,6 +119,10 @@ impl Own {
             Presence::Deleted(at) if now < *at + DELETION_GRACE => Err(NotYet::Deleted(*at + DELETION_GRACE)),
             Presence::Deleted(_) => Ok((None, Arc::default(), Vec::new())),
         }
+    }
+
+    pub(super) fn rotate_before(&self) -> Option<jiff::Timestamp> {
+        self.rotate_before
     }
 
     pub(super) fn target(&self) -> Option<&Target> {

@@ -7,7 +7,7 @@ use esplanade_crds::{IpsecPeer, IpsecPeerSpec, Problem};
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 
-use super::{Watched, resource_version, unreadable};
+use super::{KeyedPeer, Watched, resource_version, unreadable};
 
 #[derive(Debug, Default)]
 pub(super) struct Peers {
@@ -20,6 +20,7 @@ pub(super) struct Peers {
 #[derive(Debug, Clone, Default)]
 struct Seen {
     specs: Arc<BTreeMap<String, IpsecPeerSpec>>,
+    keyed: Arc<BTreeMap<String, KeyedPeer>>,
     /// Those that can't be read as they are now, with their resourceVersions and why.
     unreadable: BTreeMap<String, (Option<u64>, String)>,
     /// Of the events that came.
@@ -35,9 +36,9 @@ impl Peers {
             }
             Event::InitApply(object) => {
                 // What can't be read counts as it was.
-                let before = Arc::clone(&self.now.specs);
+                let (before, keyed) = (Arc::clone(&self.now.specs), Arc::clone(&self.now.keyed));
                 let listing = self.listing.get_or_insert_default();
-                listing.take(object, |name| before.get(name).cloned());
+                listing.take(object, |name| Some((before.get(name).cloned()?, keyed.get(name).cloned())));
                 false
             }
             Event::InitDone => {
@@ -54,6 +55,7 @@ impl Peers {
                 self.now.highest = self.now.highest.max(resource_version(meta));
                 let name = meta.name.clone().unwrap_or_default();
                 self.now.unreadable.remove(&name);
+                Arc::make_mut(&mut self.now.keyed).remove(&name);
                 Arc::make_mut(&mut self.now.specs).remove(&name);
                 true
             }
@@ -66,6 +68,10 @@ impl Peers {
 
     pub(super) fn specs(&self) -> Arc<BTreeMap<String, IpsecPeerSpec>> {
         Arc::clone(&self.now.specs)
+    }
+
+    pub(super) fn keyed(&self) -> Arc<BTreeMap<String, KeyedPeer>> {
+        Arc::clone(&self.now.keyed)
     }
 
     /// Everything up to here has been taken in: less than any object that can't be read.
@@ -84,7 +90,11 @@ impl Peers {
 }
 
 impl Seen {
-    fn take(&mut self, object: DeserializeGuard<IpsecPeer>, before: impl Fn(&str) -> Option<IpsecPeerSpec>) {
+    fn take(
+        &mut self,
+        object: DeserializeGuard<IpsecPeer>,
+        before: impl Fn(&str) -> Option<(IpsecPeerSpec, Option<KeyedPeer>)>,
+    ) {
         let (name, version) = {
             let meta = meta(&object);
             (meta.name.clone().unwrap_or_default(), resource_version(meta))
@@ -93,13 +103,20 @@ impl Seen {
         match object.0 {
             Ok(peer) => {
                 self.unreadable.remove(&name);
+                let keyed = KeyedPeer::of(&peer);
+                if self.keyed.get(&name) != Some(&keyed) {
+                    Arc::make_mut(&mut self.keyed).insert(name.clone(), keyed);
+                }
                 // A clone of all specs only if a pass still has the old ones, and only for a difference.
                 if self.specs.get(&name) != Some(&peer.spec) {
                     Arc::make_mut(&mut self.specs).insert(name, peer.spec);
                 }
             }
             Err(invalid) => {
-                if let Some(spec) = before(&name) {
+                if let Some((spec, keyed)) = before(&name) {
+                    if let Some(keyed) = keyed {
+                        Arc::make_mut(&mut self.keyed).insert(name.clone(), keyed);
+                    }
                     Arc::make_mut(&mut self.specs).insert(name.clone(), spec);
                 }
                 self.unreadable.insert(name, (version, invalid.error));

@@ -20,7 +20,13 @@ fn identity() -> Identity {
 fn report(generation: i64, foreign: u32) -> Option<Report> {
     let counts = Counts { foreign_policies: foreign, ..Counts::default() };
     let result = PassResult::Done { counts, problems: vec![], in_sync: true };
-    Some(Report { generation: Some(generation), peers_through: None, capabilities: None, result })
+    Some(Report {
+        generation: Some(generation),
+        peers_through: None,
+        confirmed: None,
+        capabilities: None,
+        result,
+    })
 }
 
 fn target(version: u64, status: Option<&IpsecNodeStateStatus>) -> Option<Target> {

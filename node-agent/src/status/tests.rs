@@ -31,6 +31,7 @@ fn done(generation: i64, problems: Vec<Problem>, in_sync: bool) -> Report {
     Report {
         generation: Some(generation),
         peers_through: Some(90),
+        confirmed: None,
         capabilities: Some(capabilities()),
         result,
     }
@@ -39,7 +40,13 @@ fn done(generation: i64, problems: Vec<Problem>, in_sync: bool) -> Report {
 fn failed(generation: i64) -> Report {
     let message = "the kernel did not answer within 5 s".to_owned();
     let result = PassResult::Failed { category: "KernelSilent", message };
-    Report { generation: Some(generation), peers_through: Some(95), capabilities: None, result }
+    Report {
+        generation: Some(generation),
+        peers_through: Some(95),
+        confirmed: None,
+        capabilities: None,
+        result,
+    }
 }
 
 fn condition<'a>(status: &'a IpsecNodeStateStatus, type_: &str) -> Option<&'a Condition> {

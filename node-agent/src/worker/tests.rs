@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,6 +14,7 @@ use esplanade_xfrm::{Kernel, KernelError, Noticed};
 
 use super::{Done, News, Reasons, Worker};
 use crate::desired::Input;
+use crate::keying::Keying;
 use crate::notices::Notices;
 use crate::status::PassResult;
 
@@ -33,6 +35,7 @@ fn input(version: u64) -> Input {
         local_override: false,
         traffic: vec![],
         gateways: vec![],
+        automatic: None,
     };
     let peer = |address: &str, network: &str| IpsecPeerSpec {
         addresses: vec![address.to_owned()],
@@ -51,10 +54,17 @@ fn input(version: u64) -> Input {
         generation: Some(1),
         spec: Arc::new(IpsecNodeStateSpec { policies: vec![policy], ..IpsecNodeStateSpec::default() }),
         peers: Arc::new(peers.into()),
+        keyed: Arc::default(),
+        rotate_before: None,
         peers_through: Some(9),
         problems: vec![],
         block: None,
     }
+}
+
+/// Of a node without any automatic keys.
+fn keying() -> Keying {
+    Keying::new("a", Path::new("/nonexistent"), "boot")
 }
 
 /// A worker on the kernel, and how often it opened it.
@@ -65,7 +75,11 @@ fn start(kernel: &FakeKernel) -> (Worker, Arc<AtomicUsize>) {
         count.fetch_add(1, Ordering::SeqCst);
         Ok((Box::new(kernel.clone()) as _, Box::new(kernel.watch()?) as _))
     });
-    (Worker::start("a", "6.1.0", KeyPair::from_bytes(&[7; 32]), Default::default(), open).unwrap(), opened)
+    (
+        Worker::start("a", "6.1.0", KeyPair::from_bytes(&[7; 32]), Default::default(), keying(), open)
+            .unwrap(),
+        opened,
+    )
 }
 
 async fn done(worker: &mut Worker) -> Done {
@@ -207,7 +221,8 @@ async fn a_kernel_that_can_not_be_opened_is_reported() {
         Err(KernelError::Open { step: "socket", source })
     });
     let mut worker =
-        Worker::start("a", "6.1.0", KeyPair::from_bytes(&[7; 32]), Default::default(), open).unwrap();
+        Worker::start("a", "6.1.0", KeyPair::from_bytes(&[7; 32]), Default::default(), keying(), open)
+            .unwrap();
     worker.pass(input(1), Reasons::default()).unwrap();
     let PassResult::Failed { category, message } = done(&mut worker).await.report.result else {
         panic!("it fails")

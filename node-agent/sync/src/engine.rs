@@ -83,6 +83,8 @@ pub struct Engine {
     pub(crate) ambiguous: HashSet<SaId, FixedState>,
     /// SAs that have no sequence numbers left, as far as they were wanted when they were read.
     pub(crate) exhausted: BTreeSet<SaId>,
+    /// Wanted, and gone though nobody asked for that.
+    pub(crate) lost: BTreeSet<SaId>,
     /// What was said about something that is still wrong.
     pub(crate) problems: BTreeMap<Name, String>,
     /// The SA that was just recognised, and has counted.
@@ -118,6 +120,7 @@ impl Default for Engine {
             soft: BTreeSet::new(),
             ambiguous: HashSet::default(),
             exhausted: BTreeSet::new(),
+            lost: BTreeSet::new(),
             problems: BTreeMap::new(),
             counting: None,
             now: Duration::ZERO,
@@ -273,6 +276,37 @@ impl Engine {
         let nothing_asked = self.asked_sas.is_empty() && self.asked_policies.is_empty();
         let nothing_wrong = self.wrong_sas.is_empty() && self.wrong_policies.is_empty();
         !self.unknown && nothing_asked && nothing_wrong && self.open.is_empty()
+    }
+
+    /// How far one of ours had sent when it was last read; none if it isn't there.
+    pub fn sent(&self, id: &SaId) -> Option<u64> {
+        let ours = matches!(self.sas.get(id), Some(SaThere::Ours { .. }));
+        ours.then(|| self.memory.known(*id).map_or(0, |known| known.state.sent))
+    }
+
+    /// It was seen once: should it be made again, it goes on past where it had come to.
+    pub fn remembers(&self, id: &SaId) -> bool {
+        self.memory.known(*id).is_some()
+    }
+
+    /// It is wanted, and somebody else's.
+    pub fn is_taken(&self, id: &SaId) -> bool {
+        self.conflicts.contains(&Name::Sa(*id))
+    }
+
+    /// All SAs of ours that are there.
+    pub fn own_sas(&self) -> impl Iterator<Item = SaId> + '_ {
+        self.sas.names().filter(|(_, there)| matches!(there, SaThere::Ours { .. })).map(|(id, _)| *id)
+    }
+
+    /// There is a policy of ours of this name.
+    pub fn has_policy(&self, key: &PolicyKey) -> bool {
+        matches!(self.policies.get(key), Some(PolicyThere::Ours(_)))
+    }
+
+    /// SAs that were wanted and there, and that somebody else took away since this was last asked. They may be there again.
+    pub fn take_lost(&mut self) -> BTreeSet<SaId> {
+        std::mem::take(&mut self.lost)
     }
 
     /// What is in the kernel.

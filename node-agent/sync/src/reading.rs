@@ -166,6 +166,9 @@ impl Engine {
         if self.want.sas.contains(&id) {
             self.conflicts.remove(&Name::Sa(id));
             self.wrong_sas.insert(id, None);
+            if self.memory.known(id).is_some() {
+                self.lost.insert(id);
+            }
         } else {
             self.settle_sa(&id);
         }

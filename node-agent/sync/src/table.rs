@@ -81,6 +81,11 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         self.names.find(hash(name), is_it).copied()
     }
 
+    /// Those that have a name.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.slots.iter().flatten().filter_map(|slot| Some((slot.name.as_ref()?, &slot.value)))
+    }
+
     fn slot(&self, at: u32) -> Option<&Slot<K, V>> {
         self.slots.get(at as usize)?.as_ref()
     }

@@ -4,6 +4,7 @@
 //! than the rules.
 
 mod algorithm;
+mod automatic;
 mod endpoints;
 mod intent;
 mod lifetime;

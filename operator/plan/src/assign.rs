@@ -59,7 +59,7 @@ pub(crate) fn assign(policies: &Policies<'_>, sas: &Sas<'_>, cluster: &Cluster<'
     for (name, policy) in policies.by_age() {
         let State::Accepted { intent, participants, unmatched } = &policy.state else { continue };
         let mut findings = Vec::new();
-        if let Some(protect) = &intent.protect {
+        if let Some(protect) = intent.protect.as_ref().filter(|protect| protect.automatic.is_none()) {
             let mut fitting = Vec::new();
             for sa in &protect.security_associations {
                 match named.get(sa) {

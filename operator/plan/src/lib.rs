@@ -15,6 +15,7 @@ mod participants;
 mod peer;
 mod policies;
 mod resolve;
+mod rollout;
 mod sealing;
 mod snapshot;
 mod status;
@@ -68,10 +69,15 @@ pub fn plan(snapshot: &Snapshot, now: &Time, mut rng: &mut (impl CryptoRng + ?Si
     let cluster = Cluster::new(snapshot);
     let sas = Sas::judge(snapshot, &cluster);
     let policies = Policies::judge(snapshot, &cluster);
+    let leaving = policies.leaving(&cluster);
     let assignment = assign::assign(&policies, &sas, &cluster);
-    let states = node_state::node_states(&cluster, &policies, &sas, &assignment, now, &mut rng);
-    let peers = peer::peers(&cluster, &policies);
+    let states = node_state::node_states(&cluster, (&policies, &leaving), &sas, &assignment, now, &mut rng);
+    let peers = peer::peers(&cluster, &policies, &leaving);
 
+    let uids = policies
+        .iter()
+        .map(|(name, policy)| (name, policy.object.metadata.uid.as_deref().unwrap_or_default()));
+    let uids = uids.collect();
     let context = status::Context {
         cluster: &cluster,
         sas: &sas,
@@ -79,6 +85,7 @@ pub fn plan(snapshot: &Snapshot, now: &Time, mut rng: &mut (impl CryptoRng + ?Si
         states: &states,
         peers: &peers,
         now,
+        uids: &uids,
     };
     let policy_status = policies
         .iter()
@@ -88,6 +95,6 @@ pub fn plan(snapshot: &Snapshot, now: &Time, mut rng: &mut (impl CryptoRng + ?Si
     let uid = |node: &str| cluster.node(node).map(|node| node.uid.clone()).unwrap_or_default();
     let node_states = states.specs.iter().map(|(node, spec)| (node.clone(), (spec.clone(), uid(node))));
     let retiring = states.specs.values().filter_map(|spec| handover::next(&spec.retiring));
-    let again = retiring.min_by_key(|time| time.0);
+    let again = retiring.chain(rollout::next_skipped(&cluster, now)).min_by_key(|time| time.0);
     Plan { node_states: node_states.collect(), peers, policy_status, sa_status, again }
 }

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use esplanade_crds::{
-    Enforcement, IpsecNodeStateSpec, Mode, NodePolicy, NodeSecurityAssociation, Phase, Protocol,
-};
+use esplanade_crds::{IpsecNodeStateSpec, Mode, NodePolicy, NodeSecurityAssociation, Phase, Protocol};
+use esplanade_rollout::Level;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rand_core::CryptoRng;
 
@@ -17,6 +16,7 @@ use crate::handover::{self, Between};
 use crate::participants::Participants;
 use crate::policies::{Policies, Policy, State};
 use crate::resolve::{Accepted, Sas};
+use crate::rollout::{self, Leaving, Of};
 use crate::sealing::{self, Sealing};
 
 /// What each node should know, and what has to wait.
@@ -40,7 +40,7 @@ impl NodeStates {
 /// For every Node, also where nothing concerns it: the agent publishes its sealing key there.
 pub(crate) fn node_states(
     cluster: &Cluster<'_>,
-    policies: &Policies<'_>,
+    (policies, leaving): (&Policies<'_>, &Leaving<'_>),
     sas: &Sas<'_>,
     assignment: &Assignment,
     now: &Time,
@@ -48,12 +48,16 @@ pub(crate) fn node_states(
 ) -> NodeStates {
     let mut states = NodeStates::default();
     for node in cluster.nodes() {
-        // Acknowledged keys are kept as they are.
-        let keys = cluster.state(&node.name).and_then(|state| state.spec.keys.clone());
+        let keys = rollout::keys(&node.name, cluster, now);
         states.specs.insert(node.name.clone(), IpsecNodeStateSpec { keys, ..Default::default() });
     }
-    for (name, policy) in policies.iter() {
-        for (node, told) in told(name, policy, cluster) {
+    for (node, told) in leaving.told(cluster, now) {
+        if let Some(spec) = states.specs.get_mut(&node) {
+            spec.policies.push(told);
+        }
+    }
+    for (name, policy) in policies.iter().filter(|(name, _)| !leaving.has(name)) {
+        for (node, told) in told(name, policy, cluster, now) {
             if let Some(spec) = states.specs.get_mut(&node) {
                 spec.policies.push(told);
             }
@@ -113,11 +117,27 @@ impl NodeStates {
 }
 
 /// What is said of a policy, to each node that it concerns.
-fn told(name: &str, policy: &Policy<'_>, cluster: &Cluster<'_>) -> Vec<(String, NodePolicy)> {
+fn told(name: &str, policy: &Policy<'_>, cluster: &Cluster<'_>, now: &Time) -> Vec<(String, NodePolicy)> {
     match &policy.state {
         State::Accepted { intent, participants, .. } => {
             let told = node_policy(name, policy, intent, participants);
-            participants.nodes().map(|(node, _)| (node.to_owned(), told.clone())).collect()
+            if told.automatic.is_none() {
+                return participants.nodes().map(|(node, _)| (node.to_owned(), told.clone())).collect();
+            }
+            let nodes: Vec<&str> = participants.nodes().map(|(node, _)| node).collect();
+            let is_published = |node: &str| {
+                let networks =
+                    participants.nodes().find(|(name, _)| *name == node).map(|(_, networks)| networks);
+                networks.zip(cluster.published(node, name)).is_some_and(|(networks, published)| {
+                    published.from == networks.in_from() && published.to == networks.in_to()
+                })
+            };
+            let of = Of { name, uid: &told.uid, target: rollout::level(told.phase) };
+            let levels = rollout::levels(&of, &nodes, is_published, cluster, now);
+            let told = |(node, level): (&str, Level)| {
+                Some((node.to_owned(), NodePolicy { phase: rollout::phase(level)?, ..told.clone() }))
+            };
+            levels.into_iter().filter_map(told).collect()
         }
         State::Refused { kept_at, .. } => kept_at
             .iter()
@@ -134,13 +154,7 @@ fn node_policy(
 ) -> NodePolicy {
     let protect = intent.protect.as_ref();
     let (mode, protocol, interface_id, phase) = match protect {
-        Some(protect) => {
-            let phase = match protect.enforcement {
-                Enforcement::Strict => Phase::Enforce,
-                Enforcement::Permissive => Phase::Encrypt,
-            };
-            (protect.mode, protect.protocol, protect.interface_id, phase)
-        }
+        Some(protect) => (protect.mode, protect.protocol, protect.interface_id, protect.target()),
         None => (Mode::default(), Protocol::default(), 0, Phase::Enforce),
     };
     NodePolicy {
@@ -158,6 +172,7 @@ fn node_policy(
         local_override: protect.is_some_and(|protect| protect.local_override),
         traffic: intent.traffic.clone(),
         gateways: participants.gateways(),
+        automatic: protect.and_then(|protect| protect.automatic.clone()),
     }
 }
 

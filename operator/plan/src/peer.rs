@@ -6,9 +6,14 @@ use esplanade_crds::{IpsecPeerSpec, PeerSelectors};
 
 use crate::cluster::Cluster;
 use crate::policies::{Policies, State};
+use crate::rollout::{self, Leaving};
 
 /// For every Node: its addresses, and what of each policy lies there.
-pub(crate) fn peers(cluster: &Cluster<'_>, policies: &Policies<'_>) -> BTreeMap<String, IpsecPeerSpec> {
+pub(crate) fn peers(
+    cluster: &Cluster<'_>,
+    policies: &Policies<'_>,
+    leaving: &Leaving<'_>,
+) -> BTreeMap<String, IpsecPeerSpec> {
     let mut peers: BTreeMap<String, IpsecPeerSpec> = cluster
         .nodes()
         .map(|node| {
@@ -16,7 +21,12 @@ pub(crate) fn peers(cluster: &Cluster<'_>, policies: &Policies<'_>) -> BTreeMap<
             (node.name.clone(), IpsecPeerSpec { addresses, selectors: Vec::new() })
         })
         .collect();
-    for (name, policy) in policies.iter() {
+    for (node, selectors) in rollout::kept(leaving, cluster) {
+        if let Some(peer) = peers.get_mut(&node) {
+            peer.selectors.push(selectors);
+        }
+    }
+    for (name, policy) in policies.iter().filter(|(name, _)| !leaving.has(name)) {
         for (node, selectors) in published(name, &policy.state, cluster) {
             if let Some(peer) = peers.get_mut(&node) {
                 peer.selectors.push(selectors);

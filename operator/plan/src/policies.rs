@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use esplanade_crds::IpsecPolicy;
+use esplanade_crds::conditions::reason;
 
 use crate::accept::{self, Age, PolicyIntent};
 use crate::cluster::Cluster;
 use crate::finding::Finding;
 use crate::participants::Participants;
+use crate::rollout::Leaving;
 use crate::snapshot::Snapshot;
 
 /// An IpsecPolicy and what became of it.
@@ -43,15 +45,25 @@ impl<'a> Policies<'a> {
         let judged = snapshot.policies.iter().map(|object| {
             let name = object.metadata.name.as_deref().unwrap_or_default();
             let state = match accept::policy(&object.spec) {
-                Ok(intent) => {
-                    let (participants, unmatched) = Participants::of(&intent, cluster);
-                    State::Accepted { intent, participants, unmatched }
-                }
+                Ok(intent) => match in_force(name, object, &intent, cluster) {
+                    Some(finding) => State::Refused { finding, kept_at: kept_at(name, object, cluster) },
+                    None => {
+                        let (participants, unmatched) = Participants::of(&intent, cluster);
+                        State::Accepted { intent, participants, unmatched }
+                    }
+                },
                 Err(finding) => State::Refused { finding, kept_at: kept_at(name, object, cluster) },
             };
             (name, Policy { object, age: Age::of(&object.metadata), state })
         });
         Self(judged.collect())
+    }
+
+    /// Policies that are no more, and that nodes still have.
+    pub(crate) fn leaving<'c>(&self, cluster: &Cluster<'c>) -> Leaving<'c> {
+        Leaving::of(cluster, |name, uid| {
+            self.0.get(name).is_some_and(|policy| policy.object.metadata.uid.as_deref() == Some(uid))
+        })
     }
 
     /// By name.
@@ -65,6 +77,31 @@ impl<'a> Policies<'a> {
         all.sort_by(|(_, one), (_, other)| one.age.cmp(&other.age));
         all
     }
+}
+
+/// Why an edit of the policy can't be had as long as nodes have it as it was before: with automatic keys both ends
+/// have to change in step, which is not implemented for anything but being switched on and off.
+fn in_force(
+    name: &str,
+    object: &IpsecPolicy,
+    intent: &PolicyIntent,
+    cluster: &Cluster<'_>,
+) -> Option<Finding> {
+    let uid = object.metadata.uid.as_deref();
+    let automatic = intent.protect.as_ref().is_some_and(|protect| protect.automatic.is_some());
+    let told = cluster.nodes().filter_map(|node| cluster.installed_policy(&node.name, name));
+    let differs = told.filter(|told| Some(told.uid.as_str()) == uid).any(|told| {
+        let was_automatic = told.automatic.is_some();
+        was_automatic != automatic || was_automatic && told.revision != intent.revision
+    });
+    differs.then(|| {
+        Finding::new(
+            reason::NOT_IMPLEMENTED,
+            "not implemented yet: another keying, action, suite, antiReplay, mode, or other traffic or endpoints of a \
+             policy in force that has automatic keys, or is to get them: write what was there, or delete the policy, wait until no \
+             IpsecNodeState names it, and apply it anew",
+        )
+    })
 }
 
 /// The nodes that have been told of this very object, and are still there.

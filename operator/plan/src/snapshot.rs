@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use esplanade_crds::{IpsecNodeState, IpsecPeer, IpsecPolicy, IpsecSA};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Node, Secret};
+use k8s_openapi::jiff::Timestamp;
 use zeroize::Zeroizing;
 
 /// Everything of the cluster that the plan depends on. The order of the objects doesn't matter.
@@ -41,12 +42,16 @@ pub struct NodeView {
     pub addresses: Vec<IpAddr>,
     /// `spec.podCIDRs`, in order, without host bits.
     pub pod_cidrs: Vec<IpNet>,
+    /// Since when its condition Ready isn't True; none if it is, or if nobody says.
+    pub not_ready_since: Option<Timestamp>,
 }
 
 impl From<&Node> for NodeView {
     fn from(node: &Node) -> Self {
         let spec = node.spec.as_ref();
         let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+        let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let ready = conditions.filter(|one| one.type_ == "Ready" && one.status != "True");
         let mut cidrs: Vec<&String> = spec.iter().flat_map(|spec| spec.pod_cidrs.iter().flatten()).collect();
         if cidrs.is_empty() {
             cidrs.extend(spec.and_then(|spec| spec.pod_cidr.as_ref()));
@@ -65,6 +70,7 @@ impl From<&Node> for NodeView {
                 .filter_map(|cidr| cidr.parse().ok())
                 .map(|cidr: IpNet| cidr.trunc())
                 .collect(),
+            not_ready_since: ready.filter_map(|one| one.last_transition_time.as_ref()).map(|at| at.0).next(),
         }
     }
 }

@@ -27,4 +27,12 @@ pub(crate) struct Context<'a> {
     pub(crate) states: &'a NodeStates,
     pub(crate) peers: &'a BTreeMap<String, IpsecPeerSpec>,
     pub(crate) now: &'a Time,
+    pub(crate) uids: &'a BTreeMap<&'a str, &'a str>,
+}
+
+impl Context<'_> {
+    /// UID of the policy of this name.
+    pub(crate) fn uid(&self, policy: &str) -> &str {
+        self.uids.get(policy).copied().unwrap_or_default()
+    }
 }

@@ -1,3 +1,4 @@
+mod automatic;
 mod build;
 mod gateways;
 mod handover;

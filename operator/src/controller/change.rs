@@ -56,6 +56,8 @@ pub enum What {
     NodeState {
         /// The UID of the Node that owns it.
         owner: String,
+        /// Only if it is still at this resourceVersion: phases and acknowledgements follow from what it was.
+        version: Option<String>,
         /// The spec.
         spec: IpsecNodeStateSpec,
     },
@@ -121,7 +123,9 @@ pub fn changes(index: &Index, plan: &Plan, told: &BTreeSet<(Kind, Unreadable)>) 
         if let Some(uid) = present.and_then(|present| orphan(&present.metadata, owner)) {
             add(name, What::Remove(Kind::IpsecNodeState, uid));
         } else if present.is_none_or(|present| present.spec != *spec) {
-            add(name, What::NodeState { owner: owner.clone(), spec: spec.clone() });
+            let version = present.filter(|present| is_stepped(&present.spec) || is_stepped(spec));
+            let version = version.and_then(|present| present.metadata.resource_version.clone());
+            add(name, What::NodeState { owner: owner.clone(), version, spec: spec.clone() });
         }
     }
     // A Node that can't be read has no plan, and keeps what it has.
@@ -154,6 +158,11 @@ pub fn changes(index: &Index, plan: &Plan, told: &BTreeSet<(Kind, Unreadable)>) 
         }
     }
     changes
+}
+
+/// It goes from step to step.
+fn is_stepped(spec: &IpsecNodeStateSpec) -> bool {
+    spec.keys.is_some() || spec.policies.iter().any(|policy| policy.automatic.is_some())
 }
 
 /// The object's own UID if it belonged to another Node of the same name: what its agent reported is of no use.

@@ -99,9 +99,13 @@ impl Writer {
                 let get = |o: &IpsecPeer| Some(o.spec.clone());
                 self.apply(owned(name, owner), Part::Spec, spec, get).await.map(Input::Peer)
             }
-            What::NodeState { owner, spec } => {
+            What::NodeState { owner, version, spec } => {
                 let get = |o: &IpsecNodeState| Some(o.spec.clone());
-                self.apply(owned(name, owner), Part::Spec, spec, get).await.map(Input::NodeState)
+                let mut metadata = owned(name, owner);
+                if let Some(version) = version {
+                    metadata["resourceVersion"] = json!(version);
+                }
+                self.apply(metadata, Part::Spec, spec, get).await.map(Input::NodeState)
             }
             What::SaStatus { uid, status } => {
                 let get = |o: &IpsecSA| o.status.clone();

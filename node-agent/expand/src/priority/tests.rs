@@ -18,6 +18,7 @@ fn policy(name: &str, priority: u16, action: Action) -> NodePolicy {
         local_override: false,
         traffic: vec![],
         gateways: vec![],
+        automatic: None,
     }
 }
 

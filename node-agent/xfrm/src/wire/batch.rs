@@ -75,7 +75,15 @@ impl Datagram {
 
     /// An empty one. `port` comes back in the events that its messages cause.
     pub fn new(limits: Limits, port: u32) -> Self {
-        Self { bytes: Zeroizing::default(), used: 0, limits, port, first_sequence: 0, last: 0, gone: Vec::new() }
+        Self {
+            bytes: Zeroizing::default(),
+            used: 0,
+            limits,
+            port,
+            first_sequence: 0,
+            last: 0,
+            gone: Vec::new(),
+        }
     }
 
     /// Empties it. Messages are numbered from `first_sequence`.

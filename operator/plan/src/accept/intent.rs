@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use esplanade_crds::{
-    Action, AntiReplay, Enforcement, IpFamily, Lifetime, Mark, Mode, NodeSaSelector, Protocol, SecretKeyRef,
-    TrafficSelector,
+    Action, AntiReplay, Enforcement, IpFamily, Lifetime, Mark, Mode, NodeAutomaticKeying, NodeSaSelector,
+    Phase, Protocol, SecretKeyRef, TrafficSelector,
 };
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -117,8 +117,20 @@ pub(crate) struct Protect {
     pub(crate) interface_id: u32,
     pub(crate) icmp_errors: bool,
     pub(crate) local_override: bool,
-    /// Names of IpsecSAs, each once.
+    /// Names of IpsecSAs, each once. None with automatic keys.
     pub(crate) security_associations: Vec<String>,
+    /// With automatic keys.
+    pub(crate) automatic: Option<NodeAutomaticKeying>,
+}
+
+impl Protect {
+    /// How far it is to be switched on.
+    pub(crate) fn target(&self) -> Phase {
+        match self.enforcement {
+            Enforcement::Strict => Phase::Enforce,
+            Enforcement::Permissive => Phase::Encrypt,
+        }
+    }
 }
 
 /// Endpoints of one side of a policy.

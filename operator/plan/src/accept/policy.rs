@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use esplanade_crds::{
-    Action, Compression, EncapsulationType, IpsecPolicySpec, Mode, Offload, Protection, Protocol,
+    Action, Compression, EncapsulationType, IpsecPolicySpec, Mode, NodeAutomaticKeying, Offload, Protection,
+    Protocol,
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{PolicyIntent, Protect, endpoints, invalid, mark, not_implemented, rule, traffic};
+use super::{PolicyIntent, Protect, automatic, endpoints, invalid, mark, not_implemented, rule, traffic};
 use crate::finding::Finding;
 
 /// What the IpsecPolicy asks for.
@@ -24,8 +25,7 @@ pub(crate) fn policy(spec: &IpsecPolicySpec) -> Result<PolicyIntent, Finding> {
     let to = if spec.to.is_empty() { None } else { Some(parse("to", &spec.to)?) };
     let protect = match (spec.action, &spec.protection) {
         (Action::Protect, Some(protection)) => Some(protect(spec, protection)?),
-        // Seen above: automatic keys.
-        (Action::Protect, None) => return Err(invalid("protection is missing")),
+        (Action::Protect, None) => Some(protect(spec, &Protection::default())?),
         (_, None) => None,
         (_, Some(_)) => {
             return Err(invalid(
@@ -34,7 +34,7 @@ pub(crate) fn policy(spec: &IpsecPolicySpec) -> Result<PolicyIntent, Finding> {
         }
     };
     Ok(PolicyIntent {
-        revision: revision(spec),
+        revision: revision(spec, protect.as_ref().and_then(|protect| protect.automatic.as_ref())),
         priority: spec.priority,
         action: spec.action,
         from,
@@ -58,17 +58,15 @@ fn unimplemented(spec: &IpsecPolicySpec) -> Vec<String> {
     let protection = spec.protection.clone().unwrap_or_default();
     let udp = protection.encapsulation.is_some_and(|one| one.type_ == EncapsulationType::UDP);
     let asked = [
-        (
-            protection.keying.manual.is_none(),
-            "automatic keying: write protection: {keying: {manual: {securityAssociations: [NAME, …]}}}, \
-             with one IpsecSA for each direction between each pair of nodes",
-        ),
         (protection.compression != Compression::None, "compression: leave it out"),
         (udp, "encapsulation: {type: UDP}: leave it out"),
         (protection.per_cpu && protection.keying.manual.is_none(), "perCPU: leave it out"),
         (protection.offload != Offload::None, "offload: leave it out"),
     ];
     fields.extend(asked.iter().filter(|(asked, _)| *asked).map(|(_, field)| (*field).to_owned()));
+    if protection.keying.manual.is_none() {
+        fields.extend(automatic::unimplemented(spec, &protection));
+    }
     fields
 }
 
@@ -92,18 +90,25 @@ fn protect(spec: &IpsecPolicySpec, protection: &Protection) -> Result<Protect, F
         keying.automatic.is_none() || keying.manual.is_none(),
         "keys are either automatic or manual: remove one of keying.automatic and keying.manual",
     )?;
+    let automatic = keying.manual.is_none().then(|| automatic::keying(protection)).transpose()?;
     rule(
-        !protection.per_cpu,
+        automatic.is_some() || !protection.per_cpu,
         "with keying.manual there is an IpsecSA for each CPU: remove perCPU here, and write IpsecSAs with cpu: 0, cpu: 1 \
          and so on beside those without",
     )?;
     rule(
-        protection.suite.is_none() && protection.anti_replay.is_none() && protection.encapsulation.is_none(),
+        automatic.is_some()
+            || protection.suite.is_none()
+                && protection.anti_replay.is_none()
+                && protection.encapsulation.is_none(),
         "with keying.manual the IpsecSAs say suite, antiReplay and encapsulation: remove them here",
     )?;
     let named: Vec<String> =
         keying.manual.iter().flat_map(|manual| manual.security_associations.iter().cloned()).collect();
-    rule(!named.is_empty(), "keying.manual.securityAssociations: write the name of at least one IpsecSA")?;
+    rule(
+        automatic.is_some() || !named.is_empty(),
+        "keying.manual.securityAssociations: write the name of at least one IpsecSA",
+    )?;
     let mut seen = BTreeSet::new();
     let security_associations = named.into_iter().filter(|name| seen.insert(name.clone())).collect();
     Ok(Protect {
@@ -114,12 +119,15 @@ fn protect(spec: &IpsecPolicySpec, protection: &Protection) -> Result<Protect, F
         icmp_errors: protection.icmp_errors,
         local_override: protection.local_override,
         security_associations,
+        automatic,
     })
 }
 
 /// The first 16 hex digits of SHA-256 over what says which traffic is treated how.
-fn revision(spec: &IpsecPolicySpec) -> String {
-    let protection = spec.protection.as_ref().map(|one| (one.mode, one.protocol));
+fn revision(spec: &IpsecPolicySpec, automatic: Option<&NodeAutomaticKeying>) -> String {
+    // What is left out is what it is by default.
+    let default = (spec.action == Action::Protect).then(Protection::default);
+    let protection = spec.protection.as_ref().or(default.as_ref()).map(|one| (one.mode, one.protocol));
     // Not there without one, as before there were any.
     let interface = spec.protection.as_ref().map(|one| one.interface_id).filter(|id| *id != 0);
     let defining = (spec.action, &spec.from, &spec.to, &spec.traffic, protection);
@@ -127,6 +135,9 @@ fn revision(spec: &IpsecPolicySpec) -> String {
     let mut bytes = serde_json::to_vec(&defining).unwrap_or_default();
     bytes.extend(interface.map(u32::to_be_bytes).into_iter().flatten());
     bytes.extend(spec.mark.iter().flat_map(|mark| [mark.value, mark.mask]).flat_map(u32::to_be_bytes));
+    // How often keys are renewed changes nothing of the SAs.
+    let keying = automatic.map(|one| (one.suite, one.anti_replay));
+    bytes.extend(keying.into_iter().flat_map(|keying| serde_json::to_vec(&keying).unwrap_or_default()));
     let digest = Sha256::digest(bytes);
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

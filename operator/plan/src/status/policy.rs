@@ -1,7 +1,7 @@
 //! Status of IpsecPolicies.
 
 use esplanade_crds::conditions::{self, reason};
-use esplanade_crds::{Action, IpsecPolicyStatus, NodeCounts, Problem, ProblemKind};
+use esplanade_crds::{Action, IpsecPolicyStatus, NodeCounts, Phase, Problem, ProblemKind};
 
 use super::Context;
 use super::agents::{Report, Reports, report};
@@ -39,12 +39,16 @@ fn accepted(
     context: &Context<'_>,
 ) -> IpsecPolicyStatus {
     let findings = context.assignment.findings(name);
+    let uid = context.uid(name);
     let mut reports = Reports::default();
     let peers = published(name, participants, context);
     for (node, _) in participants.nodes() {
-        reports.add(node, node_report(name, node, peers, context));
+        reports.add(node, node_report((name, uid), node, peers, context));
     }
-    let programmed = reports.all_confirmed();
+    let levels = levels(name, intent, participants, context);
+    let programmed = reports.all_confirmed() && levels.as_ref().is_none_or(|levels| levels.all_there);
+    let protected =
+        reports.all_confirmed() && levels.as_ref().is_none_or(|levels| levels.least >= Some(Phase::Encrypt));
     let desired = participants.nodes().count();
 
     conditions.set(conditions::ACCEPTED, true, reason::ACCEPTED, "");
@@ -53,11 +57,14 @@ fn accepted(
         let see = "the policy concerns no Node: see condition ResolvedRefs";
         conditions.set(conditions::PROGRAMMED, false, reason::NOT_READY, see);
     } else {
-        let (reason, message) = reports.in_words();
+        let (reason, message) = match levels.as_ref().filter(|_| reports.all_confirmed() && !programmed) {
+            Some(_) => (reason::PENDING.to_owned(), "switched on step by step: see phase".to_owned()),
+            None => reports.in_words(),
+        };
         conditions.set(conditions::PROGRAMMED, programmed, &reason, &message);
     }
     if intent.action == Action::Protect {
-        encrypted(&mut conditions, findings.is_empty(), programmed);
+        encrypted(&mut conditions, findings.is_empty(), protected);
     }
     let phase =
         if !findings.is_empty() || reports.troubles.iter().any(|(reason, _)| reason != reason::PENDING) {
@@ -65,7 +72,7 @@ fn accepted(
         } else if programmed {
             "Ready"
         } else {
-            "Pending"
+            levels.and_then(|levels| levels.least).map_or("Pending", in_a_word)
         };
     let problems = findings.iter().map(|finding| &finding.message);
     let problems = problems.chain(reports.troubles.iter().map(|(_, message)| message));
@@ -123,10 +130,11 @@ fn refused(
 }
 
 /// What a node says of a policy and of the SAs that carry its traffic. `peers` is how far it has to know the others.
-fn node_report(name: &str, node: &str, peers: Option<&str>, context: &Context<'_>) -> Report {
+fn node_report((name, uid): (&str, &str), node: &str, peers: Option<&str>, context: &Context<'_>) -> Report {
     let Context { cluster, assignment, states, .. } = context;
-    let mut told =
-        states.policy(node, name).is_some_and(|wanted| cluster.installed_policy(node, name) == Some(wanted));
+    let mut told = states
+        .policy(node, name)
+        .is_some_and(|wanted| wanted.uid == uid && cluster.installed_policy(node, name) == Some(wanted));
     let sas: Vec<&str> = assignment.sas(name).filter(|sa| ends_at(sa, node, context)).collect();
     for sa in &sas {
         if let Some(pending) = states.pending.get(&((*sa).to_owned(), node.to_owned())) {
@@ -149,6 +157,39 @@ fn ends_at(sa: &str, node: &str, context: &Context<'_>) -> bool {
     [&accepted.intent.source, &accepted.intent.destination]
         .iter()
         .any(|end| matches!(end, End::Node(name) if name == node))
+}
+
+/// How far a policy with automatic keys is switched on.
+struct Levels {
+    /// Where the one that is least far is; none if it isn't told at all.
+    least: Option<Phase>,
+    /// Everyone has been told to go all the way.
+    all_there: bool,
+}
+
+fn levels(
+    name: &str,
+    intent: &PolicyIntent,
+    participants: &Participants,
+    context: &Context<'_>,
+) -> Option<Levels> {
+    let protect = intent.protect.as_ref().filter(|protect| protect.automatic.is_some())?;
+    let target = protect.target();
+    let uid = context.uid(name);
+    let told = participants.nodes().map(|(node, _)| {
+        context.cluster.installed_policy(node, name).filter(|told| told.uid == uid).map(|told| told.phase)
+    });
+    let told: Vec<Option<Phase>> = told.collect();
+    let least = told.iter().copied().min().flatten();
+    Some(Levels { least, all_there: told.iter().all(|told| *told == Some(target)) })
+}
+
+fn in_a_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Prepare => "Prepare",
+        Phase::Encrypt => "Encrypt",
+        Phase::Enforce => "Enforce",
+    }
 }
 
 /// The newest resource version of the participants' IpsecPeers, if all say what they should of the policy.

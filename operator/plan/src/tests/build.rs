@@ -26,6 +26,7 @@ pub(super) fn mk_node(name: &str, addresses: &[&str], pod_cidrs: &[&str]) -> Nod
         labels: BTreeMap::from([("kubernetes.io/hostname".into(), name.into())]),
         addresses: addresses.iter().map(|one| one.parse().unwrap()).collect(),
         pod_cidrs: pod_cidrs.iter().map(|one| one.parse().unwrap()).collect(),
+        not_ready_since: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! An edit that makes an accepted policy unacceptable doesn't open its traffic to clear text.
 
+use esplanade_crds::{Endpoints, PodSelectors};
+
 use super::build::{mk_policy, mk_sa};
 use super::world::World;
 
@@ -28,9 +30,10 @@ fn the_status_says_so() {
     let plan = edited().plan();
     assert_eq!(
         plan.policy("pods", "Accepted"),
-        "False NotImplemented: not implemented yet: automatic keying: write protection: {keying: {manual: \
-         {securityAssociations: [NAME, …]}}}, with one IpsecSA for each direction between each pair of \
-         nodes; until then the nodes keep the policy as it was before"
+        "False NotImplemented: not implemented yet: another keying, action, suite, antiReplay, mode, or other traffic or \
+         endpoints of a policy in force that has automatic keys, or is to get them: write what was there, or delete the \
+         policy, wait until no IpsecNodeState names it, and apply it anew; until then the nodes keep the policy as it \
+         was before"
     );
     assert_eq!(
         plan.policy("pods", "Programmed"),
@@ -77,7 +80,9 @@ fn a_corrected_policy_goes_on_and_a_deleted_one_goes() {
 #[test]
 fn another_object_of_the_same_name_was_never_in_force() {
     let mut world = edited();
-    world.policy("pods").metadata.uid = Some("another".into());
+    let policy = world.policy("pods");
+    policy.metadata.uid = Some("another".into());
+    policy.spec.from.push(Endpoints { pods: Some(PodSelectors::default()), ..Default::default() });
     let plan = world.plan();
     assert!(plan.policies_at("a").is_empty());
     assert_eq!(plan.policy_status["pods"].nodes.as_ref().unwrap().summary, "0/0");

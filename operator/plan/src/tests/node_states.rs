@@ -1,7 +1,7 @@
 //! What nodes are told, and what everyone is told of them.
 
 use esplanade_crds::{
-    Action, AntiReplay, Enforcement, IpsecNodeStateSpec, IpsecPeerSpec, Mode, NodeKeys, PeerSelectors, Phase,
+    Action, AntiReplay, Enforcement, IpsecNodeStateSpec, IpsecPeerSpec, Mode, PeerSelectors, Phase,
     TrafficProtocol, TrafficSelector,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
@@ -220,14 +220,6 @@ fn an_ipsec_sa_of_no_policy_is_installed_by_itself() {
     let plan = world.plan();
     assert_eq!(plan.installed_at("a"), ["a-to-b", "b-to-a"]);
     assert!(plan.node_states["a"].0.security_associations.iter().all(|sa| sa.policy.is_none()));
-}
-
-#[test]
-fn acknowledged_keys_are_left_alone() {
-    let mut world = World::settled();
-    let keys = Some(NodeKeys { acknowledged: Some("k1".into()), pending: Vec::new() });
-    world.state("a").spec.keys = keys.clone();
-    assert_eq!(world.plan().node_states["a"].0.keys, keys);
 }
 
 #[test]

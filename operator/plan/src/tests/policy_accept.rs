@@ -48,10 +48,6 @@ fn what_is_not_implemented_is_named_with_what_to_write() {
     let check = |edit: fn(&mut IpsecPolicySpec), what: &str| {
         assert_eq!(accepted(edit), format!("False NotImplemented: not implemented yet: {what}"));
     };
-    const AUTOMATIC: &str = "automatic keying: write protection: {keying: {manual: {securityAssociations: \
-     [NAME, …]}}}, with one IpsecSA for each direction between each pair of nodes";
-    check(|policy| policy.protection = None, AUTOMATIC);
-    check(|policy| policy.protection = Some(Protection::default()), AUTOMATIC);
     check(|policy| protection(policy).compression = Compression::Deflate, "compression: leave it out");
     check(
         |policy| {

@@ -90,6 +90,12 @@ impl World {
         }
     }
 
+    /// A resourceVersion after all so far.
+    pub(super) fn next_version(&mut self) -> String {
+        self.version += 1;
+        self.version.to_string()
+    }
+
     /// Every agent does what it has been told.
     pub(super) fn agents_confirm(&mut self) {
         let version = self.version.to_string();

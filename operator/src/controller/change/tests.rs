@@ -59,7 +59,10 @@ fn what_isnt_there_is_made_with_its_node_as_owner_and_peers_come_first() {
         differences(&index, &plan_for("a", "node-uid")),
         [
             ("a".to_owned(), What::Peer { owner: owner(), spec: peer_spec("192.0.2.1") }),
-            ("a".to_owned(), What::NodeState { owner: owner(), spec: IpsecNodeStateSpec::default() }),
+            (
+                "a".to_owned(),
+                What::NodeState { owner: owner(), version: None, spec: IpsecNodeStateSpec::default() }
+            ),
         ]
     );
 }

@@ -1,0 +1,576 @@
+//! Automatic keys: what the node's part of the protocol wants, carried out. It decides in `esplanade-keying`; here are its
+//! key pairs, its file, and what it is told of the kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use esplanade_crds::conditions::reason;
+use esplanade_crds::{IpsecNodeStateSpec, NodePolicy, Phase, Problem, ProblemKind, PublishedKey};
+use esplanade_expand::automatic_sa;
+use esplanade_keying::node::{self, Node, Seen, Settings};
+use esplanade_keying::{KeyId, KeyPair, NodeUid, PolicyRevision, Ring, Sa, Time, Version};
+use esplanade_model::{Capabilities, Direction, SaId, Wanted};
+use esplanade_sync::{Engine, Name};
+
+use crate::desired::Input;
+use crate::state_file::FileError;
+
+mod file;
+mod material;
+
+use file::RingFile;
+use material::{Material, direction, revision};
+
+/// What SAs are named after in the engine: no IpsecSA can have such a name.
+const PREFIX: &str = "policy/";
+
+/// Automatic keys of this node.
+#[derive(Debug)]
+pub struct Keying {
+    name: String,
+    file: RingFile,
+    running: Option<Running>,
+}
+
+/// Keys to publish in the own IpsecPeer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishKeys {
+    /// `metadata.uid` of the IpsecPeer.
+    pub uid: String,
+    /// The resourceVersion that it must still be at.
+    pub version: u64,
+    /// All keys, oldest first.
+    pub keys: Vec<PublishedKey>,
+}
+
+/// How far the kernel is, for the status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// It is at the generation that it was last told.
+    pub(crate) confirmed: bool,
+    /// The watermark.
+    pub(crate) peers_through: Option<u64>,
+    /// Keys to publish.
+    pub(crate) publish: Option<PublishKeys>,
+    /// Milliseconds until it wants to be woken up.
+    pub(crate) wake: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Running {
+    node: Node,
+    me: NodeUid,
+    material: Material,
+    /// Times, in milliseconds since boot and since 1970.
+    now: Time,
+    epoch: jiff::Timestamp,
+    unsaved: bool,
+    /// Of the last input.
+    version: Option<u64>,
+    generation: Option<i64>,
+    through: Version,
+    rotate: u64,
+    published: Vec<PublishedKey>,
+    peer_uid: String,
+    /// How the kernel names SAs that are wanted or there: which ones, and whether they end here.
+    ids: BTreeMap<(Sa, bool), SaId>,
+    /// What of it the protocol was told to be there.
+    inbound: BTreeSet<Sa>,
+    outbound: BTreeMap<Sa, u64>,
+    /// Inbound SAs whose names somebody else has.
+    taken: BTreeSet<Sa>,
+    /// Phases in the kernel.
+    applied: BTreeMap<PolicyRevision, Phase>,
+    /// What an agent before this one left, and nobody knows: until then.
+    held: Option<(Time, BTreeSet<SaId>)>,
+}
+
+/// What a pass is made for, to see whether another one has to follow.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Shape(Vec<Sa>, Vec<Sa>, Vec<(PolicyRevision, Phase)>);
+
+impl Keying {
+    /// For the node of this name; the ring is kept in this directory.
+    pub fn new(name: &str, directory: &Path, boot_id: &str) -> Self {
+        Self { name: name.to_owned(), file: RingFile::new(directory, boot_id), running: None }
+    }
+
+    /// There are automatic keys, or there should be.
+    pub(crate) fn is_needed(&self, input: &Input) -> bool {
+        is_automatic(&input.spec) || self.running.is_some() || self.file.is_there()
+    }
+
+    /// The node has an IpsecPeer.
+    pub(crate) fn can_start(&self, input: &Input) -> bool {
+        input.keyed.get(&self.name).is_some_and(|own| !own.node_uid.is_empty())
+    }
+
+    /// It has started with the own Node that the input names.
+    pub(crate) fn runs(&self, input: &Input) -> bool {
+        let me = input.keyed.get(&self.name).map(|peer| NodeUid::of(&peer.node_uid));
+        self.running.as_ref().is_some_and(|running| me.is_none_or(|me| me == running.me))
+    }
+
+    /// Begins, once everything in the kernel was read. Nothing happens while the node has no IpsecPeer.
+    pub(crate) fn start(&mut self, input: &Input, engine: &Engine, kernel: &Capabilities, now: Time) {
+        let Some(own) = input.keyed.get(&self.name).filter(|own| !own.node_uid.is_empty()) else { return };
+        let me = NodeUid::of(&own.node_uid);
+        let Ring { keys, .. } = self.file.load(me);
+        let records: Vec<_> = keys.iter().map(|(_, record)| record.clone()).collect();
+        let pairs: BTreeMap<KeyId, KeyPair> = keys.into_iter().map(|(pair, _)| (pair.id(), pair)).collect();
+        let continued = !records.is_empty();
+        let node = Node::new(me, Settings::default(), records, now);
+        let mut running = Running::new(me, node, Material::new(&own.node_uid, pairs), now);
+        running.material.take(input);
+        let seen = running.identify(&self.name, input, engine, kernel);
+        running.phases_found(&self.name, input, engine, kernel);
+        if continued {
+            let known: BTreeSet<SaId> = running.ids.values().copied().collect();
+            let unknown = engine.own_sas().filter(|id| !known.contains(id)).collect();
+            running.held = Some((now.after(Settings::default().drain), unknown));
+            tracing::info!(keys = running.material.pairs.len(), "going on with the key ring");
+        }
+        running.step(node::Input::Kernel(seen));
+        self.running = Some(running);
+    }
+
+    /// Takes in what the API server has told, and the time.
+    pub(crate) fn take(&mut self, input: &Input, now: Time) {
+        let Some(running) = &mut self.running else { return };
+        (running.now, running.epoch) = (now, jiff::Timestamp::now());
+        if running.version != Some(input.version) {
+            running.version = Some(input.version);
+            running.told(&self.name, input);
+        }
+        running.ask_for_rotation(input);
+        running.step(node::Input::Wake);
+    }
+
+    /// The spec to expand: where clear text can't be given up yet, the phase is an earlier one than told.
+    pub(crate) fn spec(&self, spec: &Arc<IpsecNodeStateSpec>) -> Arc<IpsecNodeStateSpec> {
+        let Some(running) = &self.running else { return Arc::clone(spec) };
+        let phases = spec.policies.iter().map(|policy| running.phase(policy));
+        if phases.clone().eq(spec.policies.iter().map(|policy| policy.phase)) {
+            return Arc::clone(spec);
+        }
+        let mut changed = (**spec).clone();
+        for policy in &mut changed.policies {
+            policy.phase = running.phase(policy);
+        }
+        Arc::new(changed)
+    }
+
+    /// What the next pass is about.
+    pub(crate) fn shape(&self, spec: &IpsecNodeStateSpec) -> Option<Shape> {
+        let running = self.running.as_ref()?;
+        let inbound = running.node.inbound().keys().copied().collect();
+        let outbound = running.node.outbound().map(|wanted| wanted.sa).collect();
+        let phases = spec.policies.iter().map(|policy| (revision(policy), running.phase(policy))).collect();
+        Some(Shape(inbound, outbound, phases))
+    }
+
+    /// Writes the ring's file where that is due: before anything else is done.
+    pub(crate) fn save(&mut self) -> Result<(), FileError> {
+        let Some(running) = self.running.as_mut().filter(|running| running.unsaved) else { return Ok(()) };
+        let records = running.node.records().iter();
+        let pairs = &running.material.pairs;
+        let keys = records.filter_map(|record| Some((pairs.get(&record.id)?.clone(), record.clone())));
+        let ring = Ring { node: running.me, keys: keys.collect() };
+        if ring.keys.is_empty() {
+            self.file.forget();
+        } else {
+            self.file.save(&ring)?;
+        }
+        running.unsaved = false;
+        Ok(())
+    }
+
+    /// Adds the SAs wanted to those of IpsecSAs, and says what is wrong with single policies.
+    pub(crate) fn want(
+        &mut self,
+        input: &Input,
+        engine: &Engine,
+        kernel: &Capabilities,
+        wanted: &mut Wanted,
+    ) -> Vec<Problem> {
+        let Some(running) = &mut self.running else { return Vec::new() };
+        running.want(&self.name, input, engine, kernel, wanted)
+    }
+
+    /// Takes in what a pass has left in the kernel. `done`: it came to its end.
+    pub(crate) fn passed(&mut self, engine: &mut Engine, spec: &IpsecNodeStateSpec, done: bool) {
+        let Some(running) = &mut self.running else { return };
+        if done {
+            running.look(engine);
+            running.applied = spec
+                .policies
+                .iter()
+                .filter(|policy| policy.automatic.is_some())
+                .map(|policy| (revision(policy), policy.phase))
+                .collect();
+        } else {
+            // What was asked for may be there, and may have been used.
+            let asked = running.node.outbound().map(|wanted| wanted.sa);
+            let asked: Vec<Sa> = asked.filter(|sa| !running.outbound.contains_key(sa)).collect();
+            running.outbound.extend(asked.iter().map(|sa| (*sa, 0)));
+            running.step(node::Input::Kernel(asked.iter().map(|sa| Seen::Outbound(*sa, Some(0))).collect()));
+        }
+        running.tidy(spec);
+    }
+
+    /// How far it is. `in_sync`: the last pass left nothing to do.
+    pub(crate) fn progress(&self, spec: &IpsecNodeStateSpec, in_sync: bool) -> Option<Progress> {
+        let running = self.running.as_ref()?;
+        let Running { node, now, generation, .. } = running;
+        let phases = spec.policies.iter().all(|policy| running.phase(policy) == policy.phase);
+        let watermark = Some(node.watermark().0).filter(|through| *through > 0);
+        Some(Progress {
+            confirmed: in_sync && phases && generation.is_some() && node.confirmed() == *generation,
+            peers_through: watermark,
+            publish: if running.unsaved { None } else { running.to_publish() },
+            wake: running.wake().map(|at| at.0.saturating_sub(now.0)),
+        })
+    }
+}
+
+impl Running {
+    fn new(me: NodeUid, node: Node, material: Material, now: Time) -> Self {
+        Self {
+            node,
+            me,
+            material,
+            now,
+            epoch: jiff::Timestamp::now(),
+            unsaved: false,
+            version: None,
+            generation: None,
+            through: Version(0),
+            rotate: 0,
+            published: Vec::new(),
+            peer_uid: String::new(),
+            ids: BTreeMap::new(),
+            inbound: BTreeSet::new(),
+            outbound: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            applied: BTreeMap::new(),
+            held: None,
+        }
+    }
+
+    fn step(&mut self, input: node::Input) {
+        let mut next = Some(input);
+        while let Some(input) = next.take() {
+            let Self { node, material, now, .. } = self;
+            let mut spi = |sa: &Sa| material.derive(sa, true).map(|derived| derived.spi.get());
+            let step = node.step(input, *now, &mut spi);
+            self.unsaved |= step.persist;
+            if step.make_key {
+                let pair = KeyPair::generate(&mut rand::rng());
+                let id = pair.id();
+                // ± 10 %, so that nodes which were started together don't rotate together.
+                let age = self.rotate.saturating_mul(rand::random_range(900..=1100));
+                let rotate = self.now.after(age);
+                tracing::info!(key = %id, "new key");
+                self.material.pairs.insert(id, pair);
+                next = Some(node::Input::KeyMade { id, rotate });
+            }
+        }
+    }
+
+    /// Takes in what the API server has told. What it had at a version is the same as a list at that version.
+    fn told(&mut self, name: &str, input: &Input) {
+        let peers = self.material.take(input);
+        if let Some(own) = input.keyed.get(name) {
+            (self.published, self.peer_uid) = (own.keys.clone(), own.uid.clone());
+        }
+        self.through = self.through.max(Version(input.peers_through.unwrap_or_default()));
+        self.generation = input.generation;
+        let automatic = || input.spec.policies.iter().filter(|policy| policy.automatic.is_some());
+        let every = automatic().filter_map(|policy| Some(policy.automatic.as_ref()?.rotate_seconds)).min();
+        self.rotate = every.unwrap_or(24 * 3600);
+        let keys = input.spec.keys.clone().unwrap_or_default();
+        let uid = |node: &String| input.keyed.get(node).map(|peer| NodeUid::of(&peer.node_uid));
+        let own = node::Own {
+            generation: input.generation.unwrap_or_default(),
+            policies: automatic().map(|policy| (revision(policy), Arc::from(policy.name.as_str()))).collect(),
+            acknowledged: keys.acknowledged.and_then(|id| id.parse().ok()),
+            pending: keys.pending.iter().filter_map(uid).collect(),
+        };
+        self.step(node::Input::Listed { version: self.through, peers });
+        self.step(node::Input::Own(own));
+    }
+
+    /// The newest key is older than somebody wants.
+    fn ask_for_rotation(&mut self, input: &Input) {
+        let newest = self.node.records().last().map(|record| self.made_at(record.created));
+        let asked = input.rotate_before.filter(|before| *before <= self.epoch);
+        let overdue = self.overdue_at().is_some_and(|at| at <= self.now);
+        if overdue || newest.zip(asked).is_some_and(|(newest, before)| newest < before) {
+            self.step(node::Input::Rotate);
+        }
+    }
+
+    /// When the newest key is older than any key should be: its age was drawn when another one was wanted.
+    fn overdue_at(&self) -> Option<Time> {
+        let newest = self.node.records().last().filter(|_| self.rotate > 0)?;
+        Some(newest.created.after(self.rotate.saturating_mul(1101)))
+    }
+
+    /// The time since boot as a time of day.
+    fn made_at(&self, time: Time) -> jiff::Timestamp {
+        let ago = i64::try_from(self.now.0.saturating_sub(time.0)).unwrap_or(i64::MAX);
+        self.epoch.checked_sub(jiff::SignedDuration::from_millis(ago)).unwrap_or(self.epoch)
+    }
+
+    /// The phase that the kernel is to be brought to: what was told, but clear text isn't given up before what is sent
+    /// instead arrives.
+    fn phase(&self, policy: &NodePolicy) -> Phase {
+        let revision = revision(policy);
+        let waits = policy.automatic.is_some()
+            && policy.phase > Phase::Prepare
+            && self.applied.get(&revision) == Some(&Phase::Prepare)
+            && !self.node.sends_surely(revision);
+        if waits { Phase::Prepare } else { policy.phase }
+    }
+
+    /// The SAs that an agent before this one left and that can be told.
+    fn identify(&mut self, name: &str, input: &Input, engine: &Engine, kernel: &Capabilities) -> Vec<Seen> {
+        let mut seen = Vec::new();
+        for sa in self.thinkable() {
+            for inbound in [true, false] {
+                let Some(id) = self.id_of(name, input, kernel, &sa, inbound) else { continue };
+                let Some(sent) = engine.sent(&id) else { continue };
+                self.ids.insert((sa, inbound), id);
+                if inbound {
+                    self.inbound.insert(sa);
+                    seen.push(Seen::Inbound(sa, true));
+                } else {
+                    self.outbound.insert(sa, sent);
+                    seen.push(Seen::Outbound(sa, Some(sent)));
+                }
+            }
+        }
+        seen
+    }
+
+    fn thinkable(&self) -> Vec<Sa> {
+        let Material { pairs, peers, policies, .. } = &self.material;
+        let mut all = Vec::new();
+        for (peer, record) in peers.iter().filter(|(peer, _)| **peer != self.me) {
+            for policy in policies.keys() {
+                for own in pairs.keys() {
+                    let sa = |theirs: &KeyId| Sa { peer: *peer, policy: *policy, own: *own, theirs: *theirs };
+                    all.extend(record.key_ids().map(sa));
+                }
+            }
+        }
+        all
+    }
+
+    fn id_of(
+        &mut self,
+        name: &str,
+        input: &Input,
+        kernel: &Capabilities,
+        sa: &Sa,
+        inbound: bool,
+    ) -> Option<SaId> {
+        let derived = self.material.derive(sa, inbound)?.clone();
+        let (policy, peer) = (self.material.policies.get(&sa.policy)?, self.material.peers.get(&sa.peer)?);
+        let direction = direction(inbound);
+        let made = automatic_sa(
+            name,
+            &peer.name,
+            policy,
+            &input.peers,
+            direction,
+            derived.spi,
+            derived.crypto,
+            kernel,
+        );
+        Some(made.ok()??.sa().id())
+    }
+
+    /// The phases that the kernel is at, by its policies: it sends protected where an outbound one is there.
+    fn phases_found(&mut self, name: &str, input: &Input, engine: &Engine, kernel: &Capabilities) {
+        let expanded = esplanade_expand::expand(name, &input.spec, &input.peers, None, kernel);
+        for policy in input.spec.policies.iter().filter(|policy| policy.automatic.is_some()) {
+            let there = |direction: Direction| {
+                let of_policy = expanded.wanted.policies.iter().filter(|(of, _)| *of == policy.name);
+                let mut keys = of_policy.map(|(_, made)| made.key()).filter(|key| key.direction == direction);
+                keys.any(|key| engine.has_policy(&key))
+            };
+            if there(Direction::In) || there(Direction::Forward) {
+                let sends = there(Direction::Out);
+                self.applied.insert(revision(policy), if sends { policy.phase } else { Phase::Prepare });
+            }
+        }
+    }
+
+    fn want(
+        &mut self,
+        name: &str,
+        input: &Input,
+        engine: &Engine,
+        kernel: &Capabilities,
+        wanted: &mut Wanted,
+    ) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let others: BTreeSet<SaId> = wanted.sas.iter().map(|(_, sa)| sa.sa().id()).collect();
+        let inbound = self.node.inbound().keys().map(|sa| (*sa, true));
+        // One that was there goes on past where it had come to, or not at all (R7).
+        let outbound = self.node.outbound().map(|wanted| ((wanted.sa, false), wanted.past));
+        let outbound: Vec<_> = outbound.collect();
+        let sas: Vec<((Sa, bool), Option<u64>)> = inbound.map(|sa| (sa, None)).chain(outbound).collect();
+        for ((sa, inbound), past) in sas {
+            let Some(derived) = self.material.derive(&sa, inbound).cloned() else { continue };
+            let Material { policies, peers, .. } = &self.material;
+            let (Some(policy), Some(peer)) = (policies.get(&sa.policy), peers.get(&sa.peer)) else {
+                continue;
+            };
+            let made = automatic_sa(
+                name,
+                &peer.name,
+                policy,
+                &input.peers,
+                direction(inbound),
+                derived.spi,
+                derived.crypto,
+                kernel,
+            );
+            let made = match made {
+                Ok(Some(made)) => made,
+                Ok(None) => continue,
+                Err(missing) => {
+                    problems.push(Problem {
+                        kind: ProblemKind::IpsecPolicy,
+                        name: policy.name.clone(),
+                        category: reason::UNSUPPORTED_BY_KERNEL.to_owned(),
+                        message: missing.to_string(),
+                    });
+                    continue;
+                }
+            };
+            let id = made.sa().id();
+            if past.is_some() && !engine.remembers(&id) {
+                continue;
+            }
+            if others.contains(&id) {
+                if inbound {
+                    self.taken.insert(sa);
+                }
+                continue;
+            }
+            self.ids.insert((sa, inbound), id);
+            wanted.sas.push((format!("{PREFIX}{}", policy.name), made));
+        }
+        if let Some((until, ids)) = &self.held {
+            if self.now < *until {
+                wanted.hold.extend(ids);
+            } else {
+                self.held = None;
+            }
+        }
+        problems.dedup();
+        problems
+    }
+
+    /// What the kernel holds after a pass.
+    fn look(&mut self, engine: &mut Engine) {
+        let lost = engine.take_lost();
+        let mut seen = Vec::new();
+        for ((sa, inbound), id) in &self.ids {
+            let sent = engine.sent(id);
+            if *inbound {
+                let there = sent.is_some() && !engine.is_wrong(&Name::Sa(*id));
+                if there != self.inbound.contains(sa) {
+                    seen.push(Seen::Inbound(*sa, there));
+                    if there {
+                        self.inbound.insert(*sa)
+                    } else {
+                        self.inbound.remove(sa)
+                    };
+                }
+                if engine.is_taken(id) && self.node.inbound().contains_key(sa) {
+                    self.taken.insert(*sa);
+                }
+                continue;
+            }
+            let before = self.outbound.get(sa).copied();
+            if before.is_some() && (sent.is_none() || lost.contains(id)) {
+                seen.push(Seen::Outbound(*sa, None));
+                self.outbound.remove(sa);
+            }
+            if let Some(sent) = sent
+                && (before != Some(sent) || lost.contains(id))
+            {
+                seen.push(Seen::Outbound(*sa, Some(sent)));
+                self.outbound.insert(*sa, sent);
+            }
+        }
+        if !seen.is_empty() {
+            self.step(node::Input::Kernel(seen));
+        }
+        for sa in std::mem::take(&mut self.taken) {
+            self.step(node::Input::Taken(sa));
+        }
+    }
+
+    /// Forgets what is over.
+    fn tidy(&mut self, spec: &IpsecNodeStateSpec) {
+        let Self { node, ids, inbound, outbound, material, .. } = self;
+        let sends: BTreeSet<Sa> = node.outbound().map(|wanted| wanted.sa).collect();
+        ids.retain(|(sa, is_inbound), _| match is_inbound {
+            true => inbound.contains(sa) || node.inbound().contains_key(sa),
+            false => outbound.contains_key(sa) || sends.contains(sa),
+        });
+        let records: BTreeSet<KeyId> = node.records().iter().map(|record| record.id).collect();
+        material.pairs.retain(|id, _| records.contains(id));
+        let mut needed: BTreeSet<(Sa, bool)> = ids.keys().copied().collect();
+        needed.extend(node.inbound().keys().map(|sa| (*sa, true)));
+        needed.extend(sends.into_iter().map(|sa| (sa, false)));
+        let current: BTreeSet<PolicyRevision> = spec.policies.iter().map(revision).collect();
+        material.keep(&needed, |policy| current.contains(&policy));
+    }
+
+    fn to_publish(&self) -> Option<PublishKeys> {
+        let publish = self.node.publish()?;
+        let records = self.node.records().iter().filter(|record| publish.keys.contains(&record.id));
+        let keys = records.filter_map(|record| {
+            let id = record.id.to_string();
+            let before = self.published.iter().find(|key| key.id == id);
+            let made = || self.made_at(record.created).strftime("%FT%TZ").to_string();
+            Some(PublishedKey {
+                public_key: self.material.pairs.get(&record.id)?.public().to_base64(),
+                created_at: before.map_or_else(made, |key| key.created_at.clone()),
+                id,
+            })
+        });
+        Some(PublishKeys { uid: self.peer_uid.clone(), version: publish.base.0, keys: keys.collect() })
+    }
+
+    fn wake(&self) -> Option<Time> {
+        let held = self.held.as_ref().map(|(until, _)| *until);
+        let overdue = self.overdue_at().filter(|at| *at > self.now);
+        self.node.wake_at(self.now).into_iter().chain(held).chain(overdue).min()
+    }
+}
+
+/// Some policy has automatic keys.
+fn is_automatic(spec: &IpsecNodeStateSpec) -> bool {
+    spec.policies.iter().any(|policy| policy.automatic.is_some())
+}
+
+/// What is wrong with an SA of a policy's is wrong with the policy.
+pub(crate) fn of_policy(problem: Problem) -> Problem {
+    match problem.name.strip_prefix(PREFIX) {
+        Some(name) if problem.kind == ProblemKind::IpsecSA => {
+            Problem { kind: ProblemKind::IpsecPolicy, name: name.to_owned(), ..problem }
+        }
+        _ => problem,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,329 @@
+//! Two nodes' workers on two kernels in memory, and an API server in a few lines.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use esplanade_crds::{
+    Action, AntiReplay, IpsecNodeStateSpec, IpsecPeerSpec, Mode, NodeAutomaticKeying, NodeKeys, NodePolicy,
+    PeerSelectors, Phase, Protocol, Suite,
+};
+use esplanade_model::{Crypto, Direction, SaId};
+use esplanade_seal::KeyPair;
+use esplanade_xfrm::fake::FakeKernel;
+use esplanade_xfrm::{Noticed, Watch};
+
+use super::Keying;
+use crate::desired::{Input, KeyedPeer};
+use crate::worker::{Done, News, Reasons, Worker};
+
+struct Host {
+    kernel: FakeKernel,
+    worker: Worker,
+    watch: Option<Box<dyn Watch>>,
+    spec: IpsecNodeStateSpec,
+    generation: i64,
+    rotate_before: Option<jiff::Timestamp>,
+}
+
+struct Cluster {
+    directory: tempfile::TempDir,
+    hosts: BTreeMap<&'static str, Host>,
+    specs: BTreeMap<String, IpsecPeerSpec>,
+    peers: BTreeMap<String, KeyedPeer>,
+    version: u64,
+}
+
+fn worker(directory: &Path, name: &str, kernel: &FakeKernel) -> Worker {
+    let kernel = kernel.clone();
+    let open = Box::new(move || Ok((Box::new(kernel.clone()) as _, Box::new(kernel.watch()?) as _)));
+    let keying = Keying::new(name, &directory.join(name), "boot");
+    let keys = KeyPair::from_bytes(&[7; 32]);
+    Worker::start(name, "6.1.0", keys, Default::default(), keying, open).unwrap()
+}
+
+fn policy(phase: Phase) -> NodePolicy {
+    NodePolicy {
+        name: "pods".into(),
+        uid: "uid-of-pods".into(),
+        revision: "1".into(),
+        phase,
+        priority: 500,
+        action: Action::Protect,
+        mode: Mode::Tunnel,
+        protocol: Protocol::ESP,
+        interface_id: 0,
+        mark: None,
+        icmp_errors: false,
+        local_override: false,
+        traffic: vec![],
+        gateways: vec![],
+        automatic: Some(NodeAutomaticKeying {
+            suite: Suite::AesGcm256,
+            anti_replay: AntiReplay { window: 64, extended_sequence_numbers: true },
+            rotate_seconds: 3600,
+        }),
+    }
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut cluster = Self {
+            directory,
+            hosts: BTreeMap::new(),
+            specs: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            version: 10,
+        };
+        for (name, address, network) in [("a", "192.0.2.1", "10.1.0.0/24"), ("b", "192.0.2.2", "10.2.0.0/24")]
+        {
+            let selectors = PeerSelectors {
+                policy: "pods".into(),
+                from: vec![network.to_owned()],
+                to: vec![network.to_owned()],
+            };
+            let spec = IpsecPeerSpec { addresses: vec![address.to_owned()], selectors: vec![selectors] };
+            let peer = KeyedPeer {
+                node_uid: format!("uid-of-{name}"),
+                uid: format!("uid-of-peer-{name}"),
+                version: cluster.version,
+                keys: vec![],
+            };
+            cluster.specs.insert(name.to_owned(), spec);
+            cluster.peers.insert(name.to_owned(), peer);
+            std::fs::create_dir(cluster.directory.path().join(name)).unwrap();
+            let kernel = FakeKernel::new();
+            let worker = worker(cluster.directory.path(), name, &kernel);
+            let (spec, generation) = (IpsecNodeStateSpec::default(), 1);
+            let host = Host { kernel, worker, watch: None, spec, generation, rotate_before: None };
+            cluster.hosts.insert(name, host);
+        }
+        cluster
+    }
+
+    fn tell(&mut self, name: &str, phase: Phase) {
+        let host = self.hosts.get_mut(name).unwrap();
+        host.spec.policies = vec![policy(phase)];
+        host.generation += 1;
+    }
+
+    /// A pass of a node's; what it wants published is.
+    async fn pass(&mut self, name: &str) -> Done {
+        let Self { hosts, specs, peers, version, .. } = self;
+        let host = hosts.get_mut(name).unwrap();
+        let input = Input {
+            version: 1000 * *version + u64::try_from(host.generation).unwrap(),
+            generation: Some(host.generation),
+            spec: Arc::new(host.spec.clone()),
+            peers: Arc::new(specs.clone()),
+            keyed: Arc::new(peers.clone()),
+            rotate_before: host.rotate_before,
+            peers_through: Some(*version),
+            problems: vec![],
+            block: None,
+        };
+        let noticed = match &mut host.watch {
+            Some(watch) => watch.look().unwrap(),
+            None => Noticed::default(),
+        };
+        host.worker.pass(input, Reasons { noticed, audit: false }).unwrap();
+        loop {
+            match host.worker.news().await.unwrap() {
+                News::Opened(watch) => host.watch = Some(watch),
+                News::Done(done) => {
+                    if let Some(publish) = &done.publish {
+                        let peer = peers.get_mut(name).unwrap();
+                        assert_eq!((&publish.uid, publish.version), (&peer.uid, peer.version));
+                        *version += 1;
+                        (peer.keys, peer.version) = (publish.keys.clone(), *version);
+                    }
+                    return done;
+                }
+            }
+        }
+    }
+
+    /// Both, until nothing is published any more; how far they are then.
+    async fn settle(&mut self) -> [Done; 2] {
+        for _ in 0..10 {
+            let before = self.version;
+            let done = [self.pass("a").await, self.pass("b").await];
+            if self.version == before {
+                return done;
+            }
+        }
+        panic!("keys are published again and again")
+    }
+
+    /// The operator says that all have acknowledged the newest key of a node.
+    fn acknowledge(&mut self, name: &str) {
+        let newest = self.peers[name].keys.last().map(|key| key.id.clone());
+        let host = self.hosts.get_mut(name).unwrap();
+        host.spec.keys = Some(NodeKeys { acknowledged: newest, pending: vec![] });
+        host.generation += 1;
+    }
+
+    /// The SAs in a node's kernel that go to this address, with what they have sent.
+    fn sas(&self, name: &str, to: &str) -> Vec<(SaId, Crypto, u64)> {
+        let observed = self.hosts[name].kernel.observed();
+        let to: std::net::IpAddr = to.parse().unwrap();
+        let sas = observed.sas.into_iter().filter(|sa| sa.id.destination == to);
+        sas.map(|sa| (sa.id, sa.sa.unwrap().crypto, sa.state.sent)).collect()
+    }
+
+    fn sends_protected(&self, name: &str) -> bool {
+        let observed = self.hosts[name].kernel.observed();
+        observed.policies.iter().any(|policy| policy.key.direction == Direction::Out)
+    }
+
+    /// In force at both, one key each.
+    async fn in_force() -> Self {
+        let mut cluster = Self::new();
+        for name in ["a", "b"] {
+            cluster.tell(name, Phase::Prepare);
+        }
+        cluster.settle().await;
+        for name in ["a", "b"] {
+            cluster.acknowledge(name);
+            cluster.tell(name, Phase::Enforce);
+        }
+        for done in cluster.settle().await {
+            assert_eq!(done.report.confirmed, Some(true), "{done:?}");
+            assert_eq!(done.report.peers_through, Some(cluster.version));
+        }
+        cluster
+    }
+}
+
+#[tokio::test]
+async fn two_nodes_come_to_the_same_sas() {
+    let mut cluster = Cluster::new();
+    for name in ["a", "b"] {
+        cluster.tell(name, Phase::Prepare);
+    }
+    // A key is published after the pass that has made all there is to it, and waits for the others' keys.
+    let done = cluster.pass("a").await;
+    assert_eq!(done.publish.as_ref().map(|publish| publish.keys.len()), Some(1));
+    cluster.settle().await;
+    for to in ["192.0.2.1", "192.0.2.2"] {
+        let (at_a, at_b) = (cluster.sas("a", to), cluster.sas("b", to));
+        assert_eq!((at_a.len(), &at_a), (1, &at_b));
+    }
+    assert!(!cluster.sends_protected("a"));
+}
+
+#[tokio::test]
+async fn clear_text_is_not_given_up_for_a_key_that_nobody_is_known_to_have() {
+    let mut cluster = Cluster::new();
+    for name in ["a", "b"] {
+        cluster.tell(name, Phase::Prepare);
+    }
+    cluster.settle().await;
+    // Told to go on, but not that b has the key.
+    cluster.tell("a", Phase::Encrypt);
+    let done = cluster.pass("a").await;
+    assert!(!cluster.sends_protected("a"));
+    assert_eq!(done.report.confirmed, Some(false));
+    cluster.acknowledge("a");
+    let done = cluster.pass("a").await;
+    assert!(cluster.sends_protected("a"));
+    assert_eq!(done.report.confirmed, Some(true));
+}
+
+#[tokio::test]
+async fn a_restarted_agent_goes_on_and_a_rebooted_node_has_other_keys() {
+    let mut cluster = Cluster::in_force().await;
+    let (sas, keys) = (cluster.sas("a", "192.0.2.2"), cluster.peers["a"].keys.clone());
+    cluster.hosts["a"].kernel.count_traffic(sas[0].0, 77, 0);
+    let again = worker(cluster.directory.path(), "a", &cluster.hosts["a"].kernel);
+    let host = cluster.hosts.get_mut("a").unwrap();
+    (host.worker, host.watch) = (again, None);
+    let done = cluster.pass("a").await;
+    assert_eq!((done.operations, done.report.confirmed), (0, Some(true)));
+    assert_eq!(cluster.peers["a"].keys, keys);
+    assert_eq!(cluster.sas("a", "192.0.2.2")[0].2, 77);
+
+    std::fs::remove_file(cluster.directory.path().join("a").join(super::file::FILE)).unwrap();
+    let kernel = FakeKernel::new();
+    let again = worker(cluster.directory.path(), "a", &kernel);
+    let host = cluster.hosts.get_mut("a").unwrap();
+    (host.kernel, host.worker, host.watch) = (kernel, again, None);
+    cluster.settle().await;
+    assert!(cluster.peers["a"].keys.len() == 1 && cluster.peers["a"].keys != keys);
+    assert_eq!(cluster.sas("a", "192.0.2.1"), cluster.sas("b", "192.0.2.1"));
+    assert_eq!(cluster.sas("b", "192.0.2.1").len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_is_renewed_when_asked_and_the_peer_has_both_until_then() {
+    let mut cluster = Cluster::in_force().await;
+    let before = cluster.sas("a", "192.0.2.2");
+    // The clock since boot counts hundredths of a second.
+    let start = crate::host::since_boot().unwrap();
+    while crate::host::since_boot().unwrap() < start + 20 {
+        tokio::task::yield_now().await;
+    }
+    cluster.hosts.get_mut("a").unwrap().rotate_before = Some(jiff::Timestamp::now());
+    cluster.settle().await;
+    assert_eq!(cluster.peers["a"].keys.len(), 2);
+    // b sends nothing under the new key that a wasn't ready for; a goes on as before.
+    assert_eq!(cluster.sas("a", "192.0.2.2"), before);
+    assert_eq!(cluster.sas("a", "192.0.2.1").len(), 2);
+    cluster.acknowledge("a");
+    cluster.settle().await;
+    let after = cluster.sas("a", "192.0.2.2");
+    assert!(after.len() == 1 && after[0].0 != before[0].0, "{after:?}");
+    // The old one goes after the drain time, and no third one is made.
+    assert_eq!(cluster.peers["a"].keys.len(), 2);
+}
+
+#[tokio::test]
+async fn flushed_sas_go_on_past_where_they_were_and_get_new_keys() {
+    let mut cluster = Cluster::in_force().await;
+    let before = cluster.sas("a", "192.0.2.2");
+    cluster.hosts["a"].kernel.count_traffic(before[0].0, 1000, 0);
+    cluster.hosts["a"].kernel.flush();
+    cluster.pass("a").await;
+    let after = cluster.sas("a", "192.0.2.2");
+    assert_eq!(after[0].0, before[0].0);
+    assert!(after[0].2 > 1000, "{}", after[0].2);
+    cluster.settle().await;
+    assert_eq!(cluster.peers["a"].keys.len(), 2);
+}
+
+#[tokio::test]
+async fn keys_that_are_none_or_under_anothers_name_count_as_not_published() {
+    let mut cluster = Cluster::in_force().await;
+    let before = cluster.sas("a", "192.0.2.2");
+    let peer = cluster.peers.get_mut("b").unwrap();
+    for (id, public_key) in [
+        ("0123456789abcdef", peer.keys[0].public_key.clone()),
+        ("not an id", "AAAA".to_owned()),
+        // Of small order: it is itself, and nothing comes of it.
+        ("66687aadf862bd77", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned()),
+    ] {
+        let created_at = String::new();
+        peer.keys.push(esplanade_crds::PublishedKey { id: id.to_owned(), public_key, created_at });
+    }
+    cluster.version += 1;
+    cluster.peers.get_mut("b").unwrap().version = cluster.version;
+    let done = cluster.pass("a").await;
+    assert_eq!(cluster.sas("a", "192.0.2.2"), before);
+    assert_eq!(done.report.peers_through, Some(cluster.version));
+}
+
+#[tokio::test]
+async fn what_the_kernel_refuses_is_the_policys_problem() {
+    let mut cluster = Cluster::in_force().await;
+    let id = cluster.sas("a", "192.0.2.1")[0].0;
+    let kernel = &cluster.hosts["a"].kernel;
+    kernel.refuse_sa(id, esplanade_model::Refusal { errno: 12, message: None });
+    kernel.remove_sa(id);
+    let done = cluster.pass("a").await;
+    let crate::status::PassResult::Done { problems, .. } = done.report.result else { panic!("failed") };
+    assert_eq!(
+        (problems[0].kind, problems[0].name.as_str()),
+        (esplanade_crds::ProblemKind::IpsecPolicy, "pods")
+    );
+}

@@ -1,0 +1,63 @@
+//! Automatic keys.
+
+use esplanade_crds::{
+    AntiReplay, Endpoints, IpsecPolicySpec, Mode, NodeAutomaticKeying, Protection, Protocol, Suite, seconds,
+};
+
+use super::{invalid, rule};
+use crate::finding::Finding;
+
+/// How often keys are renewed where nobody says, in seconds.
+const ROTATE: u64 = 24 * 3600;
+/// A rotation takes its drain time and some round trips: any faster, and one would begin before the last one is over.
+const FASTEST: u64 = 30;
+/// Half of a key's hard age.
+const SLOWEST: u64 = 84 * 3600;
+
+/// What this version can't do with automatic keys.
+pub(super) fn unimplemented(spec: &IpsecPolicySpec, protection: &Protection) -> Vec<String> {
+    let only_pods =
+        |entry: &Endpoints| entry.nodes.is_none() && entry.cidrs.is_none() && entry.gateway.is_none();
+    let automatic = protection.keying.automatic.clone().unwrap_or_default();
+    let limits = automatic.max_packets.is_some() || automatic.max_bytes.is_some();
+    let extended = protection.anti_replay.is_none_or(|one| one.extended_sequence_numbers);
+    let asked = [
+        (
+            !spec.from.iter().chain(&spec.to).all(only_pods),
+            "nodes, cidrs or gateway with automatic keying: write podCIDRs, or keying: {manual: \
+             {securityAssociations: [NAME, …]}}",
+        ),
+        (
+            protection.mode != Mode::Tunnel,
+            "automatic keying with another mode than Tunnel: write mode: Tunnel",
+        ),
+        (protection.protocol != Protocol::ESP, "automatic keying with AH: write protocol: ESP"),
+        (limits, "maxPackets and maxBytes: leave them out, and write rotateEvery"),
+        (automatic.on_demand, "onDemand: leave it out"),
+        (!extended, "automatic keying with antiReplay.extendedSequenceNumbers: false: leave it out"),
+        (protection.interface_id != 0, "automatic keying with interfaceId: leave it out"),
+        (spec.mark.is_some(), "automatic keying with mark: leave it out"),
+    ];
+    asked.iter().filter(|(asked, _)| *asked).map(|(_, field)| (*field).to_owned()).collect()
+}
+
+/// How SAs are made.
+pub(super) fn keying(protection: &Protection) -> Result<NodeAutomaticKeying, Finding> {
+    let anti_replay =
+        protection.anti_replay.unwrap_or(AntiReplay { window: 1024, extended_sequence_numbers: true });
+    let suite = protection.suite.unwrap_or_default();
+    let encrypts = !matches!(suite, Suite::Sha256 | Suite::Sha512);
+    rule(encrypts, "suite: this one doesn't encrypt: with ESP write one that does, e.g. AES-GCM-16-256")?;
+    let every = protection.keying.automatic.as_ref().and_then(|one| one.rotate_every.as_deref());
+    let rotate_seconds = match every.map(seconds) {
+        None => ROTATE,
+        Some(Some(every)) if (FASTEST..=SLOWEST).contains(&every) => every,
+        Some(_) => {
+            return Err(invalid(
+                "keying.automatic.rotateEvery: write 30s to 84h: a rotation has to be over before the next one, and \
+                 before a key's hard age of 7 days",
+            ));
+        }
+    };
+    Ok(NodeAutomaticKeying { suite, anti_replay, rotate_seconds })
+}

@@ -1,0 +1,184 @@
+//! How far each policy with automatic keys is switched on at each node, and which keys are acknowledged. All that has to
+//! be remembered from step to step is in the node states themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use esplanade_crds::{NodeKeys, NodePolicy, PeerSelectors, Phase, ProblemKind};
+use esplanade_rollout::{Acknowledged, Level, Listener, Participant, acknowledge, next};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use crate::cluster::Cluster;
+use crate::snapshot::NodeView;
+
+/// A Node that isn't Ready for so long isn't waited for. The node lifecycle controller takes pods away after as long.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
+
+/// Nobody waits for the node.
+fn is_skipped(node: &NodeView, now: &Time) -> bool {
+    node.not_ready_since.is_some_and(|since| now.0.duration_since(since) >= PATIENCE)
+}
+
+/// When a node that isn't waited for any more comes to be so, next.
+pub(crate) fn next_skipped(cluster: &Cluster<'_>, now: &Time) -> Option<Time> {
+    let since = cluster.nodes().filter(|node| !is_skipped(node, now)).filter_map(|node| node.not_ready_since);
+    since.min().and_then(|since: Timestamp| since.checked_add(PATIENCE).ok()).map(Time)
+}
+
+/// Which of the node's keys are acknowledged (R4 of `docs/keying.md`).
+pub(crate) fn keys(node: &str, cluster: &Cluster<'_>, now: &Time) -> Option<NodeKeys> {
+    let told = cluster.state(node).and_then(|state| state.spec.keys.clone());
+    let Some((peer, version)) = cluster.peer(node).and_then(|peer| Some((peer, version_of(peer)?))) else {
+        return told;
+    };
+    let before = told.unwrap_or_default();
+    let before = Acknowledged { key: before.acknowledged, pending: before.pending };
+    let published = peer.status.iter().flat_map(|status| &status.keys);
+    let published: Vec<String> = published.map(|key| key.id.clone()).collect();
+    let others = cluster.nodes().filter(|other| other.name != node);
+    let listeners: Vec<Listener<String>> = others
+        .map(|other| Listener {
+            name: other.name.clone(),
+            applied_through: applied_through(&other.name, cluster),
+            skipped: is_skipped(other, now),
+        })
+        .collect();
+    let Acknowledged { key, pending } = acknowledge(&before, &published, version, &listeners);
+    let keys = NodeKeys { acknowledged: key, pending };
+    (keys != NodeKeys::default()).then_some(keys)
+}
+
+/// Policies that are gone, or were replaced by others of their names, and that nodes still have: by name and UID, with the
+/// nodes.
+#[derive(Default)]
+pub(crate) struct Leaving<'a>(BTreeMap<(&'a str, &'a str), BTreeMap<&'a str, &'a NodePolicy>>);
+
+impl<'a> Leaving<'a> {
+    /// `there` says whether there is a policy of this name and UID.
+    pub(crate) fn of(cluster: &Cluster<'a>, there: impl Fn(&str, &str) -> bool) -> Self {
+        let mut leaving = Self::default();
+        for node in cluster.nodes() {
+            let told = cluster.state(&node.name).map(|state| &state.spec.policies);
+            for policy in told.into_iter().flatten().filter(|policy| policy.automatic.is_some()) {
+                let key = (policy.name.as_str(), policy.uid.as_str());
+                if !there(key.0, key.1) {
+                    leaving.0.entry(key).or_default().insert(&node.name, policy);
+                }
+            }
+        }
+        leaving
+    }
+
+    /// A policy of this name is leaving: another one of the name waits until it has left.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.keys().any(|(leaving, _)| *leaving == name)
+    }
+
+    /// The names.
+    pub(crate) fn names(&self) -> BTreeSet<&'a str> {
+        self.0.keys().map(|(name, _)| *name).collect()
+    }
+
+    /// What each node is told of them now: a step less each time all have confirmed the one before.
+    pub(crate) fn told(&self, cluster: &Cluster<'_>, now: &Time) -> Vec<(String, NodePolicy)> {
+        let step = |((name, uid), nodes): (&(&'a str, &'a str), &BTreeMap<&'a str, &'a NodePolicy>)| {
+            let of = Of { name, uid, target: Level::Absent };
+            let names: Vec<&str> = nodes.keys().copied().collect();
+            let levels = levels(&of, &names, |_| true, cluster, now);
+            let told = nodes.iter().filter_map(|(node, policy)| {
+                let phase = phase(*levels.get(*node)?)?;
+                Some(((*node).to_owned(), NodePolicy { phase, ..(*policy).clone() }))
+            });
+            told.collect::<Vec<_>>()
+        };
+        self.0.iter().flat_map(step).collect()
+    }
+}
+
+/// A policy on its way to a level.
+pub(crate) struct Of<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) uid: &'a str,
+    pub(crate) target: Level,
+}
+
+/// What each of these nodes, all that take part, is to be told next. `is_published`: the node's IpsecPeer says what it
+/// should of the policy.
+pub(crate) fn levels<'n>(
+    policy: &Of<'_>,
+    nodes: &[&'n str],
+    is_published: impl Fn(&str) -> bool,
+    cluster: &Cluster<'_>,
+    now: &Time,
+) -> BTreeMap<&'n str, Level> {
+    let skipped = |node: &str| cluster.node(node).is_some_and(|node| is_skipped(node, now));
+    // The newest of the IpsecPeers, if all of them have what the others need.
+    let newest = nodes.iter().filter(|node| !skipped(node)).try_fold(0, |newest: u64, node| {
+        let peer = cluster.peer(node).filter(|_| is_published(node))?;
+        let keyed = peer.status.as_ref().is_some_and(|status| !status.keys.is_empty());
+        version_of(peer).filter(|_| keyed).map(|version| newest.max(version))
+    });
+    let participant = |node: &&str| {
+        let state = cluster.state(node);
+        let status = state.and_then(|state| state.status.as_ref());
+        let confirmed = state.and_then(|state| state.metadata.generation).is_some_and(|generation| {
+            let observed = status.and_then(|status| status.observed_generation);
+            Participant::has_confirmed(observed, generation, applied_through(node, cluster), newest)
+        });
+        let trouble = status.is_some_and(|status| {
+            status.problems.iter().any(|problem| match problem.kind {
+                ProblemKind::IpsecPolicy => problem.name == policy.name,
+                ProblemKind::Node => true,
+                ProblemKind::IpsecSA => false,
+            })
+        });
+        let told = cluster.installed_policy(node, policy.name).filter(|told| told.uid == policy.uid);
+        Participant {
+            told: told.map(|told| level(told.phase)).unwrap_or_default(),
+            confirmed,
+            trouble,
+            skipped: skipped(node),
+        }
+    };
+    let participants: Vec<Participant> = nodes.iter().map(participant).collect();
+    nodes.iter().copied().zip(next(&participants, policy.target)).collect()
+}
+
+/// None where the node isn't told of the policy.
+pub(crate) fn phase(level: Level) -> Option<Phase> {
+    match level {
+        Level::Absent => None,
+        Level::Prepare => Some(Phase::Prepare),
+        Level::Encrypt => Some(Phase::Encrypt),
+        Level::Enforce => Some(Phase::Enforce),
+    }
+}
+
+/// The level of a node that was told this phase.
+pub(crate) fn level(phase: Phase) -> Level {
+    match phase {
+        Phase::Prepare => Level::Prepare,
+        Phase::Encrypt => Level::Encrypt,
+        Phase::Enforce => Level::Enforce,
+    }
+}
+
+/// What is published of policies that leave: all that there is, until no node has them.
+pub(crate) fn kept<'a>(
+    leaving: &Leaving<'a>,
+    cluster: &'a Cluster<'a>,
+) -> impl Iterator<Item = (String, PeerSelectors)> + 'a {
+    let names = leaving.names();
+    cluster.nodes().flat_map(move |node| {
+        let kept = names.iter().filter_map(|name| cluster.published(&node.name, name));
+        kept.map(|selectors| (node.name.clone(), selectors.clone())).collect::<Vec<_>>()
+    })
+}
+
+fn applied_through(node: &str, cluster: &Cluster<'_>) -> Option<u64> {
+    cluster.state(node)?.status.as_ref()?.peers_applied_through.as_deref()?.parse().ok()
+}
+
+fn version_of(peer: &esplanade_crds::IpsecPeer) -> Option<u64> {
+    peer.metadata.resource_version.as_deref()?.parse().ok()
+}

@@ -1,0 +1,319 @@
+//! Policies with automatic keys: acceptance, phases, acknowledgements.
+
+use esplanade_crds::{
+    Action, AntiReplay, Enforcement, IpsecPeerStatus, IpsecPolicySpec, Keying, ManualKeying, Mode, NodeKeys,
+    Phase, ProblemKind, Protection, PublishedKey, Suite,
+};
+
+use super::build::{at, mk_node, mk_policy, nodes};
+use super::world::World;
+use crate::Plan;
+
+/// Nodes a, b and c, and the policy `pods` as short as can be.
+fn world() -> World {
+    let mut world = World::two_nodes();
+    world.snapshot.nodes.push(mk_node("c", &["10.0.0.3"], &["10.244.3.0/24"]));
+    (world.snapshot.sas, world.snapshot.policies) = (Vec::new(), vec![mk_policy("pods", &[])]);
+    world.policy("pods").spec.protection = None;
+    world
+}
+
+impl World {
+    fn write(&mut self) -> Plan {
+        let plan = self.plan();
+        self.apply(&plan);
+        plan
+    }
+
+    /// The node's agent publishes these keys.
+    fn publish(&mut self, node: &str, keys: &[&str]) {
+        let key = |id: &&str| PublishedKey {
+            id: (*id).to_owned(),
+            public_key: String::new(),
+            created_at: String::new(),
+        };
+        let version = self.next_version();
+        let peers = &mut self.snapshot.peers;
+        let peer = peers.iter_mut().find(|peer| peer.metadata.name.as_deref() == Some(node)).unwrap();
+        peer.status = Some(IpsecPeerStatus { keys: keys.iter().map(key).collect() });
+        peer.metadata.resource_version = Some(version);
+    }
+
+    /// All agents run, have done what they were told, and have published a key each.
+    fn with_keys() -> Self {
+        let mut world = world();
+        world.write();
+        for node in ["a", "b", "c"] {
+            world.publish(node, &[&format!("{node}1")]);
+        }
+        world.agents_confirm();
+        world
+    }
+
+    /// With the policy in force.
+    fn in_force() -> Self {
+        let mut world = Self::with_keys();
+        for _ in 0..8 {
+            world.write();
+            world.agents_confirm();
+        }
+        world.write();
+        world
+    }
+
+    fn phases(&mut self) -> Vec<Option<Phase>> {
+        let phase = |node: &str| self.state(node).spec.policies.first().map(|policy| policy.phase);
+        ["a", "b", "c"].map(phase).to_vec()
+    }
+}
+
+const PREPARE: Option<Phase> = Some(Phase::Prepare);
+const ENCRYPT: Option<Phase> = Some(Phase::Encrypt);
+const ENFORCE: Option<Phase> = Some(Phase::Enforce);
+
+#[test]
+fn each_step_waits_for_the_one_before() {
+    let mut world = world();
+    let plan = world.write();
+    assert_eq!(plan.policy("pods", "Accepted"), "True Accepted");
+    assert_eq!(world.phases(), [PREPARE; 3]);
+    // Nobody has keys yet.
+    world.agents_confirm();
+    world.write();
+    assert_eq!(world.phases(), [PREPARE; 3]);
+    for node in ["a", "b", "c"] {
+        world.publish(node, &[&format!("{node}1")]);
+    }
+    // Everyone has done what it was told, and not all know the others' keys.
+    world.write();
+    assert_eq!(world.phases(), [PREPARE; 3]);
+    world.agents_confirm();
+    let plan = world.write();
+    assert_eq!(
+        (world.phases(), plan.policy_status["pods"].phase.as_deref()),
+        (vec![ENCRYPT; 3], Some("Prepare"))
+    );
+    assert!(plan.policy("pods", "Encrypted").starts_with("False"));
+    world.agents_confirm();
+    world.agent("b").observed_generation = None;
+    let plan = world.write();
+    assert_eq!(world.phases(), [ENCRYPT; 3]);
+    assert_eq!(plan.policy("pods", "Programmed"), "False Pending: waiting for b");
+    world.agents_confirm();
+    let plan = world.write();
+    assert_eq!(world.phases(), [ENFORCE; 3]);
+    // What is in the kernels is encrypted already.
+    assert_eq!(plan.policy_status["pods"].phase.as_deref(), Some("Encrypt"));
+    assert!(plan.policy("pods", "Programmed").starts_with("False Pending"));
+    world.agents_confirm();
+    let plan = world.write();
+    assert_eq!(plan.policy_status["pods"].phase.as_deref(), Some("Ready"));
+    assert!(plan.policy("pods", "Programmed").starts_with("True"));
+    assert!(plan.policy("pods", "Encrypted").starts_with("True"));
+    let policy = &world.state("a").spec.policies[0];
+    let keying = policy.automatic.as_ref().unwrap();
+    assert_eq!((keying.suite, keying.rotate_seconds), (Suite::AesGcm256, 24 * 3600));
+    assert_eq!(keying.anti_replay, AntiReplay { window: 1024, extended_sequence_numbers: true });
+}
+
+#[test]
+fn permissive_stays_at_encrypt_and_can_be_changed() {
+    let mut world = World::in_force();
+    let protection = Protection { enforcement: Enforcement::Permissive, ..Default::default() };
+    world.policy("pods").spec.protection = Some(protection);
+    world.write();
+    assert_eq!(world.phases(), [ENCRYPT; 3]);
+    world.agents_confirm();
+    let plan = world.write();
+    assert_eq!(world.phases(), [ENCRYPT; 3]);
+    assert_eq!(plan.policy_status["pods"].phase.as_deref(), Some("Ready"));
+}
+
+#[test]
+fn trouble_at_one_node_stops_all() {
+    let mut world = World::with_keys();
+    world.write();
+    world.agents_confirm();
+    world.problem("c", ProblemKind::IpsecPolicy, "pods", "UnsupportedByKernel", "no AES-GCM");
+    let before = world.phases();
+    for _ in 0..3 {
+        world.write();
+        world.agents_confirm();
+    }
+    assert_eq!(world.phases(), before);
+    assert!(world.plan().policy("pods", "Programmed").contains("c: no AES-GCM"));
+    world.agent("c").problems.clear();
+    for _ in 0..4 {
+        world.write();
+        world.agents_confirm();
+    }
+    assert_eq!(world.phases(), [ENFORCE; 3]);
+}
+
+#[test]
+fn a_deleted_one_goes_back_step_by_step_and_another_of_its_name_waits() {
+    let mut world = World::in_force();
+    world.snapshot.policies.clear();
+    let selectors = |plan: &Plan| plan.peers["a"].selectors.len();
+    for phase in [ENCRYPT, PREPARE] {
+        let plan = world.write();
+        assert_eq!((world.phases(), selectors(&plan)), (vec![phase; 3], 1));
+        // Not before all have done it.
+        world.agent("a").observed_generation = None;
+        world.write();
+        assert_eq!(world.phases(), [phase; 3]);
+        world.agents_confirm();
+    }
+    let mut anew = mk_policy("pods", &[]);
+    (anew.spec.protection, anew.metadata.uid) = (None, Some("another".into()));
+    world.snapshot.policies.push(anew);
+    let plan = world.write();
+    assert_eq!((world.phases(), selectors(&plan)), (vec![None; 3], 1));
+    assert!(plan.policy("pods", "Programmed").starts_with("False Pending"));
+    // From the beginning, and not before the last one is gone everywhere.
+    world.agents_confirm();
+    world.write();
+    assert_eq!(world.phases(), [PREPARE; 3]);
+    assert_eq!(world.state("a").spec.policies[0].uid, "another");
+}
+
+#[test]
+fn deleted_while_it_is_switched_on_it_goes_back_from_where_it_is() {
+    let mut world = World::with_keys();
+    world.write();
+    assert_eq!(world.phases(), [ENCRYPT; 3]);
+    world.agents_confirm();
+    world.snapshot.policies.clear();
+    world.write();
+    assert_eq!(world.phases(), [PREPARE; 3]);
+    world.agents_confirm();
+    world.write();
+    assert_eq!(world.phases(), [None; 3]);
+    world.agents_confirm();
+    assert!(world.write().peers["a"].selectors.is_empty());
+}
+
+#[test]
+fn a_dead_node_is_skipped_after_five_minutes_and_named() {
+    let mut world = World::with_keys();
+    world.agent("c").observed_generation = None;
+    // Seconds of the test's clock.
+    let dead = |world: &mut World, at_second| {
+        world.snapshot.nodes[2].not_ready_since = Some(at(at_second).0);
+    };
+    let now = world.second;
+    dead(&mut world, now);
+    world.write();
+    assert_eq!(world.phases(), [PREPARE; 3]);
+    // The plan is made again when the time is over.
+    let again = world.plan().again.unwrap();
+    assert_eq!(again.0, at(now + 300).0);
+    let long_ago = world.second - 300;
+    dead(&mut world, long_ago);
+    // It is told to go where the others are.
+    for _ in 0..4 {
+        world.write();
+        world.agents_confirm();
+        world.agent("c").observed_generation = None;
+    }
+    assert_eq!(world.phases(), [ENFORCE; 3]);
+    assert_eq!(world.plan().policy("pods", "Programmed"), "False Pending: waiting for c");
+}
+
+#[test]
+fn a_node_that_joins_goes_where_the_others_are() {
+    let mut world = World::in_force();
+    world.snapshot.nodes.push(mk_node("d", &["10.0.0.4"], &["10.244.4.0/24"]));
+    world.write();
+    world.write();
+    assert_eq!(world.phases(), [ENFORCE; 3]);
+    assert_eq!(world.state("d").spec.policies[0].phase, Phase::Enforce);
+}
+
+#[test]
+fn a_key_is_acknowledged_when_every_node_knows_it() {
+    let mut world = World::in_force();
+    let keys = |world: &mut World| world.state("a").spec.keys.clone();
+    let first = NodeKeys { acknowledged: Some("a1".into()), pending: Vec::new() };
+    assert_eq!(keys(&mut world), Some(first.clone()));
+    world.publish("a", &["a1", "a2"]);
+    world.write();
+    assert_eq!(keys(&mut world), Some(first.clone()));
+    world.agents_confirm();
+    world.agent("c").peers_applied_through = Some("1".into());
+    world.write();
+    assert_eq!(keys(&mut world), Some(first));
+    // c is dead.
+    world.snapshot.nodes[2].not_ready_since = Some(at(world.second - 300).0);
+    world.write();
+    let pending = NodeKeys { acknowledged: Some("a2".into()), pending: vec!["c".into()] };
+    assert_eq!(keys(&mut world), Some(pending));
+    world.snapshot.nodes[2].not_ready_since = None;
+    world.agents_confirm();
+    world.write();
+    assert_eq!(keys(&mut world), Some(NodeKeys { acknowledged: Some("a2".into()), pending: Vec::new() }));
+}
+
+#[test]
+fn what_can_not_change_in_step_is_refused_and_stays() {
+    let edit = |edit: fn(&mut IpsecPolicySpec)| {
+        let mut world = World::in_force();
+        let before = world.state("a").spec.policies.clone();
+        edit(&mut world.policy("pods").spec);
+        let plan = world.write();
+        assert_eq!(world.state("a").spec.policies, before);
+        plan.policy("pods", "Accepted")
+    };
+    let refused = "False NotImplemented: not implemented yet: another keying, ";
+    let suite = |spec: &mut IpsecPolicySpec| {
+        spec.protection = Some(Protection { suite: Some(Suite::AesGcm128), ..Default::default() });
+    };
+    assert!(edit(suite).starts_with(refused), "{}", edit(suite));
+    assert!(edit(|spec| (spec.action, spec.protection) = (Action::Bypass, None)).starts_with(refused));
+    let manual = |spec: &mut IpsecPolicySpec| {
+        let manual = Some(ManualKeying { security_associations: vec!["a-to-b".into()] });
+        spec.protection =
+            Some(Protection { keying: Keying { automatic: None, manual }, ..Default::default() });
+    };
+    assert!(edit(manual).starts_with(refused));
+
+    // What concerns each node by itself can.
+    let mut world = World::in_force();
+    world.policy("pods").spec.priority = 7;
+    assert_eq!(world.write().policy("pods", "Accepted"), "True Accepted");
+    assert_eq!((world.state("a").spec.policies[0].priority, world.phases()), (7, vec![ENFORCE; 3]));
+}
+
+#[test]
+fn what_is_not_implemented_is_named() {
+    let accepted = |edit: &dyn Fn(&mut IpsecPolicySpec)| {
+        let mut world = world();
+        let spec = &mut world.policy("pods").spec;
+        spec.protection = Some(Protection::default());
+        edit(spec);
+        world.plan().policy("pods", "Accepted")
+    };
+    assert_eq!(accepted(&|_| {}), "True Accepted");
+    assert!(
+        accepted(&|spec| spec.from = vec![nodes()]).contains("nodes, cidrs or gateway with automatic keying")
+    );
+    let edit = |edit: fn(&mut Protection)| accepted(&|spec| edit(spec.protection.as_mut().unwrap()));
+    assert!(edit(|one| one.mode = Mode::BEET).contains("write mode: Tunnel"));
+    assert!(edit(|one| one.keying.automatic.get_or_insert_default().on_demand = true).contains("onDemand"));
+    assert!(
+        edit(|one| one.keying.automatic.get_or_insert_default().max_bytes = Some(1)).contains("maxBytes")
+    );
+    let every = |every: &'static str| {
+        accepted(&|spec| {
+            let keying = &mut spec.protection.as_mut().unwrap().keying;
+            keying.automatic.get_or_insert_default().rotate_every = Some(every.into());
+        })
+    };
+    assert_eq!(every("30s"), "True Accepted");
+    for bad in ["29s", "85h", "soon"] {
+        assert!(
+            every(bad).starts_with("False Invalid: keying.automatic.rotateEvery: write 30s to 84h"),
+            "{bad}"
+        );
+    }
+}
