@@ -19,6 +19,7 @@ const ALLOWED: &[&str] = &[
     "esplanade-seal",
     "esplanade-sync",
     "foldhash",
+    "hashbrown",
     "hkdf",
     "hpke",
     "indexmap",
