@@ -45,6 +45,7 @@ tests_of! { traffic, inside::run:
     an_sa_carries_only_its_packets
     limits_are_reached_and_told
     no_packet_passes_twice_after_a_replacement
+    an_interface_in_a_selector_is_passed_by
 }
 tests_of! { interface, inside::run:
     an_interface_protects_what_goes_through_it

@@ -244,3 +244,26 @@ pub(crate) fn no_packet_passes_twice_after_a_replacement(kernel: &mut dyn Subjec
         }
     }
 }
+
+/// Why no policy is for an interface: what it should drop, leaves by that very interface.
+pub(crate) fn an_interface_in_a_selector_is_passed_by(kernel: &mut dyn Subject) {
+    make_link();
+    let link = Command::new("ip").args(["-oneline", "link", "show", "wire"]).output().unwrap().stdout;
+    let (index, _) = std::str::from_utf8(&link).unwrap().split_once(':').unwrap();
+    let wire = index.parse().unwrap();
+    let passes = || {
+        let socket = UdpSocket::bind((v6(1), 0)).unwrap();
+        socket.send_to(b"to nowhere", (v6(9), 9)).is_ok()
+    };
+    let block = |number, interface_index| {
+        let mut selector = between(v6(1), v6(9));
+        selector.interface_index = interface_index;
+        add(Policy::new(Direction::Out, selector, number, esplanade_model::Action::Block), number)
+    };
+    assert!(passes());
+    must(kernel, &[block(1, wire)]);
+    assert!(passes(), "this kernel looks at the interface: see docs/decisions/0016");
+    // It isn't that the policy would be for other packets.
+    must(kernel, &[block(2, 0)]);
+    assert!(!passes());
+}
