@@ -115,7 +115,7 @@ pub struct NodeAutomaticKeying {
     /// Protection against replays.
     pub anti_replay: AntiReplay,
     /// Age at which a key is renewed, ± 10 %, in seconds.
-    pub rotate_seconds: u64,
+    pub rotate_seconds: u32,
 }
 
 /// How far a policy is switched on.

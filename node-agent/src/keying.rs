@@ -287,7 +287,8 @@ impl Running {
         self.through = self.through.max(Version(input.peers_through.unwrap_or_default()));
         self.generation = input.generation;
         let automatic = || input.spec.policies.iter().filter(|policy| policy.automatic.is_some());
-        let every = automatic().filter_map(|policy| Some(policy.automatic.as_ref()?.rotate_seconds)).min();
+        let every =
+            automatic().filter_map(|policy| Some(u64::from(policy.automatic.as_ref()?.rotate_seconds))).min();
         self.rotate = every.unwrap_or(24 * 3600);
         let keys = input.spec.keys.clone().unwrap_or_default();
         let uid = |node: &String| input.keyed.get(node).map(|peer| NodeUid::of(&peer.node_uid));

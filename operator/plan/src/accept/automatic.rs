@@ -8,11 +8,11 @@ use super::{invalid, rule};
 use crate::finding::Finding;
 
 /// How often keys are renewed where nobody says, in seconds.
-const ROTATE: u64 = 24 * 3600;
+const ROTATE: u32 = 24 * 3600;
 /// A rotation takes its drain time and some round trips: any faster, and one would begin before the last one is over.
-const FASTEST: u64 = 30;
+const FASTEST: u32 = 30;
 /// Half of a key's hard age.
-const SLOWEST: u64 = 84 * 3600;
+const SLOWEST: u32 = 84 * 3600;
 
 /// What this version can't do with automatic keys.
 pub(super) fn unimplemented(spec: &IpsecPolicySpec, protection: &Protection) -> Vec<String> {
@@ -49,7 +49,7 @@ pub(super) fn keying(protection: &Protection) -> Result<NodeAutomaticKeying, Fin
     let encrypts = !matches!(suite, Suite::Sha256 | Suite::Sha512);
     rule(encrypts, "suite: this one doesn't encrypt: with ESP write one that does, e.g. AES-GCM-16-256")?;
     let every = protection.keying.automatic.as_ref().and_then(|one| one.rotate_every.as_deref());
-    let rotate_seconds = match every.map(seconds) {
+    let rotate_seconds = match every.map(|every| seconds(every).and_then(|every| u32::try_from(every).ok())) {
         None => ROTATE,
         Some(Some(every)) if (FASTEST..=SLOWEST).contains(&every) => every,
         Some(_) => {
