@@ -12,8 +12,13 @@ use crate::generated::{File, Set};
 const PATH: &str = "docs/kernels.md";
 
 /// The heading of each column, and how in-kernel is told of that kernel.
-const COLUMNS: [(&str, &str); 4] =
-    [("User-Mode Linux", "uml"), ("bookworm", "bookworm"), ("trixie", "trixie"), ("sid", "sid")];
+const COLUMNS: [(&str, &str); 5] = [
+    ("User-Mode Linux", "uml"),
+    ("bookworm", "bookworm"),
+    ("trixie", "trixie"),
+    ("sid", "sid"),
+    ("sid with modules", "sid+modules"),
+];
 
 const HEAD: &str = "\
 # What kernels can do
@@ -23,7 +28,8 @@ agent's own probes. The names are those of `IpsecNodeState.status.kernel.capabil
 the newest cloud kernels of these Debian suites. What a kernel lacks isn't asked of it: the object that wants it says
 so in its condition Programmed, `reason: UnsupportedByKernel`.
 
-None of Debian's kernels is built with `CONFIG_XFRM_IPTFS`.
+Debian builds none of them with `CONFIG_XFRM_IPTFS`: the last column is its newest kernel with that module from its own
+source ([decision 13](decisions/0013-modules-that-debian-lacks.md)).
 
 ";
 

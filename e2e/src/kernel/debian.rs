@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::initramfs;
+use super::{initramfs, modules};
 use crate::controlplane::binaries::workspace;
 use crate::debian::suite::Suite;
 use crate::debian::{run, unpack};
@@ -27,16 +27,21 @@ pub struct Image {
     pub modules: PathBuf,
 }
 
+/// What a suite's name ends in where its kernel is to have [modules](super::modules) of its own.
+const WITH_MODULES: &str = "+modules";
+
 /// The newest cloud kernel of a suite (`trixie`); downloads it when the suite has a newer one than the last time.
-/// Several processes may call it at once: one downloads, the others wait.
+/// `sid+modules` is one that modules are built for which Debian doesn't. Several processes may call it at once: one
+/// downloads and builds, the others wait.
 ///
 /// # Errors
 /// There is no such suite, or it can't be reached: the message has apt's words.
-pub fn image(suite: &str) -> Result<Image> {
+pub fn image(choice: &str) -> Result<Image> {
+    let suite = choice.strip_suffix(WITH_MODULES).unwrap_or(choice);
     let plain = |c: char| c.is_ascii_lowercase() || c == '-';
     ensure!(
         !suite.is_empty() && suite.chars().all(plain),
-        "{}={suite:?}: write a Debian suite's name, like trixie",
+        "{}={choice:?}: write a Debian suite's name, like trixie, or trixie{WITH_MODULES}",
         super::CHOICE
     );
     let cache = workspace().join(".lab/kernels").join(suite);
@@ -45,7 +50,8 @@ pub fn image(suite: &str) -> Result<Image> {
     lock.lock().context("waiting for another download of a kernel")?;
 
     let packages = Suite::open(suite, &cache.join("apt"))?;
-    let folder = cache.join(packages.version(PACKAGE)?);
+    let version = packages.version(PACKAGE)?;
+    let mut folder = cache.join(&version);
     if !folder.is_dir() {
         let temporary =
             tempfile::Builder::new().prefix("unpacking-").tempdir_in(&cache).context("a folder")?;
@@ -55,18 +61,26 @@ pub fn image(suite: &str) -> Result<Image> {
         packages.download(&needed, temporary.path())?;
         unpack(temporary.path(), &root)?;
         let release = release(&root)?;
-        let depmod = super::which("depmod").context("depmod isn't in PATH: install Debian's package kmod")?;
-        run(Command::new(depmod).arg("--basedir").arg(&root).arg(&release))?;
+        depmod(&root, &release)?;
         initramfs::write(&root.join("initrd"), &release, &root)?;
         std::fs::rename(&root, &folder).with_context(|| format!("making {}", folder.display()))?;
     }
     let release = release(&folder)?;
+    if choice != suite {
+        folder = modules::added(&packages, &folder, &version, &release)?;
+    }
     let modules = folder.join("usr/lib/modules");
     // Beside its modules since Linux 7 came to Debian.
     let places = [folder.join(format!("boot/vmlinuz-{release}")), modules.join(&release).join("vmlinuz")];
     let kernel = places.into_iter().find(|file| file.is_file());
     let kernel = kernel.with_context(|| format!("no kernel in {}", folder.display()))?;
     Ok(Image { kernel, initrd: folder.join("initrd"), modules })
+}
+
+/// Notes which modules there are below a root.
+pub(super) fn depmod(root: &Path, release: &str) -> Result<()> {
+    let depmod = super::which("depmod").context("depmod isn't in PATH: install Debian's package kmod")?;
+    run(Command::new(depmod).arg("--basedir").arg(root).arg(release)).map(drop)
 }
 
 /// The name of the one kernel below a root: what `uname -r` says on it.

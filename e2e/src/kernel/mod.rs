@@ -13,6 +13,7 @@ pub mod boot;
 pub mod command;
 pub mod debian;
 mod initramfs;
+mod modules;
 pub mod native;
 pub mod probe;
 mod qemu;
