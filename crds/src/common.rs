@@ -20,7 +20,7 @@ pub enum Protocol {
     IPComp,
 }
 
-/// How a packet is wrapped (RFC 4301 §4.1; BEET: draft-nikander-esp-beet-mode).
+/// How a packet is wrapped (RFC 4301 §4.1; BEET: draft-nikander-esp-beet-mode; IPTFS: RFC 9347).
 #[derive(
     Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default,
 )]
@@ -32,6 +32,8 @@ pub enum Mode {
     Transport,
     /// A tunnel with fixed inner addresses that aren't sent.
     BEET,
+    /// A tunnel that carries packets together and in pieces (RFC 9347).
+    IPTFS,
 }
 
 /// An address family.

@@ -12,6 +12,7 @@ mod common;
 pub const ROTATE_ANNOTATION: &str = "esplanade.dev/rotate-keys-before";
 pub mod conditions;
 mod finish;
+mod iptfs;
 mod node_state;
 mod peer;
 mod policy;
@@ -23,6 +24,7 @@ pub use common::{
     AntiReplay, Duration, Encapsulation, EncapsulationType, IpFamily, Mark, Mode, Protocol, SecretKeyRef,
     seconds,
 };
+pub use iptfs::Iptfs;
 pub use node_state::{
     Counts, GatewaySelectors, IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, Kernel,
     NodeAutomaticKeying, NodeEncryption, NodeIntegrity, NodeKeys, NodePolicy, NodeSaSelector,

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::{AntiReplay, Mark, Mode, Protocol};
+use crate::iptfs::Iptfs;
 use crate::policy::{Action, Suite};
 use crate::sa::Lifetime;
 use crate::schema;
@@ -191,6 +192,9 @@ pub struct NodeSecurityAssociation {
     /// CPU of the source node whose packets the SA carries. Left out: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<u32>,
+    /// With mode IPTFS. Left out: the defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iptfs: Option<Iptfs>,
     /// Traffic that the SA takes. Left out: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<NodeSaSelector>,

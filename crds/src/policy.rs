@@ -202,6 +202,9 @@ pub struct Gateway {
         .field_path(".suite")
         .reason(Reason::FieldValueRequired)
         .message("AH needs a suite that only authenticates: write suite: HMAC-SHA2-256-128 or HMAC-SHA2-512-256"),
+    validation = Rule::new("self.mode != 'IPTFS' || self.protocol == 'ESP'")
+        .field_path(".mode")
+        .message("mode: IPTFS is ESP's (RFC 9347): write protocol: ESP, or mode: Tunnel"),
     validation = Rule::new("self.mode != 'BEET' || self.protocol != 'AH'")
         .field_path(".mode")
         .message("mode: BEET is ESP's (draft-nikander-esp-beet-mode): write protocol: ESP, or mode: Tunnel"),
@@ -218,7 +221,8 @@ pub struct Gateway {
 pub struct Protection {
     /// `Tunnel`: the whole packet inside a new one. `Transport`: the payload only, for traffic between the nodes' own
     /// addresses. `BEET`: a tunnel with ESP whose inner addresses are fixed and not sent, for the hosts that the
-    /// IpsecSAs' selectors name. Default: `Tunnel`.
+    /// IpsecSAs' selectors name. `IPTFS`: a tunnel with ESP that carries packets together and in pieces (RFC 9347).
+    /// Default: `Tunnel`.
     #[serde(default)]
     pub mode: Mode,
     /// `ESP` encrypts and authenticates (RFC 4303). `AH` authenticates only (RFC 4302). Default: `ESP`.

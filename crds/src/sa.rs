@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::{AntiReplay, Duration, Encapsulation, IpFamily, Mark, Mode, Protocol, SecretKeyRef};
+use crate::iptfs::Iptfs;
 use crate::schema;
 use crate::traffic::TrafficSelector;
 
@@ -117,6 +118,13 @@ use crate::traffic::TrafficSelector;
         .field_path(".encapsulation")
         .reason(Reason::FieldValueForbidden)
         .message("only ESP goes in UDP (RFC 3948): write protocol: ESP, or remove encapsulation"),
+    validation = Rule::new("self.mode != 'IPTFS' || self.protocol == 'ESP'")
+        .field_path(".mode")
+        .message("mode: IPTFS is ESP's (RFC 9347): write protocol: ESP, or mode: Tunnel"),
+    validation = Rule::new("!has(self.iptfs) || self.mode == 'IPTFS'")
+        .field_path(".iptfs")
+        .reason(Reason::FieldValueForbidden)
+        .message("iptfs is for mode: IPTFS: write that, or remove iptfs"),
     validation = Rule::new("!has(self.cpu) || !has(self.source.address)")
         .field_path(".cpu")
         .reason(Reason::FieldValueForbidden)
@@ -142,7 +150,9 @@ pub struct IpsecSASpec {
     pub protocol: Protocol,
     /// `Tunnel`: the whole packet inside a new one. `Transport`: the payload only, for traffic between the nodes' own
     /// addresses. `BEET`: a tunnel with ESP whose inner addresses are fixed and not sent: those of `selector`, a host on each
-    /// side. Inner IPv4 fragments don't fit. Default: `Tunnel`.
+    /// side. Inner IPv4 fragments don't fit. `IPTFS`: a tunnel with ESP that
+    /// carries packets together and in pieces, so that their lengths don't show (RFC 9347), where both nodes' kernels can.
+    /// Default: `Tunnel`.
     #[serde(default)]
     pub mode: Mode,
     /// Encryption, with ESP.
@@ -187,6 +197,9 @@ pub struct IpsecSASpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::cpu")]
     pub cpu: Option<u32>,
+    /// How packets are gathered and taken apart again, with mode `IPTFS`. Default: its defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iptfs: Option<Iptfs>,
     /// Ties the SA to policies in the kernel, 1 to 4294967295. Left out: chosen by the operator; no need to set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::nonzero_word")]

@@ -177,7 +177,7 @@ async fn table(plane: &ControlPlane, kind: &str) -> Result<String> {
 pub(crate) async fn explanations(plane: &ControlPlane) -> Result<()> {
     let protection = explain(plane, "ipsecpolicy.spec.protection").await?;
     for words in [
-        "mode <string> enum: Tunnel, Transport, BEET `Tunnel`: the whole packet inside a new one.",
+        "mode <string> enum: Tunnel, Transport, BEET, IPTFS `Tunnel`: the whole packet inside a new one.",
         "Algorithms, with automatic keys, by their names in RFC 8221;",
         "Default: a window of 1024 packets and extended sequence numbers.",
     ] {

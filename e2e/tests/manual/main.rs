@@ -13,6 +13,7 @@ mod faults;
 mod handover;
 mod icmp;
 mod interfaces;
+mod iptfs;
 mod lifetimes;
 mod marks;
 mod metrics;

@@ -159,6 +159,7 @@ fn same(wanted: &WantedSa, observed: &Sa) -> bool {
         output_mark,
         icmp_errors,
         cpu,
+        iptfs,
     } = wanted.sa();
     *source == observed.source
         && *destination == observed.destination
@@ -172,6 +173,7 @@ fn same(wanted: &WantedSa, observed: &Sa) -> bool {
         && *output_mark == observed.output_mark
         && *icmp_errors == observed.icmp_errors
         && *cpu == observed.cpu
+        && *iptfs == observed.iptfs
         && same_crypto(crypto, &observed.crypto)
         && match wanted {
             WantedSa::Inbound(_) => *replay == observed.replay,

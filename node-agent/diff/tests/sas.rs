@@ -29,6 +29,7 @@ const SAME_KEYS: &[Change] = &[
     ("output mark's mask", |sa| sa.output_mark = Mark::masked(0, 0xff)),
     ("ICMP errors", |sa| sa.icmp_errors = true),
     ("CPU", |sa| sa.cpu = Some(1)),
+    ("IPTFS", |sa| sa.iptfs.packet_size = 1000),
     ("extended sequence numbers", |sa| sa.replay.extended_sequence_numbers = true),
 ];
 

@@ -153,7 +153,7 @@ impl Treatment {
             let tunnel = match mode {
                 Mode::Transport => None,
                 // What the SA says, for the kernel wants it to fit exactly.
-                Mode::Tunnel | Mode::Beet => {
+                Mode::Tunnel | Mode::Beet | Mode::Iptfs => {
                     Some(tunnels.get(&policy.name, from, to).or_else(|| source.tunnel_to(destination))?)
                 }
             };

@@ -8,8 +8,8 @@ use esplanade_crds::{
     AntiReplay, IpsecNodeStateSpec, NodeSecurityAssociation, Problem, Protocol as ApiProtocol,
 };
 use esplanade_model::{
-    Capabilities, Capability, InboundSa, Lifetime, Mode, OutboundSa, Protocol, ReplayProtection, Reqid, Sa,
-    SaDirection, SaId, Selector, Spi, WantedSa,
+    Capabilities, Capability, InboundSa, Iptfs, Lifetime, Mode, OutboundSa, Protocol, ReplayProtection,
+    Reqid, Sa, SaDirection, SaId, Selector, Spi, WantedSa,
 };
 
 use crate::error::SaError;
@@ -114,6 +114,7 @@ fn one(
         icmp_errors: sa.icmp_errors && matches!(shape.way, Way::In),
         // The receiver can't tell, and needn't (RFC 9611 §4).
         cpu: sa.cpu.filter(|_| matches!(shape.way, Way::Out)),
+        iptfs: iptfs(sa.iptfs, shape.way),
     };
     let wanted = match shape.way {
         Way::In => WantedSa::Inbound(InboundSa(made)),
@@ -191,6 +192,23 @@ impl Shape {
     }
 }
 
+/// This end's half.
+fn iptfs(asked: Option<esplanade_crds::Iptfs>, way: Way) -> Iptfs {
+    let asked = asked.unwrap_or_default();
+    let iptfs = Iptfs {
+        packet_size: asked.packet_size,
+        dont_fragment: asked.dont_fragment,
+        initial_delay: asked.initial_delay_microseconds,
+        queue: asked.queue_bytes,
+        reorder_window: asked.reorder_window,
+        drop_time: asked.drop_time_microseconds,
+    };
+    match way {
+        Way::In => iptfs.inbound(),
+        Way::Out => iptfs.outbound(),
+    }
+}
+
 fn replay(asked: AntiReplay) -> Result<ReplayProtection, SaError> {
     let AntiReplay { window, extended_sequence_numbers } = asked;
     if window > MAX_WINDOW {
@@ -216,5 +234,6 @@ pub(crate) fn mode(mode: esplanade_crds::Mode) -> Mode {
         esplanade_crds::Mode::Tunnel => Mode::Tunnel,
         esplanade_crds::Mode::Transport => Mode::Transport,
         esplanade_crds::Mode::BEET => Mode::Beet,
+        esplanade_crds::Mode::IPTFS => Mode::Iptfs,
     }
 }

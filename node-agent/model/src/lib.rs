@@ -6,6 +6,7 @@
 mod capabilities;
 mod crypto;
 mod identity;
+mod iptfs;
 mod key;
 mod lifetime;
 mod mark;
@@ -21,6 +22,7 @@ mod wanted;
 pub use capabilities::{Capabilities, Capability, Missing};
 pub use crypto::{Aead, Authentication, Cipher, Crypto, CryptoError, UnknownAlgorithm, WeakAlgorithm};
 pub use identity::{Cookie, PolicyIndex, Protocol, Reqid, SaId, Spi};
+pub use iptfs::Iptfs;
 pub use key::{Key, KeyLengthError};
 pub use lifetime::{Lifetime, Limits, Used};
 pub use mark::Mark;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{Crypto, Lifetime, Mark, Reqid, SaId, Selector, Spi};
+use crate::{Crypto, Iptfs, Lifetime, Mark, Reqid, SaId, Selector, Spi};
 
 /// How a packet is wrapped (RFC 4301 §4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,14 +13,24 @@ pub enum Mode {
     Tunnel,
     /// A tunnel whose inner addresses aren't sent: the selector tells them (draft-nikander-esp-beet-mode).
     Beet,
+    /// A tunnel that carries packets together and in pieces, so that their lengths don't show (RFC 9347).
+    Iptfs,
 }
 
 impl Mode {
     /// Packets get the SA's own addresses, whatever is inside.
     pub fn is_tunnel(self) -> bool {
         match self {
-            Self::Tunnel | Self::Beet => true,
+            Self::Tunnel | Self::Beet | Self::Iptfs => true,
             Self::Transport => false,
+        }
+    }
+
+    /// What is inside has addresses of its own there, of either family.
+    pub fn carries_both_families(self) -> bool {
+        match self {
+            Self::Tunnel | Self::Iptfs => true,
+            Self::Transport | Self::Beet => false,
         }
     }
 }
@@ -91,6 +101,8 @@ pub struct Sa {
     /// The CPU of this node whose packets it carries (`XFRMA_SA_PCPU`, RFC 9611); none for all that have no SA of their
     /// own. Only a sender whose direction the kernel is told has one. Not part of its name.
     pub cpu: Option<u32>,
+    /// With [`Mode::Iptfs`]: this end's half.
+    pub iptfs: Iptfs,
 }
 
 impl Sa {
@@ -113,6 +125,7 @@ impl Sa {
             output_mark: Mark::NONE,
             icmp_errors: false,
             cpu: None,
+            iptfs: Iptfs::default(),
         }
     }
 

@@ -7,7 +7,7 @@ mod objects;
 #[path = "suite/strategies.rs"]
 mod strategies;
 
-use esplanade_model::{Op, PolicyIndex, Sa, SaDirection};
+use esplanade_model::{Crypto, Iptfs, Mode, Op, PolicyIndex, Sa, SaDirection};
 use esplanade_xfrm::wire::batch::Answers;
 use esplanade_xfrm::wire::reply::Messages;
 use esplanade_xfrm::wire::{Decode, PolicyRecord, SaRecord, encode, replay};
@@ -24,9 +24,19 @@ proptest! {
         sa in strategies::sa(),
         direction in proptest::option::of(proptest::sample::select(&[SaDirection::In, SaDirection::Out])),
         cpu in proptest::option::of(any::<u32>()),
+        iptfs in proptest::option::of(any::<(u32, bool, u32, u32, u16, u32)>()),
         state in strategies::state(),
     ) {
-        let sa = Sa { direction, cpu, ..sa };
+        let mut sa = Sa { direction, cpu, ..sa };
+        if let (Some(iptfs), Some(direction), Crypto::EncryptThenAuthenticate { .. }) = (iptfs, direction, &sa.crypto) {
+            let (packet_size, dont_fragment, initial_delay, queue, reorder_window, drop_time) = iptfs;
+            let iptfs = Iptfs { packet_size, dont_fragment, initial_delay, queue, reorder_window, drop_time };
+            sa.mode = Mode::Iptfs;
+            sa.iptfs = match direction {
+                SaDirection::In => iptfs.inbound(),
+                SaDirection::Out => iptfs.outbound(),
+            };
+        }
         for (op, replay) in [
             (objects::inbound_at(sa.clone(), state.clone()), sa.replay),
             (objects::outbound_at(sa.clone(), state.clone()), replay::outbound(&sa)),

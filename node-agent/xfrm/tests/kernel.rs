@@ -12,6 +12,8 @@ mod inside;
 mod interface;
 #[path = "real/iproute.rs"]
 mod iproute;
+#[path = "real/iptfs.rs"]
+mod iptfs;
 #[path = "real/only.rs"]
 mod only;
 #[path = "real/peer.rs"]
@@ -52,4 +54,7 @@ tests_of! { interface, inside::run:
 }
 tests_of! { cpu, inside::run:
     each_cpu_has_its_sa_and_the_others_share_one
+}
+tests_of! { iptfs, inside::run:
+    small_packets_go_together_and_long_ones_in_pieces
 }

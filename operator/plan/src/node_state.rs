@@ -211,5 +211,6 @@ fn association(
         output_mark: intent.output_mark,
         icmp_errors,
         cpu: intent.cpu,
+        iptfs: intent.iptfs,
     }))
 }

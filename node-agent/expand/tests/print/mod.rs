@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use esplanade_expand::Expansion;
 use esplanade_model::{
-    Crypto, Key, Lifetime, Limits, Mark, Policy, PolicyFlags, Port, Sa, Selector, Template, WantedSa,
+    Crypto, Iptfs, Key, Lifetime, Limits, Mark, Policy, PolicyFlags, Port, Sa, Selector, Template, WantedSa,
 };
 
 pub(crate) fn expansion(expansion: &Expansion) -> String {
@@ -46,6 +46,7 @@ fn sa(sa: &Sa) -> String {
         output_mark,
         icmp_errors,
         cpu,
+        iptfs,
     } = sa;
     let undirected = if direction.is_none() { " undirected" } else { "" };
     let crypto = match crypto {
@@ -60,12 +61,13 @@ fn sa(sa: &Sa) -> String {
     let (reqid, window) = (reqid.get(), replay.window);
     let packets = packets.as_ref().map(|packets| format!(" for {}", selector(packets))).unwrap_or_default();
     format!(
-        "{source} > {destination} spi {spi} {mode:?} reqid {reqid:#x} {crypto} window {window}{esn}{packets}{}{}{}{}{}{}{undirected}",
+        "{source} > {destination} spi {spi} {mode:?} reqid {reqid:#x} {crypto} window {window}{esn}{packets}{}{}{}{}{}{}{}{undirected}",
         interface(*interface_id),
         mark(" mark", *own_mark),
         mark(" output mark", *output_mark),
         if *icmp_errors { " icmp" } else { "" },
         cpu.map(|cpu| format!(" of CPU {cpu}")).unwrap_or_default(),
+        if *iptfs == Iptfs::default() { String::new() } else { format!(" {iptfs:?}") },
         worn_by(lifetime)
     )
 }

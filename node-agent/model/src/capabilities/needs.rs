@@ -1,14 +1,17 @@
 //! Which feature asks for which capability: the one place that says so.
 
 use super::Capability;
-use crate::{Crypto, Policy, Protocol, Sa, WantedSa};
+use crate::{Crypto, Mode, Policy, Protocol, Sa, WantedSa};
 
 /// What an SA asks for, what is most likely to be missing first.
 pub(super) fn of_sa(sa: &WantedSa) -> Vec<Capability> {
-    let Sa { destination, crypto, interface_id, direction, cpu, .. } = sa.sa();
+    let Sa { destination, crypto, interface_id, direction, cpu, mode, .. } = sa.sa();
     let mut needs = Vec::new();
     if *interface_id != 0 {
         needs.push(Capability::Interfaces);
+    }
+    if *mode == Mode::Iptfs {
+        needs.push(Capability::Iptfs);
     }
     if cpu.is_some() {
         needs.push(Capability::PerCpu);
@@ -35,7 +38,14 @@ pub(super) fn of_sa(sa: &WantedSa) -> Vec<Capability> {
 /// What a policy asks for.
 pub(super) fn of_policy(policy: &Policy) -> Vec<Capability> {
     // Nothing goes through an interface that can't be made: the policy would cover nothing, and nobody would notice.
-    if policy.interface_id == 0 { Vec::new() } else { vec![Capability::Interfaces] }
+    let mut needs = Vec::new();
+    if policy.interface_id != 0 {
+        needs.push(Capability::Interfaces);
+    }
+    if policy.templates.iter().any(|template| template.mode == Mode::Iptfs) {
+        needs.push(Capability::Iptfs);
+    }
+    needs
 }
 
 /// What to do with the field that asks for it, as the beginning of a sentence.
@@ -45,6 +55,7 @@ pub(super) fn field(capability: Capability) -> Option<&'static str> {
         Capability::AhOverIpv4 => "write protocol: ESP",
         Capability::CompressionDeflate => "remove compression",
         Capability::UdpEncapsulation => "remove encapsulation",
+        Capability::Iptfs => "write mode: Tunnel",
         Capability::PerCpu => "remove cpu",
         Capability::PacketOffload => "remove offload",
         Capability::Interfaces => "remove interfaceId",

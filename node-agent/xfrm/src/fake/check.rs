@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 use esplanade_model::{
-    Capability, Crypto, Direction, Mode, Policy, Refusal, ReplayState, Sa, SaDirection, Selector, Thresholds,
+    Capability, Crypto, Direction, Mode, Policy, Protocol, Refusal, ReplayState, Sa, SaDirection, Selector,
+    Thresholds,
 };
 
 use crate::wire::replay;
 
 /// CPUs that there can be (`num_possible_cpus`).
 const CPUS: u32 = 4;
+/// About what IPTFS has of a packet for itself.
+const IPTFS_HEADERS: u32 = 64;
 /// A policy's templates (`XFRM_MAX_DEPTH`).
 const MAX_TEMPLATES: usize = 6;
 
@@ -83,6 +86,21 @@ pub(super) fn sa(
     if sa.mode == Mode::Transport && sa.selector.as_ref().is_some_and(foreign) {
         let words = "Only tunnel modes can accommodate a change of family";
         return Err(refusal(libc::EPROTONOSUPPORT, Some(words)));
+    }
+    if sa.mode == Mode::Iptfs {
+        let esp = sa.crypto.protocol() == Protocol::Esp;
+        let words = match (esp, sa.direction) {
+            (false, _) => Some("IP-TFS mode only supported with ESP"),
+            (_, None) => Some("IP-TFS mode requires in or out direction attribute"),
+            // `iptfs_user_init`: the lengths of outer header, ESP and its own header together.
+            _ if (1..IPTFS_HEADERS).contains(&sa.iptfs.packet_size) => {
+                Some("Packet size must be 0 or greater than IPTFS/ESP header length")
+            }
+            _ => None,
+        };
+        if let Some(words) = words {
+            return Err(invalid(words));
+        }
     }
     // `xfrm_state_construct`
     if sa.cpu.is_some() && sa.direction.is_none() {

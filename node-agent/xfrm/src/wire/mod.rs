@@ -12,6 +12,7 @@ mod cpu;
 mod crypto;
 mod event;
 mod glance;
+mod iptfs;
 mod mark;
 mod migrate;
 mod observe;

@@ -163,7 +163,7 @@ fn decode_template(wire: &UserTemplate) -> Option<Template> {
     let mode = decode_mode(wire.mode)?;
     let tunnel = match mode {
         Mode::Transport => None,
-        Mode::Tunnel | Mode::Beet => {
+        Mode::Tunnel | Mode::Beet | Mode::Iptfs => {
             Some((address::decode(&wire.saddr, wire.family)?, address::decode(&wire.id.daddr, wire.family)?))
         }
     };

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use super::attributes::Attributes;
 use super::migrate::{MIGRATE_STATE_LEN, MSG_MIGRATE_STATE};
 use super::request::{self, Request};
-use super::{address, cpu, sa};
+use super::{address, cpu, iptfs, sa};
 
 mod interface;
 
@@ -61,8 +61,6 @@ const SPI: Spi = match Spi::new(0x4553) {
 const DEFLATE: &[u8] = b"deflate";
 /// Attributes that netlink-packet-xfrm doesn't know, and what goes with them (include/uapi/linux/xfrm.h).
 const NAT_KEEPALIVE_INTERVAL: u16 = 34;
-const IPTFS_PKT_SIZE: u16 = 41;
-const MODE_IPTFS: u8 = 5;
 const OFFLOAD_PACKET: u8 = 4;
 const ESPINUDP: u16 = 2;
 const LOOPBACK_INDEX: i32 = 1;
@@ -102,7 +100,7 @@ pub fn questions() -> Vec<Question> {
             vec![common(NOWHERE[0], |_, attributes| attributes.push(cpu::encode(0)))],
         ),
         // Packets of one byte have no room for their own headers. Kernels without IPTFS take the mode, or refuse both.
-        Question::new(vec![Capability::Iptfs], first_made_only, [0, 1].map(iptfs).into()),
+        Question::new(vec![Capability::Iptfs], first_made_only, [0, 1].map(of_iptfs).into()),
         // The loopback device can't. Where the kernel says the same of a flag that there isn't, it doesn't know this one.
         Question::new(
             vec![Capability::PacketOffload],
@@ -207,11 +205,11 @@ fn compression(to: IpAddr) -> Request {
     message(XFRM_MSG_UPDSA, &info, &attributes)
 }
 
-fn iptfs(packet_size: u32) -> Request {
+fn of_iptfs(packet_size: u32) -> Request {
     common(NOWHERE[0], |info, attributes| {
-        info.mode = MODE_IPTFS;
+        info.mode = iptfs::MODE;
         attributes.push(sa::direction(SaDirection::Out));
-        attributes.push(other(IPTFS_PKT_SIZE, &packet_size.to_ne_bytes()));
+        attributes.push(iptfs::packet_size(packet_size));
     })
 }
 

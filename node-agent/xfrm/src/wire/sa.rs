@@ -16,7 +16,7 @@ use netlink_packet_xfrm::{Id, Lifetime, LifetimeConfig, Selector, Stats, UserSaI
 use super::attributes::Attributes;
 use super::crypto::Algorithms;
 use super::replay::{self, WireReplay};
-use super::{address, cpu, crypto, mark, selector};
+use super::{address, cpu, crypto, iptfs, mark, selector};
 
 /// What an SA is made from. `replay` is the kernel's own view of it: an outbound SA has next to no window.
 pub(super) fn encode(
@@ -36,6 +36,9 @@ pub(super) fn encode(
     mark::encode(sa.mark, &mut attributes);
     mark::encode_output(sa.output_mark, &mut attributes);
     attributes.extend(sa.cpu.map(cpu::encode));
+    if sa.mode == Mode::Iptfs {
+        iptfs::encode(sa.iptfs, sa.direction, &mut attributes);
+    }
     let family = address::family(sa.destination);
     let info = UserSaInfo {
         selector: sa.selector.as_ref().map_or_else(|| everything(sa.mode, family), selector::encode),
@@ -61,14 +64,12 @@ pub(super) fn encode(
 /// Everything: policies select. A tunnel carries either family, whatever its own is; the kernel takes
 /// family 0 for its own without `XFRM_STATE_AF_UNSPEC` (`copy_from_user_state`).
 fn everything(mode: Mode, family: u16) -> Selector {
-    match mode {
-        Mode::Tunnel => Selector::default(),
-        Mode::Transport | Mode::Beet => Selector { family, ..Selector::default() },
-    }
+    let family = if mode.carries_both_families() { 0 } else { family };
+    Selector { family, ..Selector::default() }
 }
 
 fn flags(sa: &Sa, replay: ReplayProtection) -> u8 {
-    let both_families = sa.mode == Mode::Tunnel && sa.selector.is_none();
+    let both_families = sa.mode.carries_both_families() && sa.selector.is_none();
     let any_family = if both_families { XFRM_STATE_AF_UNSPEC } else { 0 };
     let extended = if replay.extended_sequence_numbers { XFRM_STATE_ESN } else { 0 };
     let icmp_errors = if sa.icmp_errors { XFRM_STATE_ICMP } else { 0 };
@@ -122,6 +123,7 @@ pub(super) fn mode(mode: Mode) -> u8 {
         Mode::Transport => XFRM_MODE_TRANSPORT,
         Mode::Tunnel => XFRM_MODE_TUNNEL,
         Mode::Beet => XFRM_MODE_BEET,
+        Mode::Iptfs => iptfs::MODE,
     }
 }
 
@@ -130,6 +132,7 @@ pub(super) fn decode_mode(mode: u8) -> Option<Mode> {
         XFRM_MODE_TRANSPORT => Some(Mode::Transport),
         XFRM_MODE_TUNNEL => Some(Mode::Tunnel),
         XFRM_MODE_BEET => Some(Mode::Beet),
+        iptfs::MODE => Some(Mode::Iptfs),
         _ => None,
     }
 }
@@ -220,6 +223,7 @@ pub(super) fn decode(
             output_mark: mark::decode_output(attributes)?,
             icmp_errors: info.flags & XFRM_STATE_ICMP != 0,
             cpu: cpu::decode(attributes)?,
+            iptfs: iptfs::decode(attributes)?,
         };
         // The rest of the header is what we would write for it, but for what the kernel sets itself.
         let (expected, _) = encode(&sa, sa.replay, None, None);
@@ -253,7 +257,9 @@ fn is_like_ours(attribute: &XfrmAttrs) -> bool {
         | XfrmAttrs::MarkVal(_)
         | XfrmAttrs::MarkMask(_)
         | XfrmAttrs::Pad() => true,
-        XfrmAttrs::Other(other) => matches!(other.kind(), SA_DIR | cpu::SA_PCPU),
+        XfrmAttrs::Other(other) => {
+            matches!(other.kind(), SA_DIR | cpu::SA_PCPU) || iptfs::ATTRIBUTES.contains(&other.kind())
+        }
         // Zero is as good as none.
         XfrmAttrs::ExtraFlags(value)
         | XfrmAttrs::TfcPadding(value)

@@ -51,7 +51,8 @@ impl Peer {
     }
 }
 
-fn ip(arguments: &str) {
+/// Runs `ip` in this thread's namespace.
+pub(crate) fn ip(arguments: &str) {
     let status = Command::new("ip").args(arguments.split(' ')).status().unwrap();
     assert!(status.success(), "ip {arguments}");
 }

@@ -5,6 +5,7 @@ pub(crate) mod strategies;
 
 mod cpu;
 mod foreign;
+mod iptfs;
 mod lifetimes;
 mod look_ups;
 mod moves;
@@ -25,6 +26,7 @@ use esplanade_xfrm::{Kernel, Watch};
 
 pub(crate) use cpu::*;
 pub(crate) use foreign::*;
+pub(crate) use iptfs::*;
 pub(crate) use lifetimes::*;
 pub(crate) use look_ups::*;
 pub(crate) use moves::*;
@@ -67,6 +69,8 @@ macro_rules! tests_of_the_suite {
             a_marked_sa_is_deleted_by_its_mark
             an_sa_of_a_cpu_reads_back
             an_sa_of_a_cpu_that_is_not_there_is_refused
+            iptfs_reads_back
+            iptfs_that_the_kernel_cannot_do_is_refused
             generated_sas_read_back
             deleted_sas_are_gone
             an_sa_without_state_starts_at_zero

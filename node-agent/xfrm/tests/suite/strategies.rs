@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU64;
 
 use esplanade_model::{
-    Action, Aead, Authentication, Cipher, Crypto, Direction, Key, Lifetime, Limits, Mark, Mode, Policy,
-    PolicyFlags, Port, Protocol, ReplayProtection, ReplayState, Reqid, Sa, Selector, Spi, Template,
+    Action, Aead, Authentication, Cipher, Crypto, Direction, Iptfs, Key, Lifetime, Limits, Mark, Mode,
+    Policy, PolicyFlags, Port, Protocol, ReplayProtection, ReplayState, Reqid, Sa, Selector, Spi, Template,
 };
 use ipnet::IpNet;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
@@ -92,6 +92,7 @@ pub(crate) fn sa() -> impl Strategy<Value = Sa> {
             output_mark,
             icmp_errors,
             cpu: None,
+            iptfs: Iptfs::default(),
             selector: packets.filter(|packets| fits(packets, mode, destination)),
         },
     )
@@ -127,7 +128,7 @@ fn interface_id() -> impl Strategy<Value = u32> {
 fn fits(packets: &Selector, mode: Mode, destination: IpAddr) -> bool {
     let own_family = packets.source().addr().is_ipv4() == destination.is_ipv4();
     match mode {
-        Mode::Tunnel => true,
+        Mode::Tunnel | Mode::Iptfs => true,
         Mode::Beet => !(own_family && packets.is_everything()),
         Mode::Transport => own_family && !packets.is_everything(),
     }

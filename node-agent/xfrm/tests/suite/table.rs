@@ -89,7 +89,7 @@ fn other_keys() -> Crypto {
 }
 
 /// Fails to compile where a field is added: then it needs a line in [`SA`]. Directions are `directions_read_back`'s,
-/// CPUs `an_sa_of_a_cpu_reads_back`'s.
+/// CPUs `an_sa_of_a_cpu_reads_back`'s, IPTFS's `iptfs_reads_back`'s.
 fn every_field_of_an_sa(sa: &Sa) {
     let Sa {
         source: _,
@@ -107,6 +107,7 @@ fn every_field_of_an_sa(sa: &Sa) {
         output_mark: _,
         icmp_errors: _,
         cpu: _,
+        iptfs: _,
     } = sa;
 }
 

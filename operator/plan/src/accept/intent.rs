@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use esplanade_crds::{
-    Action, AntiReplay, Enforcement, IpFamily, Lifetime, Mark, Mode, NodeAutomaticKeying, NodeSaSelector,
+    Action, AntiReplay, Enforcement, IpFamily, Iptfs, Lifetime, Mark, Mode, NodeAutomaticKeying, NodeSaSelector,
     Phase, Protocol, SecretKeyRef, TrafficSelector,
 };
 use ipnet::IpNet;
@@ -72,6 +72,8 @@ pub(crate) struct SaIntent {
     pub(crate) output_mark: Option<Mark>,
     /// The sender's CPU; none for all that have no SA of their own. Only of a node.
     pub(crate) cpu: Option<u32>,
+    /// With mode IPTFS.
+    pub(crate) iptfs: Option<Iptfs>,
     /// The encryption algorithm, if RFC 8221 §3 forbids it with manual keys.
     pub(crate) insecure: Option<&'static str>,
 }

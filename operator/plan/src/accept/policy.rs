@@ -79,6 +79,10 @@ fn protect(spec: &IpsecPolicySpec, protection: &Protection) -> Result<Protect, F
         protection.mode != Mode::BEET || protection.protocol == Protocol::ESP,
         "mode: BEET is ESP's (draft-nikander-esp-beet-mode): write protocol: ESP, or mode: Tunnel",
     )?;
+    rule(
+        protection.mode != Mode::IPTFS || protection.protocol == Protocol::ESP,
+        "mode: IPTFS is ESP's (RFC 9347): write protocol: ESP, or mode: Tunnel",
+    )?;
     let mut sides = spec.from.iter().chain(&spec.to);
     rule(
         protection.mode != Mode::Transport || sides.all(|entry| entry.nodes.is_some()),

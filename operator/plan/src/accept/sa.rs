@@ -32,6 +32,14 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
         "mode: BEET is ESP's (draft-nikander-esp-beet-mode): write protocol: ESP, or mode: Tunnel",
     )?;
     rule(
+        spec.mode != Mode::IPTFS || spec.protocol == Protocol::ESP,
+        "mode: IPTFS is ESP's (RFC 9347): write protocol: ESP, or mode: Tunnel",
+    )?;
+    rule(
+        spec.iptfs.is_none() || spec.mode == Mode::IPTFS,
+        "iptfs is for mode: IPTFS: write that, or remove iptfs",
+    )?;
+    rule(
         spec.cpu.is_none() || matches!(source, End::Node(_)),
         "cpu is one of the sender's, and source isn't a node of the cluster: remove cpu",
     )?;
@@ -72,6 +80,7 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
         mark: spec.mark,
         output_mark: spec.output_mark,
         cpu: spec.cpu,
+        iptfs: spec.iptfs,
         insecure,
     })
 }

@@ -78,6 +78,7 @@ pub(super) fn mk_sa(name: &str, source: &str, destination: &str, spi: u32) -> Ip
         output_mark: None,
         interface_id: 0,
         cpu: None,
+        iptfs: None,
         reqid: None,
     };
     let mut sa = IpsecSA::new(name, spec);

@@ -294,3 +294,25 @@ fn a_cpu_is_told_of_an_sa_and_its_policy_stays_as_it_is() {
     assert_eq!(sas.iter().filter_map(|one| one.cpu).collect::<Vec<_>>(), [1]);
     assert_eq!(revision(&plan), before);
 }
+
+#[test]
+fn iptfs_and_its_parameters_are_told_of_both_ends() {
+    let mut world = World::settled();
+    let iptfs = esplanade_crds::Iptfs { packet_size: 400, ..Default::default() };
+    for sa in &mut world.snapshot.sas {
+        sa.spec.mode = Mode::IPTFS;
+        sa.spec.iptfs = Some(iptfs);
+    }
+    if let Some(protection) = &mut world.policy("pods").spec.protection {
+        protection.mode = Mode::IPTFS;
+    }
+    let plan = world.plan();
+    for node in ["a", "b"] {
+        let state = &plan.node_states[node].0;
+        assert_eq!(state.policies[0].mode, Mode::IPTFS);
+        assert_eq!(state.security_associations.len(), 2);
+        assert!(
+            state.security_associations.iter().all(|sa| (sa.mode, sa.iptfs) == (Mode::IPTFS, Some(iptfs)))
+        );
+    }
+}
