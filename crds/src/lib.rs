@@ -26,7 +26,7 @@ pub use common::{
 };
 pub use iptfs::Iptfs;
 pub use node_state::{
-    Counts, GatewaySelectors, IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, Kernel,
+    AllocatedSpi, Counts, GatewaySelectors, IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, Kernel,
     NodeAutomaticKeying, NodeEncryption, NodeIntegrity, NodeKeys, NodePolicy, NodeSaSelector,
     NodeSecurityAssociation, Phase, Problem, ProblemKind, ResolvedEndpoint, RetiringSecurityAssociation,
     SealedKey, SealingKey, SecretVersion,

@@ -159,9 +159,11 @@ pub struct NodeSecurityAssociation {
     pub source: ResolvedEndpoint,
     /// Where packets go to.
     pub destination: ResolvedEndpoint,
-    /// Security Parameters Index, 256 to 4294967295.
+    /// Security Parameters Index, 256 to 4294967295. Left out, at the receiver only: its kernel chooses one, which its
+    /// agent reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 256))]
-    pub spi: u32,
+    pub spi: Option<u32>,
     /// The protocol.
     pub protocol: Protocol,
     /// The mode.
@@ -321,6 +323,9 @@ pub struct IpsecNodeStateStatus {
     /// What is in the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
+    /// SPIs that the kernel chose, for the SAs of `spec` that come in here without one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allocated: Vec<AllocatedSpi>,
     /// What could not be done, at most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -330,6 +335,17 @@ pub struct IpsecNodeStateStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     #[schemars(length(max = 16))]
     pub conditions: Vec<Condition>,
+}
+
+/// An SPI that the kernel chose.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AllocatedSpi {
+    /// Name of the IpsecSA.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// The SPI, 256 to 4294967295.
+    #[schemars(range(min = 256))]
+    pub spi: u32,
 }
 
 /// A node's public key for sealed keys.

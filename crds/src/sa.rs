@@ -125,6 +125,11 @@ use crate::traffic::TrafficSelector;
         .field_path(".iptfs")
         .reason(Reason::FieldValueForbidden)
         .message("iptfs is for mode: IPTFS: write that, or remove iptfs"),
+    validation = Rule::new("has(self.spi) || !has(self.destination.address)")
+        .field_path(".spi")
+        .reason(Reason::FieldValueRequired)
+        .message("the receiver's kernel chooses an spi that is left out, and destination isn't a node of the cluster: \
+                  write spi: 256 to 4294967295, as the other end has it"),
     validation = Rule::new("!has(self.cpu) || !has(self.source.address)")
         .field_path(".cpu")
         .reason(Reason::FieldValueForbidden)

@@ -88,7 +88,7 @@ impl Agent {
         let keying = Keying::new(&node, state_dir, &identity.boot_id);
         let worker = Worker::start(&node, &identity.kernel.release, keys, memory, keying, open)?;
         let mut changes = watch(&client, &node);
-        let mut desired = Desired::new(&node);
+        let mut desired = Desired::new(&node, &identity.boot_id);
         if let Some(api_server) = block {
             desired.block_but(api_server);
             changes = stream::select(changes, watch_api_server(&client)).boxed();

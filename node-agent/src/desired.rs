@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use esplanade_crds::{
-    IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, IpsecPeer, IpsecPeerSpec, Problem, PublishedKey,
+    AllocatedSpi, IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, IpsecPeer, IpsecPeerSpec,
+    Problem, PublishedKey,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::{DeserializeGuard, ObjectMeta};
@@ -44,6 +45,8 @@ pub struct Input {
     pub rotate_before: Option<jiff::Timestamp>,
     /// The highest resourceVersion of an IpsecPeer such that every event up to it is in `peers`.
     pub peers_through: Option<u64>,
+    /// SPIs that agents of this node have reported since it booted.
+    pub allocated: Vec<AllocatedSpi>,
     /// Objects that can't be read.
     pub problems: Vec<Problem>,
     /// Where the API server is, if what no policy covers is to be dropped.
@@ -113,6 +116,7 @@ pub enum NotYet {
 #[derive(Debug)]
 pub struct Desired {
     node: String,
+    boot_id: String,
     own: Own,
     peers: Peers,
     version: u64,
@@ -120,10 +124,11 @@ pub struct Desired {
 }
 
 impl Desired {
-    /// Nothing yet, for this node.
-    pub fn new(node: &str) -> Self {
+    /// Nothing yet, for this node, which has booted with this id.
+    pub fn new(node: &str, boot_id: &str) -> Self {
         Self {
             node: node.to_owned(),
+            boot_id: boot_id.to_owned(),
             own: Own::default(),
             peers: Peers::default(),
             version: 0,
@@ -181,9 +186,16 @@ impl Desired {
             keyed: self.peers.keyed(),
             rotate_before: self.own.rotate_before(),
             peers_through: self.peers.through(),
+            allocated: self.allocated(),
             problems,
             block,
         })
+    }
+
+    fn allocated(&self) -> Vec<AllocatedSpi> {
+        let status = self.target().and_then(|target| target.status.as_ref());
+        let status = status.filter(|status| status.boot_id.as_ref() == Some(&self.boot_id));
+        status.map(|status| status.allocated.clone()).unwrap_or_default()
     }
 
     /// Where the status goes, if the object is there.

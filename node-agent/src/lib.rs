@@ -19,6 +19,7 @@ pub mod schedule;
 pub mod sealing_key;
 pub mod settings;
 pub mod show;
+mod spis;
 pub mod state_file;
 pub mod status;
 mod told;

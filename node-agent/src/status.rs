@@ -1,7 +1,7 @@
 //! What is reported: the status of the node's IpsecNodeState.
 
 use esplanade_crds::conditions::{DEGRADED, IN_SYNC, READY, reason};
-use esplanade_crds::{Counts, IpsecNodeStateStatus, Kernel, Problem, ProblemKind, SealingKey};
+use esplanade_crds::{AllocatedSpi, Counts, IpsecNodeStateStatus, Kernel, Problem, ProblemKind, SealingKey};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 /// How many problems a status lists.
@@ -35,6 +35,8 @@ pub struct Report {
     pub confirmed: Option<bool>,
     /// What the kernel can do, once it has been asked.
     pub capabilities: Option<Vec<String>>,
+    /// SPIs that the kernel chose.
+    pub allocated: Vec<AllocatedSpi>,
     /// What it came to.
     pub result: PassResult,
 }
@@ -83,10 +85,12 @@ pub fn status(
     let (problems, in_sync) = match &report.result {
         PassResult::Done { counts, problems, in_sync } => {
             status.counts = Some(counts.clone());
+            status.allocated = report.allocated.clone();
             (problems.clone(), *in_sync)
         }
         PassResult::Failed { category, message } => {
             status.counts = previous.and_then(|status| status.counts.clone());
+            status.allocated = same_boot.map(|status| status.allocated.clone()).unwrap_or_default();
             let category = (*category).to_owned();
             (vec![of_node(identity, category, message.clone())], false)
         }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::thread;
 use std::time::Duration;
 
 use esplanade_crds::conditions::reason;
-use esplanade_crds::{Phase, Problem, ProblemKind};
+use esplanade_crds::{IpsecNodeStateSpec, Phase, Problem, ProblemKind};
 use esplanade_diff::Memory;
 use esplanade_expand::{OpenedKeys, exemptions, expand_again, passing_through};
 use esplanade_keying::Time;
@@ -22,6 +23,7 @@ use crate::host;
 use crate::keying::{Keying, Progress, PublishKeys, of_policy};
 use crate::pass::{Outcome, pass, read_everything, uptime};
 use crate::settings::{NotBlocked, Settings};
+use crate::spis::Spis;
 use crate::state_file::FileError;
 use crate::status::{PassResult, Report};
 use crate::wear::Record;
@@ -121,6 +123,8 @@ impl Worker {
             settings: memory.2,
             exempt: Vec::new(),
             opened: OpenedKeys::default(),
+            spis: Spis::default(),
+            numbered: None,
             expanded: None,
             keying,
             base: None,
@@ -165,6 +169,9 @@ struct State {
     capabilities: Option<Capabilities>,
     engine: Engine,
     opened: OpenedKeys,
+    spis: Spis,
+    /// The spec of the input of this version, with the SPIs that the kernel chose.
+    numbered: Option<(u64, Arc<IpsecNodeStateSpec>)>,
     record: Record,
     settings: Settings,
     /// Policies without which nothing may be dropped that no policy covers.
@@ -256,6 +263,7 @@ impl State {
             peers_through,
             confirmed,
             capabilities: self.capabilities.as_ref().map(Capabilities::names),
+            allocated: self.spis.allocated(),
             result,
         };
         Done { report, operations, surprises, publish, wake }
@@ -293,11 +301,45 @@ impl State {
             Some(capabilities) => capabilities,
             None => self.capabilities.insert(Capabilities::new(&self.release, kernel.probe()?)),
         };
+        let mut refused = Vec::new();
+        let spec = match &self.numbered {
+            Some((version, spec)) if *version == input.version => Arc::clone(spec),
+            _ => {
+                (self.expanded, self.base) = (None, None);
+                let (node, reported) = (&self.node, &input.allocated);
+                refused = self.spis.choose(kernel.as_mut(), node, &input.spec, reported, capabilities)?;
+                let spec = self.spis.number(node, &input.spec);
+                self.numbered = Some((input.version, Arc::clone(&spec)));
+                spec
+            }
+        };
+        let result = self.numbered_pass(&Input { spec, ..input.clone() }, audit, settings_are_open);
+        // The next pass chooses anew what there is no SA for.
+        if result.is_err() || !refused.is_empty() {
+            self.numbered = None;
+        }
+        let mut outcome = result?;
+        outcome.in_sync &= refused.is_empty();
+        outcome.problems.extend(refused);
+        Ok(outcome)
+    }
+
+    /// A pass for SAs that all have their SPIs.
+    fn numbered_pass(
+        &mut self,
+        input: &Input,
+        audit: bool,
+        mut settings_are_open: bool,
+    ) -> Result<Outcome, PassError> {
         if self.keying.is_needed(input) {
             self.expanded = None;
             return self.keyed_pass(input, audit, settings_are_open);
         }
         self.base = None;
+        // Both were there a moment ago.
+        let (Some(kernel), Some(capabilities)) = (&mut self.kernel, &self.capabilities) else {
+            return Ok(Outcome::default());
+        };
         let expanded = match &mut self.expanded {
             Some((version, problems)) if *version == input.version => problems,
             stale => {
@@ -307,6 +349,7 @@ impl State {
                 self.exempt = exempt;
                 self.engine.want(wanted);
                 settings_are_open = true;
+                self.spis.fill(kernel.as_mut(), &mut self.engine)?;
                 &mut stale.insert((input.version, fresh.problems)).1
             }
         };
@@ -336,8 +379,20 @@ impl State {
         audit: bool,
         mut settings_are_open: bool,
     ) -> Result<Outcome, PassError> {
-        let Self { node, keys, kernel, capabilities, engine, opened, keying, base, settings, exempt, .. } =
-            self;
+        let Self {
+            node,
+            keys,
+            kernel,
+            capabilities,
+            engine,
+            opened,
+            spis,
+            keying,
+            base,
+            settings,
+            exempt,
+            ..
+        } = self;
         // Both were there a moment ago.
         let (Some(kernel), Some(capabilities)) = (kernel.as_deref_mut(), capabilities.as_ref()) else {
             return Ok(Outcome::default());
@@ -368,6 +423,7 @@ impl State {
             let mut wanted = base.wanted.clone();
             let of_keys = keying.want(input, engine, capabilities, &mut wanted);
             engine.want(wanted);
+            spis.fill(kernel, engine)?;
             if std::mem::take(&mut settings_are_open) {
                 settings.keep_thresholds(kernel, engine)?;
             }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use esplanade_model::{Capability, DefaultActions, Op, PolicyKey, Reader, Refusal, SaId, Thresholds};
+use esplanade_model::{
+    Capability, DefaultActions, Op, PolicyKey, Reader, Refusal, SaId, Spi, Thresholds, Unnumbered,
+};
 use esplanade_node_agent::pass;
 use esplanade_sync::Engine;
 use esplanade_xfrm::{Events, Kernel, KernelError, Netlink, Watch};
@@ -115,5 +117,9 @@ impl Kernel for Timed {
 
     fn set_default_actions(&mut self, actions: DefaultActions) -> Result<Result<(), Refusal>, KernelError> {
         self.kernel.set_default_actions(actions)
+    }
+
+    fn allocate_spi(&mut self, sa: &Unnumbered) -> Result<Result<Spi, Refusal>, KernelError> {
+        self.kernel.allocate_spi(sa)
     }
 }

@@ -2,6 +2,7 @@
 //! a real kernel, the wire captured.
 
 mod actions;
+mod allocated;
 mod automatic;
 mod beet;
 mod cluster;

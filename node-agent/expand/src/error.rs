@@ -26,6 +26,8 @@ pub(crate) enum SaError {
     ForeignSelector,
     #[error("ports {0} to {1} are no single value under a mask: use several SAs")]
     Ports(u16, u16),
+    #[error("it has no SPI yet: the receiver's kernel chooses it")]
+    NoSpi,
     #[error("SPI {0} is reserved: use 256 or more (RFC 4303 §2.1)")]
     Spi(u32),
     #[error("an anti-replay window of {0} packets is more than the kernel's 4096")]
@@ -61,6 +63,7 @@ impl SaError {
             Self::Kernel(_) => reason::UNSUPPORTED_BY_KERNEL,
             Self::Algorithm(_, CryptoError::Weak(_)) => reason::INSECURE_ALGORITHM,
             Self::Algorithm(_, CryptoError::Unknown(_)) => reason::UNKNOWN_ALGORITHM,
+            Self::NoSpi => reason::PENDING,
             Self::Taken(..) => reason::CONFLICTED,
             Self::KeyLength(_) => reason::INVALID_KEY,
             Self::NoSealingKey | Self::Recipient { .. } | Self::Open(_) => reason::UNSEALABLE,

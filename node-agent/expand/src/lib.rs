@@ -22,7 +22,7 @@ mod selectors;
 use std::collections::BTreeMap;
 
 use esplanade_crds::{IpsecNodeStateSpec, IpsecPeerSpec, Problem};
-use esplanade_model::{Capabilities, Wanted};
+use esplanade_model::{Capabilities, Unnumbered, Wanted};
 use esplanade_seal::KeyPair;
 
 pub use automatic::automatic_sa;
@@ -37,6 +37,11 @@ pub struct Expansion {
     pub wanted: Wanted,
     /// What is wrong with single objects; the others are in `wanted`. SAs first, each kind by name.
     pub problems: Vec<Problem>,
+}
+
+/// The inbound SAs of `spec`, by the names of their IpsecSAs, whose SPIs the kernel of `node` is to choose.
+pub fn unnumbered(node: &str, spec: &IpsecNodeStateSpec, kernel: &Capabilities) -> Vec<(String, Unnumbered)> {
+    sas::unnumbered(node, spec, kernel)
 }
 
 /// What the kernel of `node` should hold: `spec` is its IpsecNodeState's, `peers` every node's IpsecPeer's by name

@@ -9,7 +9,7 @@ use esplanade_crds::{
 };
 use esplanade_model::{
     Capabilities, Capability, InboundSa, Iptfs, Lifetime, Mode, OutboundSa, Protocol, ReplayProtection,
-    Reqid, Sa, SaDirection, SaId, Selector, Spi, WantedSa,
+    Reqid, Sa, SaDirection, SaId, Selector, Spi, Unnumbered, WantedSa,
 };
 
 use crate::error::SaError;
@@ -178,7 +178,7 @@ impl Shape {
             source,
             destination,
             protocol: protocol(sa.protocol).map_err(SaError::NotImplemented)?,
-            spi: Spi::new(sa.spi).ok_or(SaError::Spi(sa.spi))?,
+            spi: spi(sa.spi.ok_or(SaError::NoSpi)?)?,
             mode,
             reqid,
             replay: replay(sa.anti_replay)?,
@@ -207,6 +207,38 @@ fn iptfs(asked: Option<esplanade_crds::Iptfs>, way: Way) -> Iptfs {
         Way::In => iptfs.inbound(),
         Way::Out => iptfs.outbound(),
     }
+}
+
+fn spi(value: u32) -> Result<Spi, SaError> {
+    Spi::new(value).ok_or(SaError::Spi(value))
+}
+
+/// The SAs, by the names of their IpsecSAs, whose SPIs this node's kernel is to choose.
+pub(crate) fn unnumbered(
+    node: &str,
+    spec: &IpsecNodeStateSpec,
+    kernel: &Capabilities,
+) -> Vec<(String, Unnumbered)> {
+    let open = spec.security_associations.iter().filter(|sa| sa.spi.is_none() && sa.expired.is_none());
+    let shapes = open.filter_map(|sa| {
+        // Any will do. What else is wrong with it shows when it has one.
+        let any = NodeSecurityAssociation { spi: Some(Spi::MIN.get()), ..sa.clone() };
+        Some((sa, Shape::parse(node, &any).ok().filter(|shape| matches!(shape.way, Way::In))?))
+    });
+    let made = shapes.map(|(sa, shape)| {
+        let unnumbered = Unnumbered {
+            source: shape.source,
+            destination: shape.destination,
+            protocol: shape.protocol,
+            mode: shape.mode,
+            reqid: shape.reqid,
+            interface_id: sa.interface_id,
+            mark: mark::parse(sa.mark),
+            direction: kernel.has(Capability::Direction).then(|| shape.way.direction()),
+        };
+        (sa.name.clone(), unnumbered)
+    });
+    made.collect()
 }
 
 fn replay(asked: AntiReplay) -> Result<ReplayProtection, SaError> {

@@ -16,6 +16,8 @@ impl Spi {
     pub const MIN: Self = Self(256);
     /// The highest.
     pub const MAX: Self = Self(u32::MAX);
+    /// Those that the kernel may choose from for us: away from other programs' and from low ones, which people write.
+    pub const ALLOCATED: RangeInclusive<u32> = 0xa000_0000..=0xafff_ffff;
 
     /// The SPI with this value; none for 0 (never on the wire) to 255 (reserved by IANA).
     pub const fn new(value: u32) -> Option<Self> {

@@ -17,6 +17,7 @@ mod reading;
 mod sa;
 mod selector;
 mod spd;
+mod unnumbered;
 mod wanted;
 
 pub use capabilities::{Capabilities, Capability, Missing};
@@ -33,4 +34,5 @@ pub use reading::{Event, Glance, PolicyRecord, Reader, Recognised, SaRecord};
 pub use sa::{InboundSa, Mode, OutboundSa, ReplayProtection, Sa, SaDirection};
 pub use selector::{MixedFamilies, Port, Selector};
 pub use spd::{DefaultActions, Threshold, Thresholds};
+pub use unnumbered::Unnumbered;
 pub use wanted::{Wanted, WantedSa};

@@ -30,8 +30,17 @@ pub enum Op {
         used: Option<Used>,
     },
     /// UPDSA. Of an SA it changes its lifetime, which counts on (`xfrm_state_update`); the kernel ignores every other
-    /// difference. A larval SA (ALLOCSPI) becomes this one.
+    /// difference.
     UpdateSa(WantedSa),
+    /// UPDSA of a larval SA (ALLOCSPI): this one takes its place, all of it.
+    FillSa {
+        /// The SA.
+        sa: InboundSa,
+        /// Where it goes on from.
+        state: Option<ReplayState>,
+        /// What of its lifetime is used up already; none starts anew.
+        used: Option<Used>,
+    },
     /// DELSA, with the mark that the SA has.
     DeleteSa(SaId, Mark),
     /// NEWPOLICY under this index.

@@ -37,7 +37,7 @@ fn state(name: &str, pending: &str) -> DeserializeGuard<IpsecNodeState> {
 
 /// With the lists of both kinds taken in: node a's state, and no peers.
 fn listed(now: Instant) -> Desired {
-    let mut desired = Desired::new("a");
+    let mut desired = Desired::new("a", "boot");
     for event in [Event::Init, Event::InitApply(state("a", "x")), Event::InitDone] {
         desired.node_state(event, now);
     }
@@ -60,7 +60,7 @@ fn through(desired: &Desired) -> Option<u64> {
 #[test]
 fn nothing_is_done_before_both_lists_are_complete() {
     let now = Instant::now();
-    let mut desired = Desired::new("a");
+    let mut desired = Desired::new("a", "boot");
     assert_eq!(desired.input(now).unwrap_err(), NotYet::Lists);
     desired.node_state(Event::Init, now);
     desired.node_state(Event::InitApply(state("a", "x")), now);
@@ -76,7 +76,7 @@ fn nothing_is_done_before_both_lists_are_complete() {
 #[test]
 fn nothing_is_done_without_the_nodes_own_object() {
     let now = Instant::now();
-    let mut desired = Desired::new("a");
+    let mut desired = Desired::new("a", "boot");
     desired.node_state(Event::Init, now);
     desired.node_state(Event::InitApply(state("b", "x")), now);
     desired.node_state(Event::InitDone, now);
@@ -142,7 +142,7 @@ fn an_unreadable_state_counts_as_it_was_and_is_told() {
     assert!(desired.node_state(Event::Apply(state("a", "x")), now), "readable again");
     assert!(desired.input(now).unwrap().problems.is_empty());
 
-    let mut never = Desired::new("a");
+    let mut never = Desired::new("a", "boot");
     never.node_state(Event::Init, now);
     never.node_state(Event::InitApply(invalid("a", "8")), now);
     never.node_state(Event::InitDone, now);

@@ -120,6 +120,7 @@ impl Cluster {
             keyed: Arc::new(peers.clone()),
             rotate_before: host.rotate_before,
             peers_through: Some(*version),
+            allocated: Vec::new(),
             problems: vec![],
             block: None,
         };

@@ -11,7 +11,14 @@ use crate::worker::Done;
 
 fn done(operations: usize, result: PassResult) -> Done {
     Done {
-        report: Report { generation: None, peers_through: None, confirmed: None, capabilities: None, result },
+        report: Report {
+            generation: None,
+            peers_through: None,
+            confirmed: None,
+            capabilities: None,
+            allocated: vec![],
+            result,
+        },
         operations,
         surprises: 0,
         publish: None,

@@ -5,7 +5,7 @@ use esplanade_crds::{Counts, ProblemKind};
 use esplanade_model::{
     Action, Authentication, Capability, Cipher, Crypto, DefaultActions, Direction, Event, InboundSa, Key,
     Mode, Op, OutboundSa, Policy, PolicyKey, Protocol, Reader, Refusal, ReplayProtection, Reqid, Sa,
-    SaDirection, SaId, Selector, Spi, Template, Thresholds, Wanted, WantedSa,
+    SaDirection, SaId, Selector, Spi, Template, Thresholds, Unnumbered, Wanted, WantedSa,
 };
 use esplanade_sync::Engine;
 use esplanade_xfrm::fake::{FakeKernel, ForeignPolicy, ForeignSa};
@@ -126,6 +126,10 @@ impl Kernel for Counting {
 
     fn set_default_actions(&mut self, actions: DefaultActions) -> Result<Result<(), Refusal>, KernelError> {
         self.kernel.set_default_actions(actions)
+    }
+
+    fn allocate_spi(&mut self, sa: &Unnumbered) -> Result<Result<Spi, Refusal>, KernelError> {
+        self.kernel.allocate_spi(sa)
     }
 }
 

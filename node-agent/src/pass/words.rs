@@ -7,6 +7,7 @@ pub(super) fn op(op: &Op) -> String {
     match op {
         Op::AddInbound { sa, .. } => format!("adding the inbound {}", sa.0.id()),
         Op::AddOutbound { sa, .. } => format!("adding the outbound {}", sa.0.id()),
+        Op::FillSa { sa, .. } => format!("adding the inbound {}", sa.0.id()),
         Op::UpdateSa(sa) => format!("changing the {}", sa.sa().id()),
         Op::DeleteSa(id, _) => format!("deleting the {id}"),
         Op::AddPolicy { policy, .. } => format!("adding the {}", describe(policy)),

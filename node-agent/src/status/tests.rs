@@ -33,6 +33,7 @@ fn done(generation: i64, problems: Vec<Problem>, in_sync: bool) -> Report {
         peers_through: Some(90),
         confirmed: None,
         capabilities: Some(capabilities()),
+        allocated: vec![],
         result,
     }
 }
@@ -45,6 +46,7 @@ fn failed(generation: i64) -> Report {
         peers_through: Some(95),
         confirmed: None,
         capabilities: None,
+        allocated: vec![],
         result,
     }
 }

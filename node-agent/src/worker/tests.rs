@@ -57,6 +57,7 @@ fn input(version: u64) -> Input {
         keyed: Arc::default(),
         rotate_before: None,
         peers_through: Some(9),
+        allocated: vec![],
         problems: vec![],
         block: None,
     }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use esplanade_diff::{Stage, Start, policies, sas};
-use esplanade_model::{Op, PolicyKey, SaId};
+use esplanade_diff::{Outlook, Stage, Start, policies, sas};
+use esplanade_model::{Op, PolicyKey, SaId, WantedSa};
 use foldhash::fast::FixedState;
 
 use crate::engine::{Engine, PolicyThere, SaThere};
@@ -65,6 +65,17 @@ impl Engine {
     /// One of the operations about something that is wrong, for words about it.
     pub fn operation(&self, name: &Name, number: usize) -> Option<Op> {
         self.operations(name, Duration::ZERO, |_| true).into_iter().nth(number)
+    }
+
+    /// The operation that puts a wanted inbound SA in the place of a larval one; none where it isn't wanted, or must not be
+    /// made `now`.
+    pub fn filling(&mut self, id: SaId, now: Duration) -> Option<Op> {
+        let Some(wanted @ WantedSa::Inbound(sa)) = self.want.sa(&id) else { return None };
+        if self.memory.outlook(&sa.0, now) != Outlook::Good {
+            return None;
+        }
+        let Start { state, used } = self.memory.start(wanted, now);
+        Some(Op::FillSa { sa: sa.clone(), state, used })
     }
 
     fn stage_of_sa(&self, id: &SaId) -> Option<Stage> {

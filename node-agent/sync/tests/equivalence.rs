@@ -159,6 +159,8 @@ impl Kernel {
                 })
             }
             Op::AddInbound { sa, state, .. } => self.add(sa.0, state),
+            // Only of what was allocated, which the engine has no part in.
+            Op::FillSa { .. } => unreachable!("no plan fills larval SAs"),
             Op::AddOutbound { sa, state, .. } => {
                 let mut sa = sa.0;
                 sa.replay.window = u32::from(sa.replay.extended_sequence_numbers);

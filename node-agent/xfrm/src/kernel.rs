@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd};
 
 use esplanade_model::{
-    Capability, DefaultActions, Event, Observed, Op, PolicyKey, Reader, Refusal, SaId, Thresholds,
+    Capability, DefaultActions, Event, Observed, Op, PolicyKey, Reader, Refusal, SaId, Spi, Thresholds,
+    Unnumbered,
 };
 
 use crate::KernelError;
@@ -70,6 +71,13 @@ pub trait Kernel: Send {
     /// # Errors
     /// It could not be asked.
     fn set_default_actions(&mut self, actions: DefaultActions) -> Result<Result<(), Refusal>, KernelError>;
+
+    /// Lets the kernel choose an SPI (ALLOCSPI). It keeps it by a larval SA, which stays for 30 s
+    /// (net.core.xfrm_acq_expires) unless [`Op::FillSa`] puts the SA in its place.
+    ///
+    /// # Errors
+    /// The kernel could not be asked; or, inside, it refused.
+    fn allocate_spi(&mut self, sa: &Unnumbered) -> Result<Result<Spi, Refusal>, KernelError>;
 
     /// All of both databases.
     ///

@@ -38,6 +38,7 @@ impl Subject for FakeKernel {
         records.extend(policies.iter().map(|one| text(one)));
         records.extend(observed.sas.iter().map(|one| text(one)));
         records.extend(observed.policies.iter().map(|one| text(one)));
+        records.extend(std::iter::repeat_n(b"larval".to_vec(), self.larval_sas()));
         records.sort();
         records
     }

@@ -64,6 +64,12 @@ impl<'a> Cluster<'a> {
         self.state(node)?.spec.security_associations.iter().find(|one| one.name == sa)
     }
 
+    /// The SPI that the node's kernel chose for the IpsecSA.
+    pub(crate) fn allocated_spi(&self, node: &str, sa: &str) -> Option<u32> {
+        let allocated = &self.state(node)?.status.as_ref()?.allocated;
+        allocated.iter().find(|one| one.name == sa).map(|one| one.spi)
+    }
+
     /// The IpsecPolicy as the node has been told.
     pub(crate) fn installed_policy(&self, node: &str, policy: &str) -> Option<&'a NodePolicy> {
         self.state(node)?.spec.policies.iter().find(|one| one.name == policy)

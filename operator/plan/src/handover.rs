@@ -24,8 +24,9 @@ pub(crate) struct Between<'a> {
 
 /// What each end is told now.
 pub(crate) struct Handover {
-    pub(crate) sender: NodeSecurityAssociation,
-    /// Why the sender still has the old one.
+    /// None while there is no SPI.
+    pub(crate) sender: Option<NodeSecurityAssociation>,
+    /// Why the sender still has the old one, or none.
     pub(crate) waits: Option<Finding>,
     pub(crate) receiver: NodeSecurityAssociation,
     /// The old ones that the receiver keeps.
@@ -38,10 +39,20 @@ pub(crate) fn step(between: Between<'_>, cluster: &Cluster<'_>, now: &Time) -> H
     let there = |node: &str, wanted: &NodeSecurityAssociation| {
         cluster.installed_sa(node, name) == Some(wanted) && confirmed(node, name, cluster)
     };
-    let old = cluster.installed_sa(sender, name).filter(|old| moved(old, &sends));
-    let waiting = old.filter(|_| !there(receiver, &receives));
-    let left = there(sender, &sends);
-    let retiring = retiring(name, receiver, &receives, cluster).into_iter().filter_map(|old| {
+    let chosen = receives.spi.is_none();
+    let numbered = NodeSecurityAssociation {
+        spi: receives.spi.or_else(|| cluster.allocated_spi(receiver, name)),
+        ..receives.clone()
+    };
+    let has = cluster.installed_sa(sender, name);
+    let old = has.filter(|old| moved(old, &sends));
+    let ready = there(receiver, &receives);
+    let waiting = old.filter(|_| !ready);
+    // What its kernel chose may be known before the SA is there.
+    let sends_already = has.is_some_and(|has| has.spi == sends.spi);
+    let early = waiting.is_none() && chosen && !ready && !sends_already;
+    let left = sends.spi == numbered.spi && there(sender, &sends);
+    let retiring = retiring(name, receiver, &numbered, cluster).into_iter().filter_map(|old| {
         // Once its sender has left it, nobody comes back to it, whatever else the sender has to do.
         let until = match old.until {
             Some(until) if is_over(&until, now) => return None,
@@ -50,15 +61,22 @@ pub(crate) fn step(between: Between<'_>, cluster: &Cluster<'_>, now: &Time) -> H
         };
         Some(RetiringSecurityAssociation { until, ..old })
     });
+    let waits = match (waiting.and_then(|old| old.spi), numbered.spi) {
+        (_, None) => Some(format!("{receiver} hasn't chosen an SPI yet")),
+        (Some(before), Some(spi)) => {
+            Some(format!("{sender} sends under spi {before} until {receiver} takes what comes under {spi}"))
+        }
+        (None, Some(spi)) => {
+            early.then(|| format!("{sender} sends nothing until {receiver} takes what comes under spi {spi}"))
+        }
+    };
     Handover {
-        waits: waiting.map(|old| {
-            let (before, spi) = (old.spi, sends.spi);
-            let message =
-                format!("{sender} sends under spi {before} until {receiver} takes what comes under {spi}");
-            Finding::new(reason::PENDING, message)
-        }),
+        waits: waits.map(|message| Finding::new(reason::PENDING, message)),
         retiring: retiring.collect(),
-        sender: waiting.cloned().unwrap_or(sends),
+        sender: match waiting {
+            Some(old) => Some(old.clone()),
+            None => Some(sends).filter(|sends| sends.spi.is_some() && !early),
+        },
         receiver: receives,
     }
 }
@@ -85,7 +103,11 @@ fn retiring(
 ) -> Vec<RetiringSecurityAssociation> {
     let Some(state) = cluster.state(receiver) else { return Vec::new() };
     let before = state.spec.retiring.iter().filter(|one| one.association.name == name).cloned();
-    let main = cluster.installed_sa(receiver, name).cloned();
+    // Under the SPI that its kernel chose, if it did.
+    let main = cluster.installed_sa(receiver, name).and_then(|main| {
+        let spi = main.spi.or_else(|| cluster.allocated_spi(receiver, name))?;
+        Some(NodeSecurityAssociation { spi: Some(spi), ..main.clone() })
+    });
     let main = main.map(|association| RetiringSecurityAssociation { association, until: None });
     let key = cluster.sealing_key(receiver).map(|key| key.id.as_str());
     // After a boot they are gone, and can't be opened.

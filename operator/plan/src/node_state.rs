@@ -100,12 +100,19 @@ impl NodeStates {
             }
         };
         let [Some(sender), Some(receiver)] = ends else {
-            ends.into_iter().flatten().for_each(|(node, association)| add(node, association));
+            // Nobody sends without an SPI.
+            let is_complete = |node: &str, one: &NodeSecurityAssociation| {
+                one.spi.is_some() || one.destination.node.as_deref() == Some(node)
+            };
+            let ends = ends.into_iter().flatten().filter(|(node, one)| is_complete(node, one));
+            ends.for_each(|(node, association)| add(node, association));
             return;
         };
         let (from, to) = (sender.0, receiver.0);
         let step = handover::step(Between { name, sender, receiver }, cluster, now);
-        add(from, step.sender);
+        if let Some(sends) = step.sender {
+            add(from, sends);
+        }
         add(to, step.receiver);
         if let Some(spec) = self.specs.get_mut(to) {
             spec.retiring.extend(step.retiring);
@@ -197,7 +204,7 @@ fn association(
         policy: policy.map(str::to_owned),
         source,
         destination,
-        spi: intent.spi,
+        spi: spi(name, sa, node, cluster),
         protocol: intent.protocol,
         mode: intent.mode,
         encryption,
@@ -213,4 +220,14 @@ fn association(
         cpu: intent.cpu,
         iptfs: intent.iptfs,
     }))
+}
+
+/// The SPI, as the node is told: the receiver is not told what its kernel chooses. A sender stays with what it has while the
+/// receiver has none.
+fn spi(name: &str, sa: &Accepted<'_>, node: &str, cluster: &Cluster<'_>) -> Option<u32> {
+    let receives = matches!(&sa.intent.destination, End::Node(receiver) if receiver == node);
+    if receives {
+        return sa.intent.spi;
+    }
+    sa.spi.or_else(|| cluster.installed_sa(node, name)?.spi)
 }

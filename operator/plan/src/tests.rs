@@ -1,3 +1,4 @@
+mod allocated;
 mod automatic;
 mod build;
 mod gateways;

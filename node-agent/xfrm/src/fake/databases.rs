@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use esplanade_model::{
     Capability, Glance, InboundSa, MAX_MOVES, Mark, Move, Observed, ObservedPolicy, ObservedSa, Op, Policy,
-    PolicyIndex, PolicyKey, PolicyRecord, Reader, Recognised, Refusal, ReplayState, Sa, SaId, SaRecord, Used,
-    WantedSa,
+    PolicyIndex, PolicyKey, PolicyRecord, Reader, Recognised, Refusal, ReplayState, Sa, SaId, SaRecord, Spi,
+    Unnumbered, Used, WantedSa,
 };
 
 use super::check;
@@ -36,14 +36,22 @@ const NOW: u64 = 1_700_000_000;
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // most of them are ours
 enum SaEntry {
-    Ours { mark: Mark, sa: Option<Sa>, state: ReplayState, used: Used },
+    Ours {
+        mark: Mark,
+        sa: Option<Sa>,
+        state: ReplayState,
+        used: Used,
+    },
     Foreign(ForeignSa),
+    /// ALLOCSPI made it.
+    Larval(Unnumbered),
 }
 
 impl SaEntry {
     fn mark(&self) -> Mark {
         match self {
             Self::Ours { mark, .. } => *mark,
+            Self::Larval(sa) => sa.mark,
             Self::Foreign(_) => Mark::NONE,
         }
     }
@@ -72,6 +80,7 @@ impl SaEntry {
                 SaRecord::Ours(ObservedSa { id, mark: *mark, sa, state, used: *used })
             }
             Self::Foreign(_) => SaRecord::Foreign(Some(id)),
+            Self::Larval(_) => SaRecord::Larval,
         }
     }
 
@@ -81,7 +90,7 @@ impl SaEntry {
             Self::Ours { state, used, .. } => {
                 print((state.sent, state.received, &state.bitmap, used.packets, used.bytes))
             }
-            Self::Foreign(_) => 0,
+            Self::Foreign(_) | Self::Larval(_) => 0,
         };
         let print = match self {
             Self::Ours { sa: Some(sa), .. } => {
@@ -90,6 +99,7 @@ impl SaEntry {
             }
             Self::Ours { sa: None, .. } => print((id, "unlike ours")),
             Self::Foreign(sa) => print((id, sa.reqid)),
+            Self::Larval(sa) => print((id, sa.reqid, "larval")),
         };
         Glance { print, counters }
     }
@@ -129,6 +139,7 @@ pub(super) struct Databases {
     /// `idx_generator` of `xfrm_gen_index`.
     index_generator: u32,
     pub(super) missing: BTreeSet<Capability>,
+    pub(super) no_spi_left: bool,
 }
 
 /// As the kernel has it.
@@ -145,6 +156,7 @@ impl Databases {
         match op {
             Op::AddInbound { sa, state, used } => self.add_sa(sa.0.clone(), state.as_ref(), *used),
             Op::AddOutbound { sa, state, used } => self.add_sa(outbound(&sa.0), state.as_ref(), *used),
+            Op::FillSa { sa, state, used } => self.fill_sa(&sa.0, state.as_ref(), *used),
             Op::UpdateSa(WantedSa::Inbound(sa)) => self.update_sa(&sa.0),
             Op::UpdateSa(WantedSa::Outbound(sa)) => self.update_sa(&outbound(&sa.0)),
             // ESRCH: gone already, or not found by this mark (`__xfrm_state_lookup`).
@@ -201,6 +213,48 @@ impl Databases {
         let used = used.unwrap_or(Used { added: NOW, ..Used::default() });
         self.sas.insert(id, SaEntry::Ours { mark: sa.mark, sa: Some(sa), state, used });
         Ok(())
+    }
+
+    /// `xfrm_alloc_userspi`. The kernel draws one at random; whichever it is, nothing else may have it (`xfrm_alloc_spi`).
+    pub(super) fn allocate_spi(&mut self, unnumbered: &Unnumbered) -> Result<Spi, Refusal> {
+        let taken =
+            |spi: &Spi| self.sas.keys().any(|id| (id.protocol, id.spi) == (unnumbered.protocol, *spi));
+        let free = Spi::ALLOCATED.filter_map(Spi::new).find(|spi| !self.no_spi_left && !taken(spi));
+        let spi = free.ok_or_else(|| check::refusal(libc::ENOENT, None))?;
+        let mut larval = unnumbered.clone();
+        if self.missing.contains(&Capability::Direction) {
+            larval.direction = None;
+        }
+        self.sas.insert(larval.id(spi), SaEntry::Larval(larval));
+        Ok(spi)
+    }
+
+    pub(super) fn remove_larval_sas(&mut self) {
+        self.sas.retain(|_, entry| !matches!(entry, SaEntry::Larval(_)));
+    }
+
+    pub(super) fn larval_sas(&self) -> usize {
+        self.sas.values().filter(|entry| matches!(entry, SaEntry::Larval(_))).count()
+    }
+
+    /// `xfrm_state_update`: it takes the place of a larval SA.
+    fn fill_sa(&mut self, sa: &Sa, state: Option<&ReplayState>, used: Option<Used>) -> Result<(), Refusal> {
+        let direction = sa.direction.filter(|_| !self.missing.contains(&Capability::Direction));
+        let id = sa.id();
+        match self.sas.get(&id) {
+            // Not found by this mark, or of another direction.
+            Some(SaEntry::Larval(larval))
+                if !sa.mark.implies(larval.mark) || direction != larval.direction =>
+            {
+                Err(check::refusal(libc::ESRCH, None))
+            }
+            Some(SaEntry::Larval(_)) => {
+                check::sa(&Sa { direction, ..sa.clone() }, state, &self.missing)?;
+                self.sas.remove(&id);
+                self.add_sa(sa.clone(), state, used)
+            }
+            _ => self.update_sa(sa),
+        }
     }
 
     /// `xfrm_state_update`: all of it is checked, next to none of it counts.
@@ -372,7 +426,7 @@ impl Databases {
     pub(super) fn foreign(&self) -> (Vec<ForeignSa>, Vec<(u32, ForeignPolicy)>) {
         let sas = self.sas.values().filter_map(|entry| match entry {
             SaEntry::Foreign(sa) => Some(*sa),
-            SaEntry::Ours { .. } => None,
+            SaEntry::Ours { .. } | SaEntry::Larval(_) => None,
         });
         let policies = self.policies.iter().filter_map(|(index, entry)| match entry {
             PolicyEntry::Foreign(policy) => Some((*index, *policy)),

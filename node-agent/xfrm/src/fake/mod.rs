@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use esplanade_model::{
     Action, Capability, DefaultActions, Event, Observed, Op, PolicyKey, Reader, Refusal, Sa, SaId, SaRecord,
-    Thresholds,
+    Spi, Thresholds, Unnumbered,
 };
 
 use crate::{Kernel, KernelError};
@@ -130,6 +130,21 @@ impl FakeKernel {
         there
     }
 
+    /// Its time is over (net.core.xfrm_acq_expires): larval SAs go.
+    pub fn expire_larval_sas(&self) {
+        self.lock().databases.remove_larval_sas();
+    }
+
+    /// From now on all SPIs are taken that it may choose from.
+    pub fn leave_no_spi(&self) {
+        self.lock().databases.no_spi_left = true;
+    }
+
+    /// How many larval SAs there are.
+    pub fn larval_sas(&self) -> usize {
+        self.lock().databases.larval_sas()
+    }
+
     /// The SA's hard lifetime ends, and with it the SA; tells whether there was one.
     pub fn expire_sa(&self, id: SaId) -> bool {
         let mut inner = self.lock();
@@ -205,6 +220,7 @@ impl Inner {
         match op {
             Op::AddInbound { sa: added, .. } => sa(&added.0.id()),
             Op::AddOutbound { sa: added, .. } => sa(&added.0.id()),
+            Op::FillSa { sa: filled, .. } => sa(&filled.0.id()),
             Op::UpdateSa(wanted) => sa(&wanted.sa().id()),
             Op::DeleteSa(id, _) => sa(id),
             Op::AddPolicy { policy: added, .. } | Op::UpdatePolicy { policy: added, .. } => {
@@ -311,6 +327,14 @@ impl Kernel for FakeKernel {
             }
             None => Err(check::refusal(libc::EINVAL, None)),
         })
+    }
+
+    fn allocate_spi(&mut self, sa: &Unnumbered) -> Result<Result<Spi, Refusal>, KernelError> {
+        let mut inner = self.lock();
+        match inner.failures.pop() {
+            Some(error) => Err(error),
+            None => Ok(inner.databases.allocate_spi(sa)),
+        }
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use esplanade_model::{Op, Refusal};
+use esplanade_model::{Op, Refusal, Spi, Unnumbered};
 use zeroize::Zeroizing;
 
 use super::link::Link;
 use crate::KernelError;
-use crate::wire::Dumped;
 use crate::wire::batch::{self, Datagram};
 use crate::wire::reply::{Message, Messages};
+use crate::wire::{Dumped, allocate};
 
 /// The kernel sends dumps in pieces of 32 KiB, or of one record if that's longer.
 const BUFFER: usize = 128 * 1024;
@@ -86,6 +86,31 @@ pub(super) fn carry_out(
     }
     datagram.wipe();
     Ok(refusals)
+}
+
+/// Asks for an SPI, which is the answer.
+pub(super) fn allocate_spi(
+    link: &impl Link,
+    sequence: &Sequence,
+    buffer: &mut Buffer,
+    sa: &Unnumbered,
+) -> Result<Result<Spi, Refusal>, KernelError> {
+    let sequence = sequence.take(1);
+    link.send(&batch::question(allocate::REQUEST, &allocate::encode(sa), sequence, link.port()))?;
+    loop {
+        for message in Messages::of(buffer.receive(link)?) {
+            let message = message?;
+            if message.sequence != sequence {
+                continue;
+            }
+            if message.message_type != Message::ERROR {
+                return allocate::decode(message.body).map(Ok);
+            }
+            if let Err(refusal) = message.error()? {
+                return Ok(Err(refusal));
+            }
+        }
+    }
 }
 
 /// Reads a whole database once, and hands on each message of it; whether no change disturbed that.

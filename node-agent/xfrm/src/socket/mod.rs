@@ -13,7 +13,9 @@ mod sys;
 
 use std::collections::BTreeSet;
 
-use esplanade_model::{Capability, DefaultActions, Op, PolicyKey, Reader, Refusal, SaId, Thresholds};
+use esplanade_model::{
+    Capability, DefaultActions, Op, PolicyKey, Reader, Refusal, SaId, Spi, Thresholds, Unnumbered,
+};
 
 use crate::wire::batch::{Datagram, Limits};
 use crate::wire::{Dumped, Glancer, spd};
@@ -103,6 +105,10 @@ impl Kernel for Netlink {
 
     fn set_default_actions(&mut self, actions: DefaultActions) -> Result<Result<(), Refusal>, KernelError> {
         settings::set(&self.requests, &self.sequence, spd::encode_default(actions))
+    }
+
+    fn allocate_spi(&mut self, sa: &Unnumbered) -> Result<Result<Spi, Refusal>, KernelError> {
+        exchange::allocate_spi(&self.requests, &self.sequence, &mut self.buffer, sa)
     }
 }
 

@@ -6,6 +6,7 @@
 //! them is wiped.
 
 mod address;
+pub(crate) mod allocate;
 mod attributes;
 pub mod batch;
 mod cpu;

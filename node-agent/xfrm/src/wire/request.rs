@@ -67,6 +67,10 @@ pub(super) fn write(op: &Op, to: &mut impl Sink) -> Result<(), usize> {
             let (info, attributes) = sa::encode(&sa.0, replay, state.as_ref(), used.as_ref());
             request(XFRM_MSG_NEWSA, &info, &attributes, to)
         }
+        Op::FillSa { sa, state, used } => {
+            let (info, attributes) = sa::encode(&sa.0, sa.0.replay, state.as_ref(), used.as_ref());
+            request(XFRM_MSG_UPDSA, &info, &attributes, to)
+        }
         Op::UpdateSa(wanted) => {
             let replay = match wanted {
                 WantedSa::Inbound(sa) => sa.0.replay,

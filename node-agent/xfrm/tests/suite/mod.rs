@@ -3,6 +3,7 @@
 pub(crate) mod objects;
 pub(crate) mod strategies;
 
+mod allocation;
 mod cpu;
 mod foreign;
 mod iptfs;
@@ -24,6 +25,7 @@ use std::net::IpAddr;
 use esplanade_model::{ObservedPolicy, Op, PolicyKey, Refusal, Sa, SaId};
 use esplanade_xfrm::{Kernel, Watch};
 
+pub(crate) use allocation::*;
 pub(crate) use cpu::*;
 pub(crate) use foreign::*;
 pub(crate) use iptfs::*;
@@ -77,6 +79,9 @@ macro_rules! tests_of_the_suite {
             sequence_numbers_go_on_after_a_replacement
             windows_move_into_other_windows
             generated_states_read_back
+            an_sa_takes_the_place_of_a_larval_one
+            a_larval_sa_keeps_its_spi
+            a_filled_sa_goes_on_where_it_is_told
             every_limit_reads_back
             what_is_used_up_goes_on
             an_update_changes_next_to_nothing

@@ -19,7 +19,7 @@ use super::{Subject, apply};
 fn kind(op: &Op) -> &'static str {
     match op {
         Op::AddInbound { .. } | Op::AddOutbound { .. } => "NEWSA",
-        Op::UpdateSa(_) => "UPDSA",
+        Op::UpdateSa(_) | Op::FillSa { .. } => "UPDSA",
         Op::DeleteSa(..) => "DELSA",
         Op::AddPolicy { .. } => "NEWPOLICY",
         Op::UpdatePolicy { .. } => "UPDPOLICY",

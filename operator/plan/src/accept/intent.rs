@@ -51,8 +51,8 @@ pub(crate) struct SaIntent {
     pub(crate) source: End,
     pub(crate) destination: End,
     pub(crate) family: Option<IpFamily>,
-    /// At least 256.
-    pub(crate) spi: u32,
+    /// At least 256; none for one that the kernel of `destination`, a node, chooses.
+    pub(crate) spi: Option<u32>,
     /// ESP or AH.
     pub(crate) protocol: Protocol,
     pub(crate) mode: Mode,

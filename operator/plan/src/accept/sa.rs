@@ -18,14 +18,21 @@ const MAX_CPU: u32 = 8191;
 /// What the IpsecSA asks for.
 pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
     not_implemented(&unimplemented(spec))?;
-    // Missing is unimplemented, seen above.
-    let spi = spec.spi.unwrap_or_default();
-    rule(spi >= 256, "spi: 0 to 255 are reserved (RFC 4303 §2.1): write 256 to 4294967295")?;
+    let spi = spec.spi;
+    rule(
+        spi.is_none_or(|spi| spi >= 256),
+        "spi: 0 to 255 are reserved (RFC 4303 §2.1): write 256 to 4294967295",
+    )?;
     let (source, destination) = (end("source", &spec.source)?, end("destination", &spec.destination)?);
     rule(source != destination, "source and destination are the same: an SA goes from one end to another")?;
     rule(
         [&source, &destination].iter().any(|end| matches!(end, End::Node(_))),
         "one end must be a node of the cluster: write source: {node: NAME} or destination: {node: NAME}",
+    )?;
+    rule(
+        spi.is_some() || matches!(destination, End::Node(_)),
+        "the receiver's kernel chooses an spi that is left out, and destination isn't a node of the cluster: write spi: \
+         256 to 4294967295, as the other end has it",
     )?;
     rule(
         spec.mode != Mode::BEET || spec.protocol == Protocol::ESP,
@@ -88,7 +95,6 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
 fn unimplemented(spec: &IpsecSASpec) -> Vec<String> {
     let udp = spec.encapsulation.is_some_and(|one| one.type_ == EncapsulationType::UDP);
     let fields = [
-        (spec.spi.is_none(), "spi left out: write spi: 256 to 4294967295"),
         (spec.protocol == Protocol::IPComp, "protocol: IPComp: write protocol: ESP or AH"),
         (udp, "encapsulation: {type: UDP}: leave it out"),
         (spec.reqid.is_some(), "reqid: leave it out, the operator chooses one"),

@@ -7,7 +7,7 @@ use esplanade_crds::conditions::reason;
 use esplanade_crds::{IpsecSA, Protocol};
 
 use super::{Ends, KeyState, Keys, ends, keys};
-use crate::accept::{self, Age, SaIntent};
+use crate::accept::{self, Age, End, SaIntent};
 use crate::cluster::Cluster;
 use crate::finding::Finding;
 use crate::snapshot::Snapshot;
@@ -22,6 +22,8 @@ pub(crate) struct Sa<'a> {
 /// An IpsecSA that is taken up.
 pub(crate) struct Accepted<'a> {
     pub(crate) intent: SaIntent,
+    /// The one written, or the one that the receiver's kernel chose; none until it has.
+    pub(crate) spi: Option<u32>,
     pub(crate) ends: Result<Ends, Vec<Finding>>,
     pub(crate) keys: Keys<'a>,
 }
@@ -42,12 +44,16 @@ impl<'a> Sas<'a> {
     pub(crate) fn judge(snapshot: &'a Snapshot, cluster: &Cluster<'_>) -> Self {
         let mut sas: BTreeMap<&str, Sa<'_>> = BTreeMap::new();
         for object in &snapshot.sas {
+            let name = object.metadata.name.as_deref().unwrap_or_default();
             let state = accept::sa(&object.spec).map(|intent| Accepted {
+                spi: intent.spi.or_else(|| match &intent.destination {
+                    End::Node(receiver) => cluster.allocated_spi(receiver, name),
+                    End::Address(_) => None,
+                }),
                 ends: ends(&intent, cluster),
                 keys: keys(&intent, snapshot),
                 intent,
             });
-            let name = object.metadata.name.as_deref().unwrap_or_default();
             sas.insert(name, Sa { object, age: Age::of(&object.metadata), state });
         }
         refuse_conflicting(&mut sas);
@@ -76,16 +82,18 @@ impl<'a> Sas<'a> {
     }
 }
 
-/// Destination, protocol and SPI name one SA in a kernel (RFC 4301 §4.1): of several, the oldest counts.
+/// Destination, protocol and SPI name one SA in a kernel (RFC 4301 §4.1): of several, the one that the kernel chose it for
+/// counts, else the oldest.
 fn refuse_conflicting(sas: &mut BTreeMap<&str, Sa<'_>>) {
-    let mut in_order: Vec<(Age, String)> =
-        sas.iter().map(|(name, sa)| (sa.age.clone(), (*name).to_owned())).collect();
+    let written = |sa: &Sa<'_>| sa.state.as_ref().is_ok_and(|sa| sa.intent.spi.is_some());
+    let mut in_order: Vec<(bool, Age, String)> =
+        sas.iter().map(|(name, sa)| (written(sa), sa.age.clone(), (*name).to_owned())).collect();
     in_order.sort();
     let mut taken: BTreeMap<(IpAddr, Protocol, u32), String> = BTreeMap::new();
-    for (_, name) in in_order {
+    for (_, _, name) in in_order {
         let Some(sa) = sas.get_mut(name.as_str()) else { continue };
-        let Ok(Accepted { intent, ends: Ok(ends), .. }) = &sa.state else { continue };
-        let id = (ends.destination, intent.protocol, intent.spi);
+        let Ok(Accepted { intent, spi: Some(spi), ends: Ok(ends), .. }) = &sa.state else { continue };
+        let id = (ends.destination, intent.protocol, *spi);
         match taken.get(&id) {
             None => {
                 taken.insert(id, name);

@@ -60,7 +60,7 @@ pub(crate) fn sa(name: &str, sa: &Sa<'_>, context: &Context<'_>) -> IpsecSAStatu
         }
         conditions.set(conditions::INSECURE_KEYING, true, reason::INSECURE_ALGORITHM, &message);
     }
-    IpsecSAStatus { spi: Some(accepted.intent.spi), nodes: all.confirmed, conditions: conditions.finish() }
+    IpsecSAStatus { spi: accepted.spi, nodes: all.confirmed, conditions: conditions.finish() }
 }
 
 /// Sets condition Expired of one that has a lifetime, or had; how it ended, if it did.
