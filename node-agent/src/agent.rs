@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use esplanade_diff::Memory;
 use esplanade_seal::KeyPair;
 use esplanade_xfrm::{KernelError, Noticed};
 use futures::StreamExt;
@@ -21,12 +20,10 @@ use crate::notices::Notices;
 use crate::publish;
 use crate::report::{Latest, Reporter};
 use crate::schedule::{DEBOUNCE, Schedule};
-use crate::settings::Settings;
 use crate::status::Identity;
 use crate::told::Told;
 use crate::watch::{Change, watch, watch_api_server};
-use crate::wear::Record;
-use crate::worker::{News, Open, Reasons, Worker, WorkerGone};
+use crate::worker::{News, Open, Reasons, Recorded, Worker, WorkerGone};
 
 /// How long a pass that runs may take when the agent is to end: a part of it could be missing else until the next
 /// start.
@@ -77,7 +74,7 @@ impl Agent {
         client: Client,
         identity: Identity,
         keys: KeyPair,
-        memory: (Memory, Record, Settings),
+        recorded: Recorded,
         state_dir: &Path,
         open: Open,
         resync: Duration,
@@ -86,7 +83,7 @@ impl Agent {
     ) -> std::io::Result<Self> {
         let node = identity.node.clone();
         let keying = Keying::new(&node, state_dir, &identity.boot_id);
-        let worker = Worker::start(&node, &identity.kernel.release, keys, memory, keying, open)?;
+        let worker = Worker::start(&node, &identity.kernel.release, keys, recorded, keying, open)?;
         let mut changes = watch(&client, &node);
         let mut desired = Desired::new(&node, &identity.boot_id);
         if let Some(api_server) = block {

@@ -14,8 +14,8 @@ use esplanade_node_agent::metrics::Metrics;
 use esplanade_node_agent::settings::Settings;
 use esplanade_node_agent::show::{self, MonitorArgs, ShowArgs};
 use esplanade_node_agent::status::Identity;
-use esplanade_node_agent::worker::Open;
-use esplanade_node_agent::{api_server, host, sealing_key, wear};
+use esplanade_node_agent::worker::{Open, Recorded};
+use esplanade_node_agent::{api_server, hidden, host, sealing_key, wear};
 use esplanade_xfrm::Netlink;
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
@@ -141,9 +141,11 @@ async fn run(args: &AgentArgs) -> Result<()> {
         boot_id: host::boot_id()?,
         kernel: host::kernel()?,
     };
-    let memory = wear::load(&args.state_dir, &keys, &identity.boot_id).context("worn out keys")?;
-    let settings = Settings::load(&args.state_dir, &identity.boot_id).context("the kernel's settings")?;
-    let memory = (memory.0, memory.1, settings);
+    let recorded = Recorded {
+        worn: wear::load(&args.state_dir, &keys, &identity.boot_id).context("worn out keys")?,
+        hidden: hidden::load(&args.state_dir, &keys, &identity.boot_id).context("hidden keys")?,
+        settings: Settings::load(&args.state_dir, &identity.boot_id).context("the kernel's settings")?,
+    };
     tracing::info!(
         node = identity.node,
         sealing_key = identity.sealing_key.id,
@@ -169,7 +171,7 @@ async fn run(args: &AgentArgs) -> Result<()> {
         answering.with_context(|| format!("listening at {address} for metrics"))?;
     }
     let (state_dir, resync) = (&args.state_dir, args.resync_period);
-    let mut agent = Agent::start(client, identity, keys, memory, state_dir, open, resync, metrics, block)
+    let mut agent = Agent::start(client, identity, keys, recorded, state_dir, open, resync, metrics, block)
         .context("starting the kernel's thread")?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: ending, the kernel stays as it is"),

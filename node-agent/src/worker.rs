@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{IpsecNodeStateSpec, Phase, Problem, ProblemKind};
-use esplanade_diff::Memory;
+use esplanade_diff::{Hidden, Memory};
 use esplanade_expand::{OpenedKeys, exemptions, expand_again, passing_through};
 use esplanade_keying::Time;
 use esplanade_model::{Capabilities, Policy, PolicyKey, Wanted};
@@ -19,6 +19,7 @@ use esplanade_xfrm::{Kernel, KernelError, Noticed, Watch};
 use tokio::sync::mpsc;
 
 use crate::desired::Input;
+use crate::hidden;
 use crate::host;
 use crate::keying::{Keying, Progress, PublishKeys, of_policy};
 use crate::pass::{Outcome, pass, read_everything, uptime};
@@ -33,6 +34,17 @@ pub type Opened = (Box<dyn Kernel>, Box<dyn Watch>);
 
 /// Opens the kernel; again after anything failed.
 pub type Open = Box<dyn FnMut() -> Result<Opened, KernelError> + Send>;
+
+/// What earlier processes recorded, and where that goes on.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// Which keys are worn out.
+    pub worn: (Memory, Record),
+    /// Which keys SAs have, where the kernel doesn't show them.
+    pub hidden: (Hidden, hidden::Record),
+    /// What was set for all policies.
+    pub settings: Settings,
+}
 
 /// What the thread has to tell.
 pub enum News {
@@ -96,8 +108,8 @@ pub struct Worker {
 pub struct WorkerGone;
 
 impl Worker {
-    /// Starts the thread, which opens the kernel for its first pass. `release` is the kernel's, `memory` what earlier
-    /// processes recorded, and where that goes on: of keys, and of the kernel's settings.
+    /// Starts the thread, which opens the kernel for its first pass. `release` is the kernel's, `recorded` what
+    /// earlier processes left.
     ///
     /// # Errors
     /// No more threads.
@@ -105,7 +117,7 @@ impl Worker {
         node: &str,
         release: &str,
         keys: KeyPair,
-        memory: (Memory, Record, Settings),
+        recorded: Recorded,
         keying: Keying,
         open: Open,
     ) -> std::io::Result<Self> {
@@ -118,9 +130,10 @@ impl Worker {
             open,
             kernel: None,
             capabilities: None,
-            engine: Engine::new(memory.0),
-            record: memory.1,
-            settings: memory.2,
+            engine: Engine::new(recorded.worn.0).with_hidden(recorded.hidden.0),
+            record: recorded.worn.1,
+            hidden: recorded.hidden.1,
+            settings: recorded.settings,
             exempt: Vec::new(),
             opened: OpenedKeys::default(),
             spis: Spis::default(),
@@ -173,6 +186,7 @@ struct State {
     /// The spec of the input of this version, with the SPIs that the kernel chose.
     numbered: Option<(u64, Arc<IpsecNodeStateSpec>)>,
     record: Record,
+    hidden: hidden::Record,
     settings: Settings,
     /// Policies without which nothing may be dropped that no policy covers.
     exempt: Vec<PolicyKey>,
@@ -247,6 +261,9 @@ impl State {
         };
         if let Some(record) = self.engine.take_record() {
             self.record.write(&record);
+        }
+        if let Some(record) = self.engine.take_hidden() {
+            self.hidden.write(&record);
         }
         let in_sync = matches!(result, PassResult::Done { in_sync: true, .. });
         let needed = self.keying.is_needed(&input);

@@ -8,6 +8,7 @@ pub mod conflict;
 mod crypto;
 pub mod exhausted;
 mod hash;
+mod hidden;
 mod memory;
 pub mod policies;
 mod replay;
@@ -18,6 +19,7 @@ mod wear;
 use esplanade_crds::{Problem, ProblemKind};
 use esplanade_model::{Observed, Op, Wanted};
 
+pub use hidden::Hidden;
 pub use memory::{Memory, Outlook, Start};
 pub use stage::Stage;
 pub use wear::{BadRecord, Wear};

@@ -72,6 +72,10 @@ pub fn moved(wanted: &WantedSa, there: &Sa) -> Option<Move> {
     if from == to || wanted.sa().lifetime != Lifetime::default() || there.lifetime != Lifetime::default() {
         return None;
     }
+    // Under a name that isn't wanted nobody knows the key that the kernel hides.
+    if there.crypto.is_redacted() {
+        return None;
+    }
     let here = Sa { source: to.0, destination: to.1, ..there.clone() };
     same(wanted, &here).then(|| Move {
         protocol: here.crypto.protocol(),

@@ -78,7 +78,7 @@ impl Wear {
 
     /// Of the key of an SA. None for one that the kernel hides.
     pub(crate) fn fingerprint(&self, sa: &Sa) -> Option<Fingerprint> {
-        if sa.crypto.keys().any(|(_, key)| key.is_redacted()) {
+        if sa.crypto.is_redacted() {
             return None;
         }
         let mut hasher = Sha256::new_with_prefix(self.salt.as_slice());

@@ -264,6 +264,28 @@ impl Crypto {
         std::iter::once(first).chain(second)
     }
 
+    /// The kernel shows zeroes in place of the keys.
+    pub fn is_redacted(&self) -> bool {
+        self.keys().any(|(_, key)| key.is_redacted())
+    }
+
+    /// The same algorithms with keys of the same lengths, which `make` makes.
+    #[must_use]
+    pub fn with_keys(&self, make: impl Fn(usize) -> Key) -> Self {
+        match self {
+            Self::Aead(aead, key) => Self::Aead(*aead, make(key.len())),
+            Self::Authenticate(authentication, key) => Self::Authenticate(*authentication, make(key.len())),
+            Self::EncryptThenAuthenticate { cipher, cipher_key, authentication, authentication_key } => {
+                Self::EncryptThenAuthenticate {
+                    cipher: *cipher,
+                    cipher_key: make(cipher_key.len()),
+                    authentication: *authentication,
+                    authentication_key: make(authentication_key.len()),
+                }
+            }
+        }
+    }
+
     /// The protocol that these algorithms are for.
     pub fn protocol(&self) -> crate::Protocol {
         match self {

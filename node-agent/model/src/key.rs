@@ -32,7 +32,7 @@ impl Key {
 
     /// Every byte is zero, as the kernel shows keys under lockdown (`xfrm_redact`).
     pub fn is_redacted(&self) -> bool {
-        self.0.iter().all(|byte| *byte == 0)
+        !self.is_empty() && self.0.iter().all(|byte| *byte == 0)
     }
 }
 

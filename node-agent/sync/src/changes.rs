@@ -89,10 +89,13 @@ impl Engine {
         match event {
             Event::Sa(id) => {
                 self.memory.may_have_come_again(id);
+                self.hidden.doubt(id);
                 self.suspects.remove(&Name::Sa(id));
                 self.ask_for_sa(id);
             }
-            Event::SaEnded(last) => {
+            Event::SaEnded(mut last) => {
+                let id = last.id;
+                self.hidden.reveal(&mut last, self.want.sa(&id));
                 self.memory.end(&last, at);
                 self.suspects.remove(&Name::Sa(last.id));
                 self.ask_for_sa(last.id);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{Counts, Problem, ProblemKind};
-use esplanade_diff::{Memory, Object, Outlook, conflict, exhausted};
+use esplanade_diff::{Hidden, Memory, Object, Outlook, conflict, exhausted};
 use esplanade_model::{Mark, ObservedSa, PolicyIndex, PolicyKey, SaId};
 use foldhash::fast::FixedState;
 use indexmap::{IndexMap, IndexSet};
@@ -62,6 +62,8 @@ pub struct Engine {
     pub(crate) policies: Table<PolicyKey, PolicyThere>,
     pub(crate) indexes: Indexes,
     pub(crate) memory: Memory,
+    /// Keys that the kernel doesn't show.
+    pub(crate) hidden: Hidden,
     /// What is known counts for nothing until everything was read.
     pub(crate) unknown: bool,
     /// What is to be read.
@@ -109,6 +111,7 @@ impl Default for Engine {
             policies: Table::default(),
             indexes: Indexes::default(),
             memory: Memory::default(),
+            hidden: Hidden::default(),
             unknown: true,
             asked_sas: HashSet::default(),
             asked_policies: HashSet::default(),
@@ -138,6 +141,18 @@ impl Engine {
     /// Nothing is known but what earlier processes recorded.
     pub fn new(memory: Memory) -> Self {
         Self { memory, ..Self::default() }
+    }
+
+    /// What earlier processes recorded of keys that the kernel doesn't show.
+    #[must_use]
+    pub fn with_hidden(self, hidden: Hidden) -> Self {
+        Self { hidden, ..self }
+    }
+
+    /// What the next process has to know of them, if it changed since it was last taken.
+    pub fn take_hidden(&mut self) -> Option<String> {
+        let Self { hidden, sas, .. } = self;
+        hidden.take_record(|id| sas.get(id).is_some())
     }
 
     /// What the next process has to know, if it changed since it was last taken ([`Memory::take_record`]).
@@ -218,6 +233,7 @@ impl Engine {
         }
         self.asked_sas.clear();
         self.asked_policies.clear();
+        self.hidden.end_reading();
         self.leave_out();
         self.give_back_room();
     }
@@ -253,7 +269,10 @@ impl Engine {
     pub fn written(&mut self, name: &Name, now: Duration) {
         let Name::Sa(id) = name else { return };
         match self.want.sa(id) {
-            Some(wanted) => self.memory.made(wanted.sa(), now),
+            Some(wanted) => {
+                self.memory.made(wanted.sa(), now);
+                self.hidden.written(*id);
+            }
             None => self.memory.unmade(*id),
         }
     }

@@ -116,7 +116,9 @@ impl Reader for Engine {
 }
 
 impl Engine {
-    fn own_sa(&mut self, glance: Glance, observed: ObservedSa) {
+    fn own_sa(&mut self, glance: Glance, mut observed: ObservedSa) {
+        let id = observed.id;
+        self.hidden.reveal(&mut observed, self.want.sa(&id));
         let (id, mark) = (observed.id, observed.mark);
         self.suspect(Some(Name::Sa(id)), glance);
         self.memory.see(&observed, self.now);

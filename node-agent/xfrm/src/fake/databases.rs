@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use esplanade_model::{
-    Capability, Glance, InboundSa, MAX_MOVES, Mark, Move, Observed, ObservedPolicy, ObservedSa, Op, Policy,
-    PolicyIndex, PolicyKey, PolicyRecord, Reader, Recognised, Refusal, ReplayState, Sa, SaId, SaRecord, Spi,
-    Unnumbered, Used, WantedSa,
+    Capability, Glance, InboundSa, Key, MAX_MOVES, Mark, Move, Observed, ObservedPolicy, ObservedSa, Op,
+    Policy, PolicyIndex, PolicyKey, PolicyRecord, Reader, Recognised, Refusal, ReplayState, Sa, SaId,
+    SaRecord, Spi, Unnumbered, Used, WantedSa,
 };
 
 use super::check;
@@ -73,10 +73,11 @@ impl PolicyEntry {
 }
 
 impl SaEntry {
-    fn record(&self, id: SaId) -> SaRecord {
+    /// `hides_keys`: with zeroes in their place.
+    fn record(&self, id: SaId, hides_keys: bool) -> SaRecord {
         match self {
             Self::Ours { mark, sa, state, used } => {
-                let (sa, state) = (sa.clone(), state.clone());
+                let (sa, state) = (shown(sa.as_ref(), hides_keys), state.clone());
                 SaRecord::Ours(ObservedSa { id, mark: *mark, sa, state, used: *used })
             }
             Self::Foreign(_) => SaRecord::Foreign(Some(id)),
@@ -85,7 +86,7 @@ impl SaEntry {
     }
 
     /// Of all that the real kernel shows.
-    fn glance(&self, id: SaId) -> Glance {
+    fn glance(&self, id: SaId, hides_keys: bool) -> Glance {
         let counters = match self {
             Self::Ours { state, used, .. } => {
                 print((state.sent, state.received, &state.bitmap, used.packets, used.bytes))
@@ -93,16 +94,26 @@ impl SaEntry {
             Self::Foreign(_) | Self::Larval(_) => 0,
         };
         let print = match self {
-            Self::Ours { sa: Some(sa), .. } => {
-                let op = Op::AddInbound { sa: InboundSa(sa.clone()), state: None, used: None };
-                print(encode(&op).body.as_slice())
-            }
-            Self::Ours { sa: None, .. } => print((id, "unlike ours")),
+            Self::Ours { sa, .. } => match shown(sa.as_ref(), hides_keys) {
+                Some(sa) => {
+                    let op = Op::AddInbound { sa: InboundSa(sa), state: None, used: None };
+                    print(encode(&op).body.as_slice())
+                }
+                None => print((id, "unlike ours")),
+            },
             Self::Foreign(sa) => print((id, sa.reqid)),
             Self::Larval(sa) => print((id, sa.reqid, "larval")),
         };
         Glance { print, counters }
     }
+}
+
+/// `xfrm_redact`.
+fn shown(sa: Option<&Sa>, hides_keys: bool) -> Option<Sa> {
+    let sa = sa?;
+    let zeroes = |length| Key::from(vec![0; length].as_slice());
+    let crypto = if hides_keys { sa.crypto.with_keys(zeroes) } else { sa.crypto.clone() };
+    Some(Sa { crypto, ..sa.clone() })
 }
 
 impl PolicyEntry {
@@ -140,6 +151,8 @@ pub(super) struct Databases {
     index_generator: u32,
     pub(super) missing: BTreeSet<Capability>,
     pub(super) no_spi_left: bool,
+    /// Under lockdown.
+    pub(super) hides_keys: bool,
 }
 
 /// As the kernel has it.
@@ -366,13 +379,15 @@ impl Databases {
     pub(super) fn read(&self, reader: &mut dyn Reader) {
         reader.begin_sas();
         for (id, entry) in &self.sas {
-            let glance = entry.glance(*id);
+            let glance = entry.glance(*id, self.hides_keys);
             match (reader.glance_at_sa(glance), entry) {
                 (Recognised::Same, _) => {}
                 (Recognised::Counted, SaEntry::Ours { state, used, .. }) => {
                     reader.sa_counted(state.clone(), *used)
                 }
-                (Recognised::No | Recognised::Counted, _) => reader.sa(glance, entry.record(*id)),
+                (Recognised::No | Recognised::Counted, _) => {
+                    reader.sa(glance, entry.record(*id, self.hides_keys))
+                }
             }
         }
         reader.begin_policies();
@@ -388,7 +403,9 @@ impl Databases {
         for id in sas {
             // Asked for without a mark.
             match self.sas.get(id).filter(|entry| Mark::NONE.implies(entry.mark())) {
-                Some(entry) => reader.sa(entry.glance(*id), entry.record(*id)),
+                Some(entry) => {
+                    reader.sa(entry.glance(*id, self.hides_keys), entry.record(*id, self.hides_keys))
+                }
                 None => reader.no_sa(*id),
             }
         }
@@ -437,7 +454,14 @@ impl Databases {
 
     /// The last of it.
     pub(super) fn remove_sa(&mut self, id: SaId) -> Option<SaRecord> {
-        self.sas.remove(&id).map(|entry| entry.record(id))
+        self.sas.remove(&id).map(|entry| entry.record(id, self.hides_keys))
+    }
+
+    pub(super) fn sa(&self, id: SaId) -> Option<Sa> {
+        match self.sas.get(&id) {
+            Some(SaEntry::Ours { sa, .. }) => sa.clone(),
+            _ => None,
+        }
     }
 
     pub(super) fn remove_policy(&mut self, key: PolicyKey) -> bool {

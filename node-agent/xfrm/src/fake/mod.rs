@@ -179,6 +179,16 @@ impl FakeKernel {
         self.lock().databases.missing.insert(capability);
     }
 
+    /// From now on the kernel shows zeroes in place of keys, as under lockdown.
+    pub fn lock_down(&self) {
+        self.lock().databases.hides_keys = true;
+    }
+
+    /// An SA of ours, with its keys whatever the kernel shows.
+    pub fn sa(&self, id: SaId) -> Option<Sa> {
+        self.lock().databases.sa(id)
+    }
+
     /// From now on the kernel is one from before Linux 5.15: it knows of no SETDEFAULT.
     pub fn without_default_actions(&self) {
         self.lock().default_actions = Defaults(None);

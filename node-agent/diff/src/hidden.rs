@@ -1,0 +1,133 @@
+//! Which keys SAs have where the kernel doesn't show them.
+//!
+//! Under lockdown (`confidentiality`) the kernel shows zeroes in place of keys (`xfrm_redact`). Whether an SA has the key that
+//! is wanted is judged by a record of what was written then. It tells nothing of the keys to those who lack the salt.
+
+use std::collections::{BTreeMap, HashSet};
+
+use esplanade_model::{Crypto, Key, ObservedSa, Protocol, SaId, Spi, WantedSa};
+use foldhash::fast::FixedState;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::crypto::same_crypto;
+
+type Fingerprint = [u8; 32];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    key: Fingerprint,
+    /// It was written by this process. What an earlier one recorded last may not be what it wrote last.
+    own: bool,
+}
+
+/// The record, and what of it isn't known yet.
+#[derive(Default)]
+pub struct Hidden {
+    salt: Zeroizing<[u8; 32]>,
+    marks: BTreeMap<SaId, Mark>,
+    /// Just written as wanted, and to be read back.
+    fresh: HashSet<SaId, FixedState>,
+    changed: bool,
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hidden").field("marks", &self.marks.len()).finish_non_exhaustive()
+    }
+}
+
+impl Hidden {
+    /// As [`Self::take_record`] wrote it, with the same salt, which is secret. Lines that say something else are passed over:
+    /// of those SAs nothing is known.
+    pub fn read(salt: Zeroizing<[u8; 32]>, text: &str) -> Self {
+        let marks = text.lines().filter_map(parse).collect();
+        Self { salt, marks, ..Self::default() }
+    }
+
+    /// The record of the SAs that are `there`, if it changed since it was last taken.
+    pub fn take_record(&mut self, there: impl Fn(&SaId) -> bool) -> Option<String> {
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        self.marks.retain(|id, _| there(id));
+        let line = |(id, mark): (&SaId, &Mark)| {
+            let digits: String = mark.key.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{} {:?} {} {digits}\n", id.destination, id.protocol, id.spi.get())
+        };
+        Some(self.marks.iter().map(line).collect())
+    }
+
+    /// The SA was just written as it is wanted.
+    pub fn written(&mut self, id: SaId) {
+        self.fresh.insert(id);
+    }
+
+    /// All that was written was read back.
+    pub fn end_reading(&mut self) {
+        self.fresh.clear();
+    }
+
+    /// Somebody else may have written this SA.
+    pub fn doubt(&mut self, id: SaId) {
+        self.changed |= self.marks.remove(&id).is_some();
+    }
+
+    /// Puts into an SA that was read what its keys are: those that are wanted, or some that nobody wants. Where it isn't known
+    /// it becomes one that we can't read, which is replaced, and goes on where it was as if the key were the same.
+    pub fn reveal(&mut self, observed: &mut ObservedSa, wanted: Option<&WantedSa>) {
+        let id = observed.id;
+        let fresh = self.fresh.remove(&id);
+        let Some(sa) = observed.sa.as_mut().filter(|sa| sa.crypto.is_redacted()) else { return };
+        let Some(wanted) = wanted else { return };
+        let crypto = &wanted.sa().crypto;
+        let key = fingerprint(&self.salt, crypto);
+        if fresh {
+            self.changed |= self.marks.insert(id, Mark { key, own: true }) != Some(Mark { key, own: true });
+        }
+        match self.marks.get(&id) {
+            Some(mark) if mark.key == key => {
+                if same_crypto(crypto, &sa.crypto) {
+                    sa.crypto = crypto.clone();
+                }
+            }
+            // A sender's numbers don't begin again on the word of an earlier process: it may have ended between writing
+            // and recording.
+            Some(mark) if mark.own || matches!(wanted, WantedSa::Inbound(_)) => {
+                let other = mark.key;
+                sa.crypto = sa.crypto.with_keys(|length| stand_in(&other, length));
+            }
+            Some(_) | None => observed.sa = None,
+        }
+    }
+}
+
+/// A key that nobody has.
+fn stand_in(key: &Fingerprint, length: usize) -> Key {
+    Key::new(Zeroizing::new(key.iter().copied().cycle().take(length).collect()))
+}
+
+fn fingerprint(salt: &[u8; 32], crypto: &Crypto) -> Fingerprint {
+    let mut hasher = Sha256::new_with_prefix(salt);
+    for (algorithm, key) in crypto.keys() {
+        for part in [algorithm.as_bytes(), key.expose()] {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+    }
+    hasher.finalize().into()
+}
+
+fn parse(line: &str) -> Option<(SaId, Mark)> {
+    let mut words = line.split(' ');
+    let destination = words.next()?.parse().ok()?;
+    let protocol = words.next()?;
+    let protocol = [Protocol::Esp, Protocol::Ah].into_iter().find(|one| format!("{one:?}") == protocol)?;
+    let spi = Spi::new(words.next()?.parse().ok()?)?;
+    let digits = words.next().filter(|digits| digits.len() == 64 && digits.is_ascii())?;
+    let mut key = [0; 32];
+    for (at, byte) in key.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some((SaId { destination, protocol, spi }, Mark { key, own: false }))
+}
