@@ -74,6 +74,10 @@ pub mod reason {
     pub const IN_USE: &str = "InUse";
     /// An SA has sent as many packets as it has sequence numbers.
     pub const SEQUENCE_NUMBERS_EXHAUSTED: &str = "SequenceNumbersExhausted";
+    /// A UDP port at which the SA's packets arrive can't be opened.
+    pub const PORT_UNAVAILABLE: &str = "PortUnavailable";
+    /// `Encrypted=False`: the policy asks for no encryption.
+    pub const NOT_ENCRYPTED: &str = "NotEncrypted";
     /// The agent hasn't the key that opens the sealed keys (yet).
     pub const UNSEALABLE: &str = "Unsealable";
 }

@@ -11,6 +11,7 @@ mod common;
 /// Annotation of an IpsecNodeState: a time (RFC 3339). The node renews a key that is older.
 pub const ROTATE_ANNOTATION: &str = "esplanade.dev/rotate-keys-before";
 pub mod conditions;
+mod encapsulation;
 mod finish;
 mod iptfs;
 mod node_state;
@@ -24,6 +25,7 @@ pub use common::{
     AntiReplay, Duration, Encapsulation, EncapsulationType, IpFamily, Mark, Mode, Protocol, SecretKeyRef,
     seconds,
 };
+pub use encapsulation::{ESP_IN_UDP, SaEncapsulation, UdpPorts};
 pub use iptfs::Iptfs;
 pub use node_state::{
     AllocatedSpi, Counts, GatewaySelectors, IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, Kernel,

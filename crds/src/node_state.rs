@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::{AntiReplay, Mark, Mode, Protocol};
+use crate::encapsulation::UdpPorts;
 use crate::iptfs::Iptfs;
-use crate::policy::{Action, Suite};
+use crate::policy::{Action, Compression, Suite};
 use crate::sa::Lifetime;
 use crate::schema;
 use crate::traffic::TrafficSelector;
@@ -82,6 +83,9 @@ pub struct NodePolicy {
     pub mode: Mode,
     /// With Protect: the protocol.
     pub protocol: Protocol,
+    /// With Protect: compression before it.
+    #[serde(default, skip_serializing_if = "Compression::is_none")]
+    pub compression: Compression,
     /// With Protect: XFRM interface id of the policies in the kernel; 0 is none.
     #[serde(default, skip_serializing_if = "crate::sa::is_zero")]
     pub interface_id: u32,
@@ -177,6 +181,9 @@ pub struct NodeSecurityAssociation {
     /// Protection against replays.
     #[serde(default)]
     pub anti_replay: AntiReplay,
+    /// ESP in UDP. Left out: not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udp: Option<UdpPorts>,
     /// XFRM interface id; 0 is none.
     #[serde(default, skip_serializing_if = "crate::sa::is_zero")]
     pub interface_id: u32,

@@ -208,9 +208,17 @@ pub struct Gateway {
     validation = Rule::new("self.mode != 'BEET' || self.protocol != 'AH'")
         .field_path(".mode")
         .message("mode: BEET is ESP's (draft-nikander-esp-beet-mode): write protocol: ESP, or mode: Tunnel"),
-    validation = Rule::new("self.protocol != 'IPComp'")
+    validation = Rule::new("self.protocol != 'IPComp' || has(self.keying.manual)")
         .field_path(".protocol")
-        .message("IPComp alone protects nothing: write protocol: ESP and compression: Deflate"),
+        .message("IPComp alone has no keys: write protocol: ESP and compression: Deflate, or keying: {manual: \
+                  {securityAssociations: [NAME, …]}} with IpsecSAs of protocol: IPComp"),
+    validation = Rule::new("self.compression == 'None' || self.protocol == 'ESP'")
+        .field_path(".compression")
+        .reason(Reason::FieldValueForbidden)
+        .message("compression goes before ESP: write protocol: ESP, or remove compression"),
+    validation = Rule::new("self.mode != 'BEET' || (self.compression == 'None' && self.protocol != 'IPComp')")
+        .field_path(".mode")
+        .message("IPComp has no mode BEET: write mode: Tunnel or Transport, or protocol: ESP without compression"),
     validation = Rule::new(
         "has(self.keying.manual) || self.protocol != 'AH' || !has(self.encapsulation) || \
          self.encapsulation.type != 'UDP'")
@@ -225,10 +233,13 @@ pub struct Protection {
     /// Default: `Tunnel`.
     #[serde(default)]
     pub mode: Mode,
-    /// `ESP` encrypts and authenticates (RFC 4303). `AH` authenticates only (RFC 4302). Default: `ESP`.
+    /// `ESP` encrypts and authenticates (RFC 4303). `AH` authenticates only (RFC 4302). `IPComp` only compresses, and
+    /// protects nothing (RFC 3173). Default: `ESP`.
     #[serde(default)]
     pub protocol: Protocol,
-    /// `None` or `Deflate` (IPComp, RFC 3173). Default: `None`.
+    /// `None` or `Deflate` (IPComp, RFC 3173): packets are compressed before ESP, where that makes them shorter. Takes an
+    /// IpsecSA of protocol IPComp beside the one of ESP, each of the policy's mode. In a tunnel only packets of the SAs'
+    /// own address family. Default: `None`.
     #[serde(default)]
     pub compression: Compression,
     /// Algorithms, with automatic keys, by their names in RFC 8221; with AH `HMAC-SHA2-256-128` or `HMAC-SHA2-512-256`.
@@ -299,6 +310,13 @@ pub enum Compression {
     None,
     /// DEFLATE (RFC 2394).
     Deflate,
+}
+
+impl Compression {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 /// Work left to the network card.

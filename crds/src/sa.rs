@@ -5,7 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{AntiReplay, Duration, Encapsulation, IpFamily, Mark, Mode, Protocol, SecretKeyRef};
+use crate::common::{AntiReplay, Duration, IpFamily, Mark, Mode, Protocol, SecretKeyRef};
+use crate::encapsulation::SaEncapsulation;
 use crate::iptfs::Iptfs;
 use crate::schema;
 use crate::traffic::TrafficSelector;
@@ -80,7 +81,11 @@ use crate::traffic::TrafficSelector;
         .field_path(".antiReplay")
         .reason(Reason::FieldValueForbidden)
         .message("IPComp has no sequence numbers: remove antiReplay"),
-    validation = Rule::new("self.protocol != 'IPComp' || !has(self.spi) || self.spi <= 65535")
+    validation = Rule::new("self.protocol != 'IPComp' || !has(self.lifetime)")
+        .field_path(".lifetime")
+        .reason(Reason::FieldValueForbidden)
+        .message("IPComp has no keys that wear out: remove lifetime"),
+    validation = Rule::new("self.protocol != 'IPComp' || (has(self.spi) && self.spi <= 65535)")
         .field_path(".spi")
         .message("IPComp's index has 16 bits (RFC 3173 §3.3): write 256 to 65535"),
     validation = Rule::new(
@@ -149,7 +154,8 @@ pub struct IpsecSASpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::spi")]
     pub spi: Option<u32>,
-    /// `ESP` encrypts and authenticates (RFC 4303). `AH` authenticates only (RFC 4302). `IPComp` compresses (RFC 3173).
+    /// `ESP` encrypts and authenticates (RFC 4303). `AH` authenticates only (RFC 4302). `IPComp` only compresses (RFC 3173):
+    /// alone, or before ESP under a policy with `compression`, where the tunnel is IPComp's and ESP is around it.
     /// Default: `ESP`.
     #[serde(default)]
     pub protocol: Protocol,
@@ -178,9 +184,10 @@ pub struct IpsecSASpec {
     /// When the SA wears out. Changing it leaves what was counted so far. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<Lifetime>,
-    /// ESP in UDP. Default: none.
+    /// ESP in UDP (RFC 3948), for paths with address translation. Changing ports doesn't interrupt the SA.
+    /// Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub encapsulation: Option<Encapsulation>,
+    pub encapsulation: Option<SaEncapsulation>,
     /// Traffic that the SA carries, of what its policy covers; what no SA carries is dropped. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<SaSelector>,

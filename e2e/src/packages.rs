@@ -4,6 +4,7 @@
 const PROGRAMS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("bridge", "iproute2"),
+    ("iptables-legacy", "iptables"),
     ("ping", "iputils-ping"),
     ("modprobe", "kmod"),
     ("tcpdump", "tcpdump"),

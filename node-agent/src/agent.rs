@@ -17,6 +17,7 @@ use crate::desired::{Desired, NotYet};
 use crate::keying::{Keying, PublishKeys};
 use crate::metrics::Metrics;
 use crate::notices::Notices;
+use crate::ports::Ports;
 use crate::publish;
 use crate::report::{Latest, Reporter};
 use crate::schedule::{DEBOUNCE, Schedule};
@@ -77,13 +78,14 @@ impl Agent {
         recorded: Recorded,
         state_dir: &Path,
         open: Open,
+        ports: Box<dyn Ports>,
         resync: Duration,
         metrics: Metrics,
         block: Option<BTreeSet<SocketAddr>>,
     ) -> std::io::Result<Self> {
         let node = identity.node.clone();
         let keying = Keying::new(&node, state_dir, &identity.boot_id);
-        let worker = Worker::start(&node, &identity.kernel.release, keys, recorded, keying, open)?;
+        let worker = Worker::start(&node, &identity.kernel.release, keys, recorded, keying, open, ports)?;
         let mut changes = watch(&client, &node);
         let mut desired = Desired::new(&node, &identity.boot_id);
         if let Some(api_server) = block {

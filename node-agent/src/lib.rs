@@ -14,6 +14,7 @@ pub mod keying;
 pub mod metrics;
 pub mod notices;
 pub mod pass;
+pub mod ports;
 pub mod publish;
 pub mod report;
 pub mod schedule;

@@ -1,7 +1,7 @@
 //! `esplanade-node-agent`: keeps the kernel's XFRM databases at the node's desired state.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use esplanade_crds::SealingKey;
 use esplanade_logging as logging;
 use esplanade_node_agent::agent::Agent;
 use esplanade_node_agent::metrics::Metrics;
+use esplanade_node_agent::ports::{Ports, Sockets, holder};
 use esplanade_node_agent::settings::Settings;
 use esplanade_node_agent::show::{self, MonitorArgs, ShowArgs};
 use esplanade_node_agent::status::Identity;
@@ -39,6 +40,18 @@ enum Command {
     Show(ShowArgs),
     /// Print what this network namespace's kernel tells about its SAs and policies, as it happens.
     Monitor(MonitorArgs),
+    /// Hold the UDP ports for ESP open while agents are restarted, in a process of its own. Needs no rights.
+    HoldSockets(HoldArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct HoldArgs {
+    /// The agents' state directory.
+    #[arg(long, default_value = "/run/esplanade")]
+    state_dir: PathBuf,
+    /// How log lines look. What is logged is up to $RUST_LOG.
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: logging::Format,
 }
 
 #[derive(Debug, clap::Args)]
@@ -97,7 +110,9 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let run = || -> Result<()> {
         match args {
-            Args { command: Some(command), .. } => look(&command),
+            Args { command: Some(Command::Show(args)), .. } => look(|out| Ok(show::show(&args, out)?)),
+            Args { command: Some(Command::Monitor(args)), .. } => look(|out| Ok(show::monitor(&args, out)?)),
+            Args { command: Some(Command::HoldSockets(args)), .. } => hold(&args),
             Args { agent: Some(agent), .. } => keep(&agent),
             // clap asks for one of them.
             Args { .. } => anyhow::bail!("--node-name is missing"),
@@ -112,23 +127,42 @@ fn main() -> ExitCode {
     }
 }
 
-fn look(command: &Command) -> Result<()> {
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")
+}
+
+fn look(print: impl FnOnce(&mut std::io::StdoutLock<'_>) -> Result<()>) -> Result<()> {
     logging::init(logging::Format::Text).context("RUST_LOG")?;
     // What the kernel sends has keys in it.
     esplanade_private_memory::keep_memory_private().context("keeping memory from core dumps")?;
-    let mut out = std::io::stdout().lock();
-    match command {
-        Command::Show(args) => show::show(args, &mut out)?,
-        Command::Monitor(args) => show::monitor(args, &mut out)?,
-    }
-    Ok(())
+    print(&mut std::io::stdout().lock())
 }
 
 fn keep(args: &AgentArgs) -> Result<()> {
     logging::init(args.log_format).context("RUST_LOG")?;
     esplanade_private_memory::keep_memory_private().context("keeping memory from core dumps")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("starting the runtime")?.block_on(run(args))
+    runtime()?.block_on(run(args))
+}
+
+fn hold(args: &HoldArgs) -> Result<()> {
+    logging::init(args.log_format).context("RUST_LOG")?;
+    let directory = args.state_dir.clone();
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: letting go"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: letting go"),
+            ended = tokio::task::spawn_blocking(move || holder::hold(&directory)) => {
+                ended.context("holding sockets")?.context("holding sockets")?;
+            }
+        }
+        Ok::<_, anyhow::Error>(())
+    })?;
+    // The thread that holds never ends by itself.
+    runtime.shutdown_background();
+    Ok(())
 }
 
 async fn run(args: &AgentArgs) -> Result<()> {
@@ -163,7 +197,7 @@ async fn run(args: &AgentArgs) -> Result<()> {
         }
     };
     let client = Client::try_from(config).context("finding the API server")?;
-    let open = open(args.kernel);
+    let (open, ports) = (open(args.kernel), ports(args.kernel, &args.state_dir));
     let metrics = Metrics::default();
     if let Some(address) = args.metrics_address {
         let answers = metrics.answers(args.kernel == KernelChoice::Netlink);
@@ -171,8 +205,9 @@ async fn run(args: &AgentArgs) -> Result<()> {
         answering.with_context(|| format!("listening at {address} for metrics"))?;
     }
     let (state_dir, resync) = (&args.state_dir, args.resync_period);
-    let mut agent = Agent::start(client, identity, keys, recorded, state_dir, open, resync, metrics, block)
-        .context("starting the kernel's thread")?;
+    let mut agent =
+        Agent::start(client, identity, keys, recorded, state_dir, open, ports, resync, metrics, block)
+            .context("starting the kernel's thread")?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: ending, the kernel stays as it is"),
         _ = interrupt.recv() => tracing::info!("SIGINT: ending, the kernel stays as it is"),
@@ -180,6 +215,14 @@ async fn run(args: &AgentArgs) -> Result<()> {
     }
     agent.finish().await;
     Ok(())
+}
+
+fn ports(kernel: KernelChoice, state_dir: &Path) -> Box<dyn Ports> {
+    match kernel {
+        KernelChoice::Netlink => Box::new(Sockets::new(state_dir)),
+        #[cfg(feature = "fake-kernel")]
+        KernelChoice::Fake => Box::new(esplanade_node_agent::ports::InMemory),
+    }
 }
 
 fn open(kernel: KernelChoice) -> Open {

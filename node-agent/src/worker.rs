@@ -23,6 +23,7 @@ use crate::hidden;
 use crate::host;
 use crate::keying::{Keying, Progress, PublishKeys, of_policy};
 use crate::pass::{Outcome, pass, read_everything, uptime};
+use crate::ports::{Ports, Wants};
 use crate::settings::{NotBlocked, Settings};
 use crate::spis::Spis;
 use crate::state_file::FileError;
@@ -51,7 +52,7 @@ pub enum News {
     /// The kernel was opened (again): this tells of others' changes from now on.
     Opened(Box<dyn Watch>),
     /// A pass ended.
-    Done(Done),
+    Done(Box<Done>),
 }
 
 /// A pass that ended.
@@ -120,6 +121,7 @@ impl Worker {
         recorded: Recorded,
         keying: Keying,
         open: Open,
+        ports: Box<dyn Ports>,
     ) -> std::io::Result<Self> {
         let (jobs, todo) = std_mpsc::channel();
         let (tell, news) = mpsc::unbounded_channel();
@@ -128,6 +130,7 @@ impl Worker {
             release: release.to_owned(),
             keys,
             open,
+            ports,
             kernel: None,
             capabilities: None,
             engine: Engine::new(recorded.worn.0).with_hidden(recorded.hidden.0),
@@ -177,6 +180,7 @@ struct State {
     release: String,
     keys: KeyPair,
     open: Open,
+    ports: Box<dyn Ports>,
     kernel: Option<Box<dyn Kernel>>,
     /// What the kernel can do, asked once.
     capabilities: Option<Capabilities>,
@@ -190,11 +194,17 @@ struct State {
     settings: Settings,
     /// Policies without which nothing may be dropped that no policy covers.
     exempt: Vec<PolicyKey>,
-    /// The problems of the input of this version, which the engine knows.
-    expanded: Option<(u64, Vec<Problem>)>,
+    /// Of the input of this version, which the engine knows.
+    expanded: Option<(u64, Expanded)>,
     keying: Keying,
     /// With automatic keys: what is wanted but their SAs.
     base: Option<Base>,
+}
+
+/// What the engine isn't told.
+struct Expanded {
+    problems: Vec<Problem>,
+    ports: Wants,
 }
 
 /// What an input of this version comes to with policies in these phases.
@@ -203,6 +213,7 @@ struct Base {
     phases: Vec<Phase>,
     wanted: Wanted,
     problems: Vec<Problem>,
+    ports: Wants,
 }
 
 /// Why a pass didn't come to its end.
@@ -237,7 +248,7 @@ impl State {
                 Job::Reopen => self.kernel = None,
                 Job::Pass(order) => {
                     let done = self.pass(*order, tell);
-                    if tell.send(News::Done(done)).is_err() {
+                    if tell.send(News::Done(Box::new(done))).is_err() {
                         return;
                     }
                 }
@@ -358,16 +369,17 @@ impl State {
             return Ok(Outcome::default());
         };
         let expanded = match &mut self.expanded {
-            Some((version, problems)) if *version == input.version => problems,
+            Some((version, expanded)) if *version == input.version => expanded,
             stale => {
                 let (keys, opened) = (Some(&self.keys), &mut self.opened);
                 let fresh = expand_again(&self.node, &input.spec, &input.peers, keys, capabilities, opened);
+                let ports = Wants::of(&fresh.wanted);
                 let (wanted, exempt) = exempted(&self.node, input, fresh.wanted);
                 self.exempt = exempt;
                 self.engine.want(wanted);
                 settings_are_open = true;
                 self.spis.fill(kernel.as_mut(), &mut self.engine)?;
-                &mut stale.insert((input.version, fresh.problems)).1
+                &mut stale.insert((input.version, Expanded { problems: fresh.problems, ports })).1
             }
         };
         if input.block.is_none() {
@@ -376,6 +388,7 @@ impl State {
         if settings_are_open {
             self.settings.keep_thresholds(kernel.as_mut(), &self.engine)?;
         }
+        let closed = expanded.ports.open(self.ports.as_mut());
         let mut outcome = pass(kernel.as_mut(), &self.node, &mut self.engine, audit)?;
         if input.block.is_some()
             && let Err(why) = self.settings.block(kernel.as_mut(), &self.engine, &self.exempt)?
@@ -383,9 +396,14 @@ impl State {
             outcome.in_sync = false;
             outcome.problems.push(not_blocked(&self.node, &why));
         }
+        if outcome.in_sync {
+            expanded.ports.close(self.ports.as_mut());
+        }
+        outcome.in_sync &= closed.is_empty();
         let mut problems = input.problems.clone();
-        problems.extend(expanded.iter().cloned());
+        problems.extend(expanded.problems.iter().cloned());
         problems.extend(outcome.problems);
+        problems.extend(closed);
         Ok(Outcome { problems, ..outcome })
     }
 
@@ -408,6 +426,7 @@ impl State {
             base,
             settings,
             exempt,
+            ports,
             ..
         } = self;
         // Both were there a moment ago.
@@ -431,10 +450,11 @@ impl State {
                 Some(base) if base.version == input.version && base.phases == phases => base,
                 stale => {
                     let fresh = expand_again(node, &spec, &input.peers, Some(keys), capabilities, opened);
+                    let ports = Wants::of(&fresh.wanted);
                     let (wanted, now_exempt) = exempted(node, input, fresh.wanted);
                     (*exempt, settings_are_open) = (now_exempt, true);
                     let (version, problems) = (input.version, fresh.problems);
-                    stale.insert(Base { version, phases, wanted, problems })
+                    stale.insert(Base { version, phases, wanted, problems, ports })
                 }
             };
             let mut wanted = base.wanted.clone();
@@ -444,6 +464,7 @@ impl State {
             if std::mem::take(&mut settings_are_open) {
                 settings.keep_thresholds(kernel, engine)?;
             }
+            let closed = base.ports.open(ports.as_mut());
             let result = pass(kernel, node, engine, audit && round == 0);
             keying.passed(engine, &spec, result.is_ok());
             let outcome = result?;
@@ -451,6 +472,8 @@ impl State {
             problems.extend(base.problems.iter().cloned());
             problems.extend(of_keys);
             problems.extend(outcome.problems.into_iter().map(of_policy));
+            let all_open = closed.is_empty();
+            problems.extend(closed);
             total = Outcome {
                 problems,
                 operations: total.operations + outcome.operations,
@@ -465,6 +488,10 @@ impl State {
                     total.in_sync = false;
                     total.problems.push(not_blocked(node, &why));
                 }
+                if total.in_sync {
+                    base.ports.close(ports.as_mut());
+                }
+                total.in_sync &= all_open;
                 return Ok(total);
             }
         }

@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* The release's name where it says what it is, else release-chart. Room is left for "-node-agent". */}}
+{{/* The release's name where it says what it is, else release-chart. Room is left for "-socket-holder". */}}
 {{- define "esplanade.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
@@ -15,6 +15,7 @@
 
 {{- define "esplanade.operator" -}}{{ include "esplanade.fullname" . }}-operator{{- end -}}
 {{- define "esplanade.nodeAgent" -}}{{ include "esplanade.fullname" . }}-node-agent{{- end -}}
+{{- define "esplanade.socketHolder" -}}{{ include "esplanade.fullname" . }}-socket-holder{{- end -}}
 
 {{/* Labels that select. Takes a dict of root and component. */}}
 {{- define "esplanade.selectorLabels" -}}

@@ -54,6 +54,17 @@ pub enum Payload {
         /// Sequence number, its low 32 bits.
         seq: u32,
     },
+    /// RFC 3948: ESP in UDP.
+    EspInUdp {
+        /// Source port.
+        source: u16,
+        /// Destination port.
+        destination: u16,
+        /// Security Parameters Index.
+        spi: u32,
+        /// Sequence number, its low 32 bits.
+        seq: u32,
+    },
     /// RFC 4302; what it protects is in the clear.
     Ah {
         /// Security Parameters Index.
@@ -100,11 +111,11 @@ impl Packet {
         }
     }
 
-    /// The SPI, if it is ESP.
+    /// The SPI, if it is ESP, be it in UDP.
     #[must_use]
     pub fn esp_spi(&self) -> Option<u32> {
         match self.ip()?.payload {
-            Payload::Esp { spi, .. } => Some(spi),
+            Payload::Esp { spi, .. } | Payload::EspInUdp { spi, .. } => Some(spi),
             _ => None,
         }
     }
@@ -148,6 +159,9 @@ impl fmt::Display for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Esp { spi, seq } => write!(f, "ESP spi {spi:#x} seq {seq}"),
+            Self::EspInUdp { source, destination, spi, seq } => {
+                write!(f, "UDP {source} > {destination} ESP spi {spi:#x} seq {seq}")
+            }
             Self::Ah { spi, seq, inner } => write!(f, "AH spi {spi:#x} seq {seq} over {inner}"),
             Self::Udp { source, destination } => write!(f, "UDP {source} > {destination}"),
             Self::Tcp { source, destination } => write!(f, "TCP {source} > {destination}"),
@@ -220,7 +234,10 @@ fn known(protocol: u8, bytes: &[u8]) -> Option<Payload> {
         4 => Payload::Ip(Box::new(ipv4(bytes)?)),
         41 => Payload::Ip(Box::new(ipv6(bytes)?)),
         6 => Payload::Tcp { source: u16_of(bytes, 0)?, destination: u16_of(bytes, 2)? },
-        17 => Payload::Udp { source: u16_of(bytes, 0)?, destination: u16_of(bytes, 2)? },
+        17 => match esp_in_udp(bytes) {
+            Some(payload) => payload,
+            None => Payload::Udp { source: u16_of(bytes, 0)?, destination: u16_of(bytes, 2)? },
+        },
         50 => Payload::Esp { spi: word(0)?, seq: word(4)? },
         51 => {
             let inner = Box::new(payload(next, after((length + 2) * 4)));
@@ -232,6 +249,15 @@ fn known(protocol: u8, bytes: &[u8]) -> Option<Payload> {
         44 => payload(next, after(8)),
         _ => return None,
     })
+}
+
+/// On port 4500 of either end (RFC 3948 §2.1), unless it has the marker of IKE.
+fn esp_in_udp(bytes: &[u8]) -> Option<Payload> {
+    let (source, destination) = (u16_of(bytes, 0)?, u16_of(bytes, 2)?);
+    let word = |at| u32_of(bytes, at, u32::from_be_bytes);
+    let (spi, seq) = (word(8)?, word(12)?);
+    let is_esp = [source, destination].contains(&4500) && spi != 0;
+    is_esp.then_some(Payload::EspInUdp { source, destination, spi, seq })
 }
 
 fn u16_of(bytes: &[u8], at: usize) -> Option<u16> {

@@ -28,7 +28,8 @@ printf '#!/bin/sh\nexec /sbin/modprobe -d /run/modules "$@"\n' >/run/modprobe
 chmod +x /run/modprobe
 echo /run/modprobe >/proc/sys/kernel/modprobe
 /run/modprobe -a xfrm_user esp4 esp6 ah4 ah6 ipcomp ipcomp6 veth bridge \
-    gcm ccm cbc ctr hmac seqiv echainiv authenc authencesn ghash-generic chacha20poly1305 deflate
+    gcm ccm cbc ctr hmac seqiv echainiv authenc authencesn ghash-generic chacha20poly1305 deflate \
+    iptable_nat xt_nat xt_tcpudp
 # A network card to give work to, where the kernel has one.
 /run/modprobe -q netdevsim
 if [ "$LAB_UPLINK" ]; then

@@ -59,7 +59,7 @@ impl Running {
 
 impl Lab {
     /// Installs a chart with helm into `esplanade-system`, binds its Pods and starts their programs: containers named
-    /// `operator` and `node-agent`. `values` is YAML as in a values file.
+    /// `operator`, `node-agent` and `socket-holder`. `values` is YAML as in a values file.
     ///
     /// # Errors
     /// helm refuses it, a Pod doesn't appear, or a program isn't built.
@@ -121,18 +121,21 @@ impl Lab {
         let [container] = containers else { anyhow::bail!("Pod {name} hasn't just one container") };
         let package = match container.name.as_str() {
             "operator" => "esplanade-operator",
-            "node-agent" => "esplanade-node-agent",
+            "node-agent" | "socket-holder" => "esplanade-node-agent",
             other => anyhow::bail!("Pod {name}: the lab has no program for a container {other}"),
         };
         let entrypoint = || crate::programs::find(package, package);
         let (argv, mut env) = invocation(container, entrypoint, |path| pods::field(pod, node, path))?;
-        let token = self.token_for_pod(NAMESPACE, &name).await?;
-        let start = if container.name == "operator" {
+        let start = if container.name == "socket-holder" {
+            Start::OnNode(Program { env, ..node.program(argv) })
+        } else if container.name == "operator" {
+            let token = self.token_for_pod(NAMESPACE, &name).await?;
             let kubeconfig = self.control_plane().kubeconfig(&name, &token)?;
             let kubeconfig = kubeconfig.to_str().context("the lab's folder isn't UTF-8")?.to_owned();
             env.insert("KUBECONFIG".to_owned(), kubeconfig);
             Start::Here { argv, env: env.into_iter().collect() }
         } else {
+            let token = self.token_for_pod(NAMESPACE, &name).await?;
             let kubeconfig = format!("/run/lab/{name}.kubeconfig");
             let text = self.control_plane().kubeconfig_text(&token);
             let write = ["sh", "-c", "umask 077; cat >\"$1\"", "sh", &kubeconfig];
@@ -155,7 +158,7 @@ impl Lab {
     /// The programs that have ended, in words.
     pub(super) async fn ended(&self) -> String {
         let mut words = String::new();
-        let mut agents = Vec::new();
+        let mut on_nodes = Vec::new();
         for running in self.programs.borrow_mut().iter_mut() {
             match &mut running.process {
                 Some(Handle::Here(process)) => {
@@ -163,13 +166,15 @@ impl Lab {
                         let _ = writeln!(words, "the {} has ended: {status}", running.container);
                     }
                 }
-                Some(Handle::OnNode(process)) => agents.push((running.node.clone(), process.clone())),
+                Some(Handle::OnNode(process)) => {
+                    on_nodes.push((running.container.clone(), running.node.clone(), process.clone()));
+                }
                 None => {}
             }
         }
-        for (node, process) in agents {
+        for (container, node, process) in on_nodes {
             if let Ok(Some(code)) = process.status().await {
-                let _ = writeln!(words, "the agent of {node} has ended with {code}");
+                let _ = writeln!(words, "the {container} of {node} has ended with {code}");
             }
         }
         words
@@ -204,6 +209,25 @@ impl Lab {
             }
             Ok(())
         })?
+    }
+
+    /// The node's socket holder is replaced as by a rolling update: the new one runs before the old one is stopped.
+    pub async fn replace_socket_holder(&self, node: &str) -> Result<()> {
+        let (Start::OnNode(program), log, Some(Handle::OnNode(old))) =
+            self.program("socket-holder", Some(node), |r| {
+                (r.start.clone(), r.log.clone(), r.process.take())
+            })?
+        else {
+            anyhow::bail!("the socket holder doesn't run on a node")
+        };
+        let process = self.node(node).guest.spawn(program, &log).await?;
+        self.program("socket-holder", Some(node), |r| r.process = Some(Handle::OnNode(process.clone())))?;
+        self.wait("the new socket holder", LONG, async || {
+            ensure!(process.log().matches("holding sockets").count() > 1, "{}", process.log());
+            Ok(())
+        })
+        .await?;
+        old.stop().await.map(drop)
     }
 
     /// The node's agent.

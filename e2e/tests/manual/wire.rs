@@ -77,7 +77,11 @@ pub(crate) fn sequence(packets: &[Packet], source: IpAddr, destination: IpAddr, 
         .filter_map(|packet| packet.ip())
         .filter(|ip| ip.is_between(source, destination))
         .filter_map(|ip| match ip.payload {
-            Payload::Esp { spi, seq } | Payload::Ah { spi, seq, .. } if spi == wanted => Some(seq),
+            Payload::Esp { spi, seq } | Payload::EspInUdp { spi, seq, .. } | Payload::Ah { spi, seq, .. }
+                if spi == wanted =>
+            {
+                Some(seq)
+            }
             _ => None,
         })
         .collect()

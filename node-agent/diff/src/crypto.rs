@@ -21,6 +21,7 @@ pub(crate) fn same_crypto(wanted: &Crypto, observed: &Crypto) -> bool {
                 && same_key(cipher_key, cipher_key_there)
                 && same_key(authentication_key, authentication_key_there)
         }
+        (Crypto::Deflate, Crypto::Deflate) => true,
         _ => false,
     }
 }

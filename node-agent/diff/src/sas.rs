@@ -2,8 +2,8 @@
 
 use esplanade_crds::ProblemKind;
 use esplanade_model::{
-    Direction, Lifetime, Move, Observed, ObservedSa, Op, ReplayProtection, Sa, SaDirection, SaId, Wanted,
-    WantedSa,
+    Crypto, Direction, Lifetime, Move, Observed, ObservedSa, Op, ReplayProtection, Sa, SaDirection, SaId,
+    Wanted, WantedSa,
 };
 
 use crate::crypto::same_crypto;
@@ -69,7 +69,12 @@ pub fn judge(wanted: &WantedSa, there: Found<&ObservedSa>) -> Verdict {
 pub fn moved(wanted: &WantedSa, there: &Sa) -> Option<Move> {
     let (from, to) = ((there.source, there.destination), (wanted.sa().source, wanted.sa().destination));
     // MIGRATE would count its lifetime from the beginning.
-    if from == to || wanted.sa().lifetime != Lifetime::default() || there.lifetime != Lifetime::default() {
+    let wears_out = [wanted.sa(), there].iter().any(|sa| sa.lifetime != Lifetime::default());
+    // One message has ports for all that it moves. Without them some kernels keep an SA's own, and others take them away.
+    let in_udp = there.encapsulation.is_some();
+    // The kernel's own SA beside a tunnel of IPComp would stay where it is.
+    let compresses = matches!(there.crypto, Crypto::Deflate);
+    if from == to || wears_out || in_udp || compresses {
         return None;
     }
     // Under a name that isn't wanted nobody knows the key that the kernel hides.
@@ -142,7 +147,9 @@ fn removal_stage(sa: &ObservedSa, outbound_reqids: &Set<u32>) -> Stage {
 
 /// The kernel has just what is wanted.
 fn is_right(wanted: &WantedSa, observed: &Sa) -> bool {
-    wanted.sa().lifetime == observed.lifetime && same(wanted, observed)
+    wanted.sa().lifetime == observed.lifetime
+        && wanted.sa().encapsulation == observed.encapsulation
+        && same(wanted, observed)
 }
 
 /// The kernel has what is wanted, but for what UPDSA changes.
@@ -157,6 +164,8 @@ fn same(wanted: &WantedSa, observed: &Sa) -> bool {
         replay,
         selector,
         interface_id,
+        // Its ports change in place; UDPSA adds and removes none.
+        encapsulation,
         lifetime: _,
         direction,
         mark,
@@ -178,6 +187,7 @@ fn same(wanted: &WantedSa, observed: &Sa) -> bool {
         && *icmp_errors == observed.icmp_errors
         && *cpu == observed.cpu
         && *iptfs == observed.iptfs
+        && encapsulation.is_some() == observed.encapsulation.is_some()
         && same_crypto(crypto, &observed.crypto)
         && match wanted {
             WantedSa::Inbound(_) => *replay == observed.replay,

@@ -12,8 +12,8 @@ use common::{crypto, inbound, ip, outbound, sa, selector, template};
 use esplanade_diff::diff;
 use esplanade_model::{
     Action, Direction, Lifetime, Limits, Mark, Mode, Observed, ObservedPolicy, ObservedSa, Op, Policy,
-    PolicyFlags, PolicyIndex, PolicyKey, ReplayProtection, ReplayState, Reqid, Sa, SaId, Spi, Template, Used,
-    Wanted, WantedSa,
+    PolicyFlags, PolicyIndex, PolicyKey, ReplayProtection, ReplayState, Reqid, Sa, SaId, Spi, Template,
+    UdpEncapsulation, Used, Wanted, WantedSa,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -63,10 +63,15 @@ impl Model {
                 sa.replay.window = u32::from(sa.replay.extended_sequence_numbers);
                 self.add(sa, state);
             }
-            // UPDSA changes a lifetime, and says that it did whatever else was asked.
-            Op::UpdateSa(sa) => {
-                let there = self.sas.get_mut(&sa.sa().id()).unwrap();
-                there.0.as_mut().unwrap().lifetime = sa.sa().lifetime;
+            Op::FillSa { sa, .. } => panic!("no larval {} to fill", sa.0.spi),
+            // UPDSA changes a lifetime and UDP ports, and says that it did whatever else was asked.
+            Op::UpdateSa(wanted) => {
+                let update = wanted.sa();
+                let (there, ..) = self.sas.get_mut(&update.id()).unwrap();
+                let there = there.as_mut().unwrap();
+                assert_eq!(there.encapsulation.is_some(), update.encapsulation.is_some());
+                there.encapsulation = update.encapsulation;
+                there.lifetime = update.lifetime;
             }
             Op::DeleteSa(id, mark) => {
                 let removed = self.sas.remove(&id);
@@ -108,8 +113,9 @@ impl Model {
 
 fn sas() -> impl Strategy<Value = Sa> {
     let replay = prop_oneof![Just((0, false)), Just((32, false)), Just((128, true))];
-    (0..6_u32, 1..3_u8, 1..3_u8, any::<bool>(), replay, 0..3_u32, (0..3_u64, 0..2_u32)).prop_map(
-        |(spi, end, byte, tunnel, (window, extended_sequence_numbers), reqid, (packets, mark))| Sa {
+    let udp = proptest::option::of((4500..4502_u16, 4500..4502_u16));
+    (0..6_u32, 1..3_u8, 1..3_u8, any::<bool>(), replay, 0..3_u32, (0..3_u64, 0..2_u32, udp)).prop_map(
+        |(spi, end, byte, tunnel, (window, extended_sequence_numbers), reqid, (packets, mark, udp))| Sa {
             mark: Mark::masked(mark, mark),
             destination: ip(&format!("192.0.2.{end}")),
             spi: Spi::new(256 + spi).unwrap(),
@@ -121,6 +127,8 @@ fn sas() -> impl Strategy<Value = Sa> {
                 hard: Limits { packets: NonZeroU64::new(packets), ..Limits::default() },
                 ..Lifetime::default()
             },
+            encapsulation: udp
+                .map(|(source_port, destination_port)| UdpEncapsulation { source_port, destination_port }),
             ..sa()
         },
     )

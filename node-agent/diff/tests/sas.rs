@@ -10,7 +10,7 @@ use esplanade_crds::ProblemKind;
 use esplanade_diff::{diff, sas};
 use esplanade_model::{
     Aead, Authentication, Cipher, Crypto, Lifetime, Limits, Mark, Mode, Observed, ObservedSa, Op, OutboundSa,
-    Protocol, ReplayProtection, ReplayState, Reqid, Sa, SaDirection, Spi, Used, WantedSa,
+    Protocol, ReplayProtection, ReplayState, Reqid, Sa, SaDirection, Spi, UdpEncapsulation, Used, WantedSa,
 };
 
 /// A name, and how it makes a wanted SA other than the one in the kernel.
@@ -30,8 +30,13 @@ const SAME_KEYS: &[Change] = &[
     ("ICMP errors", |sa| sa.icmp_errors = true),
     ("CPU", |sa| sa.cpu = Some(1)),
     ("IPTFS", |sa| sa.iptfs.packet_size = 1000),
+    ("UDP", |sa| sa.encapsulation = udp(4500)),
     ("extended sequence numbers", |sa| sa.replay.extended_sequence_numbers = true),
 ];
+
+fn udp(destination_port: u16) -> Option<UdpEncapsulation> {
+    Some(UdpEncapsulation { source_port: 4500, destination_port })
+}
 
 /// Changes that leave the SA its name and not its keys.
 const OTHER_KEYS: &[Change] = &[
@@ -216,6 +221,27 @@ fn another_name_is_another_sa() {
 }
 
 #[test]
+fn udp_ports_are_changed_where_they_are() {
+    let there = Sa { encapsulation: udp(4500), ..sa() };
+    for wanted in [inbound, outbound] {
+        let wanted = wanted(Sa { encapsulation: udp(4501), ..sa() });
+        let there = if matches!(wanted, WantedSa::Inbound(_)) {
+            there.clone()
+        } else {
+            without_window(there.clone())
+        };
+        let expected = [Op::UpdateSa(wanted.clone())];
+        assert_eq!(ops(std::slice::from_ref(&wanted), &[in_kernel(there.clone())]), expected);
+        // Together with anything else, and to plain ESP, it takes a new one.
+        let mut more = there.clone();
+        more.reqid = Reqid::from_hash(2);
+        assert_eq!(ops(&[wanted], &[in_kernel(more)]).len(), 2);
+        let plain = inbound(sa());
+        assert_eq!(ops(&[plain], &[in_kernel(Sa { encapsulation: udp(4500), ..sa() })]).len(), 2);
+    }
+}
+
+#[test]
 /// The codec moves the bitmap into the other window.
 fn an_inbound_window_of_another_size_keeps_what_was_seen() {
     for window in [32, 33, 4096] {
@@ -367,6 +393,10 @@ fn an_sa_between_other_addresses_moves() {
         assert_eq!((moved.from.0, moved.from.1), (sa().source, sa().destination));
         assert_eq!((moved.to.0, moved.to.1), (elsewhere().source, elsewhere().destination));
         assert_eq!(sas::moved(&outbound(sa()), &there), None, "it is where it should be");
+    }
+    for long_way in [Sa { encapsulation: udp(4500), ..sa() }, Sa { crypto: Crypto::Deflate, ..sa() }] {
+        let wanted = Sa { source: ip("192.0.2.8"), ..long_way.clone() };
+        assert_eq!(sas::moved(&inbound(wanted), &long_way), None, "{long_way:?}");
     }
     let others = SAME_KEYS.iter().chain(OTHER_KEYS).chain(OTHER_NAME);
     for (what, change) in others.filter(|(what, _)| !["source", "destination"].contains(what)) {

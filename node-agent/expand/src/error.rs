@@ -38,8 +38,6 @@ pub(crate) enum SaError {
     NoWindow,
     #[error("{0}")]
     Combination(&'static str),
-    #[error("{0} is not implemented")]
-    NotImplemented(&'static str),
     #[error(transparent)]
     Kernel(#[from] Missing),
     #[error("{0}: {1}")]
@@ -59,7 +57,6 @@ pub(crate) enum SaError {
 impl SaError {
     pub(crate) fn category(&self) -> &'static str {
         match self {
-            Self::NotImplemented(_) => reason::NOT_IMPLEMENTED,
             Self::Kernel(_) => reason::UNSUPPORTED_BY_KERNEL,
             Self::Algorithm(_, CryptoError::Weak(_)) => reason::INSECURE_ALGORITHM,
             Self::Algorithm(_, CryptoError::Unknown(_)) => reason::UNKNOWN_ALGORITHM,
@@ -96,8 +93,6 @@ impl SaError {
 /// Why a policy, or a part of it, can't be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PolicyError {
-    #[error("{0} is not implemented")]
-    NotImplemented(&'static str),
     #[error("{whose} has {text:?}, which is no network")]
     Network { whose: String, text: String },
     #[error("{whose} has {text:?}, which is no IP address")]
@@ -113,7 +108,6 @@ pub(crate) enum PolicyError {
 impl PolicyError {
     pub(crate) fn category(&self) -> &'static str {
         match self {
-            Self::NotImplemented(_) => reason::NOT_IMPLEMENTED,
             Self::Network { .. } | Self::Address { .. } => reason::INVALID,
             Self::NoCommonFamily(_) => reason::NO_ADDRESS,
             Self::Kernel(_) => reason::UNSUPPORTED_BY_KERNEL,

@@ -55,13 +55,15 @@ pub(crate) enum Algorithms<'a> {
     Aead(Aead, Option<&'a SealedKey>),
     EncryptThenAuthenticate(Cipher, Option<&'a SealedKey>, Authentication, &'a SealedKey),
     Authenticate(Authentication, &'a SealedKey),
+    Deflate,
 }
 
 impl<'a> Algorithms<'a> {
     /// In the combinations that RFC 8221 §4 leaves.
     pub(crate) fn parse(sa: &'a NodeSecurityAssociation) -> Result<Self, SaError> {
         match (sa.protocol, &sa.encryption, &sa.integrity) {
-            (Protocol::IPComp, ..) => Err(SaError::NotImplemented("protocol IPComp")),
+            (Protocol::IPComp, None, None) => Ok(Self::Deflate),
+            (Protocol::IPComp, ..) => Err(SaError::Combination("IPComp only compresses: it has no keys")),
             (Protocol::AH, None, Some(integrity)) => {
                 Ok(Self::Authenticate(authentication(integrity)?, &integrity.key))
             }
@@ -88,6 +90,7 @@ impl<'a> Algorithms<'a> {
                     key(Usage::Integrity, Some(authentication_key))?,
                 )?
             }
+            Self::Deflate => Crypto::Deflate,
             Self::Authenticate(authentication, sealed) => {
                 Crypto::authenticate(*authentication, key(Usage::Integrity, Some(sealed))?)?
             }

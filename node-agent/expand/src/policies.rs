@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use esplanade_crds::{Action as ApiAction, IpsecPeerSpec, NodePolicy, Phase, Problem};
+use esplanade_crds::{Action as ApiAction, Compression, IpsecPeerSpec, NodePolicy, Phase, Problem};
 use esplanade_model::{
-    Action, Capabilities, Direction, Mode, Policy, PolicyFlags, PolicyKey, Selector, Template,
+    Action, Capabilities, Direction, Mode, Policy, PolicyFlags, PolicyKey, Protocol, Selector, Template,
 };
 
 use crate::error::PolicyError;
@@ -67,13 +67,7 @@ fn one(
 
     let mut made = Vec::new();
     for other in others {
-        let treatment = match Treatment::of(policy, &me, &other, tunnels) {
-            Ok(treatment) => treatment,
-            Err(error) => {
-                errors.push(error);
-                return Vec::new();
-            }
-        };
+        let treatment = Treatment::of(policy, &me, &other, tunnels);
         let selectors = selectors::outbound(&me, &other, &policy.traffic);
         let selectors = selectors.iter().filter(|selector| treatment.covers(selector, &me, &other));
         let before = made.len();
@@ -128,27 +122,22 @@ fn both_ways(
 enum Treatment {
     /// Let through or drop all, whatever the phase.
     Clear(Action),
-    /// These SAs carry it; `optional` is set by the phase.
-    Protect { out: Template, back: Template },
+    /// SAs for these templates carry it; `optional` is set by the phase.
+    Protect { out: Vec<Template>, back: Vec<Template> },
     /// It should be protected, and can't: there are no addresses for a tunnel.
     Unreachable,
 }
 
 impl Treatment {
-    fn of(
-        policy: &NodePolicy,
-        me: &Participant,
-        other: &Participant,
-        tunnels: &Tunnels,
-    ) -> Result<Self, PolicyError> {
+    fn of(policy: &NodePolicy, me: &Participant, other: &Participant, tunnels: &Tunnels) -> Self {
         match policy.action {
-            ApiAction::Bypass => return Ok(Self::Clear(Action::Allow)),
-            ApiAction::Discard => return Ok(Self::Clear(Action::Block)),
+            ApiAction::Bypass => return Self::Clear(Action::Allow),
+            ApiAction::Discard => return Self::Clear(Action::Block),
             ApiAction::Protect => {}
         }
         let mode = sas::mode(policy.mode);
-        let protocol = sas::protocol(policy.protocol).map_err(PolicyError::NotImplemented)?;
-        let template = |source: &Participant, destination: &Participant| {
+        let protocol = sas::protocol(policy.protocol);
+        let templates = |source: &Participant, destination: &Participant| {
             let (from, to) = (source.identity.as_str(), destination.identity.as_str());
             let tunnel = match mode {
                 Mode::Transport => None,
@@ -158,18 +147,27 @@ impl Treatment {
                 }
             };
             let reqid = reqid::of_policy(&policy.name, from, to);
-            Some(Template { protocol, mode, reqid, tunnel, optional: false })
+            let outer = Template { protocol, mode, reqid, tunnel, optional: false };
+            Some(match policy.compression {
+                Compression::None => vec![outer],
+                // First compressed, and what comes of it is protected. The tunnel is IPComp's: what is around its packets
+                // already goes from one end to the other.
+                Compression::Deflate => vec![
+                    Template { protocol: Protocol::IpComp, ..outer },
+                    Template { mode: Mode::Transport, tunnel: None, ..outer },
+                ],
+            })
         };
-        Ok(match (template(me, other), template(other, me)) {
+        match (templates(me, other), templates(other, me)) {
             (Some(out), Some(back)) => Self::Protect { out, back },
             _ => Self::Unreachable,
-        })
+        }
     }
 
     /// Transport mode protects traffic between the ends' own addresses only.
     fn covers(&self, outbound: &Selector, me: &Participant, other: &Participant) -> bool {
         match self {
-            Self::Protect { out: Template { mode: Mode::Transport, .. }, .. } => {
+            Self::Protect { out, .. } if out.iter().all(|one| one.mode == Mode::Transport) => {
                 me.is_host(outbound.source()) && other.is_host(outbound.destination())
             }
             _ => true,
@@ -183,9 +181,12 @@ impl Treatment {
         match self {
             Self::Clear(action) => Some((*action, Vec::new())),
             Self::Protect { .. } if outbound && phase < Phase::Encrypt => None,
-            Self::Protect { out, .. } if outbound => Some((Action::Allow, vec![*out])),
+            Self::Protect { out, .. } if outbound => Some((Action::Allow, out.clone())),
             Self::Protect { back, .. } => {
-                Some((Action::Allow, vec![Template { optional: phase < Phase::Enforce, ..*back }]))
+                // Packets that compressing makes no shorter come as they are (RFC 3173 §2.2).
+                let optional = |one: &Template| phase < Phase::Enforce || one.protocol == Protocol::IpComp;
+                let template = |one: &Template| Template { optional: optional(one), ..*one };
+                Some((Action::Allow, back.iter().map(template).collect()))
             }
             Self::Unreachable => {
                 let required = if outbound { Phase::Encrypt } else { Phase::Enforce };

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use esplanade_crds::{
-    AntiReplay, IpsecNodeStateSpec, NodeSecurityAssociation, Problem, Protocol as ApiProtocol,
+    AntiReplay, IpsecNodeStateSpec, NodeSecurityAssociation, Problem, Protocol as ApiProtocol, UdpPorts,
 };
 use esplanade_model::{
     Capabilities, Capability, InboundSa, Iptfs, Lifetime, Mode, OutboundSa, Protocol, ReplayProtection,
-    Reqid, Sa, SaDirection, SaId, Selector, Spi, Unnumbered, WantedSa,
+    Reqid, Sa, SaDirection, SaId, Selector, Spi, UdpEncapsulation, Unnumbered, WantedSa,
 };
 
 use crate::error::SaError;
@@ -18,6 +18,8 @@ use crate::{lifetime, mark, reqid, sa_selector};
 
 /// `XFRMA_REPLAY_ESN_MAX`, in packets.
 const MAX_WINDOW: u32 = 4096;
+/// The highest index of IPComp.
+const MAX_CPI: u32 = 0xffff;
 
 /// The SAs of a node.
 #[derive(Default)]
@@ -115,6 +117,7 @@ fn one(
         // The receiver can't tell, and needn't (RFC 9611 §4).
         cpu: sa.cpu.filter(|_| matches!(shape.way, Way::Out)),
         iptfs: iptfs(sa.iptfs, shape.way),
+        encapsulation: shape.encapsulation,
     };
     let wanted = match shape.way {
         Way::In => WantedSa::Inbound(InboundSa(made)),
@@ -152,6 +155,7 @@ struct Shape {
     replay: ReplayProtection,
     selector: Option<Selector>,
     lifetime: Lifetime,
+    encapsulation: Option<UdpEncapsulation>,
 }
 
 impl Shape {
@@ -173,17 +177,29 @@ impl Shape {
             None => reqid::of_lone_sa(&sa.name),
         };
         let mode = mode(sa.mode);
+        if sa.protocol == ApiProtocol::IPComp {
+            if sa.spi.is_some_and(|spi| spi > MAX_CPI) {
+                return Err(SaError::Combination("IPComp's index has 16 bits (RFC 3173 §3.3)"));
+            }
+            if mode == Mode::Beet || sa.anti_replay.window > 0 {
+                return Err(SaError::Combination("IPComp has neither mode BEET nor sequence numbers"));
+            }
+            if sa.lifetime.is_some() {
+                return Err(SaError::Combination("IPComp has no keys that wear out"));
+            }
+        }
         Ok(Self {
             way,
             source,
             destination,
-            protocol: protocol(sa.protocol).map_err(SaError::NotImplemented)?,
+            protocol: protocol(sa.protocol),
             spi: spi(sa.spi.ok_or(SaError::NoSpi)?)?,
             mode,
             reqid,
             replay: replay(sa.anti_replay)?,
             selector: sa_selector::parse(sa.selector.as_ref(), mode, source)?,
             lifetime: lifetime::parse(sa.lifetime.as_ref())?,
+            encapsulation: encapsulation(sa)?,
         })
     }
 
@@ -252,12 +268,22 @@ fn replay(asked: AntiReplay) -> Result<ReplayProtection, SaError> {
     Ok(ReplayProtection { window, extended_sequence_numbers })
 }
 
-/// The protocol, or the name of one that isn't implemented.
-pub(crate) fn protocol(protocol: ApiProtocol) -> Result<Protocol, &'static str> {
+fn encapsulation(sa: &NodeSecurityAssociation) -> Result<Option<UdpEncapsulation>, SaError> {
+    let Some(UdpPorts { source, destination }) = sa.udp else { return Ok(None) };
+    if sa.protocol != ApiProtocol::ESP {
+        return Err(SaError::Combination("only ESP goes in UDP"));
+    }
+    if source == 0 || destination == 0 {
+        return Err(SaError::Combination("a UDP port is 1 to 65535"));
+    }
+    Ok(Some(UdpEncapsulation { source_port: source, destination_port: destination }))
+}
+
+pub(crate) fn protocol(protocol: ApiProtocol) -> Protocol {
     match protocol {
-        ApiProtocol::ESP => Ok(Protocol::Esp),
-        ApiProtocol::AH => Ok(Protocol::Ah),
-        ApiProtocol::IPComp => Err("protocol IPComp"),
+        ApiProtocol::ESP => Protocol::Esp,
+        ApiProtocol::AH => Protocol::Ah,
+        ApiProtocol::IPComp => Protocol::IpComp,
     }
 }
 

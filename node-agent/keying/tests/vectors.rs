@@ -94,6 +94,7 @@ fn every_vector_is_derived_at_both_ends() {
                 (None, Some(cipher_key), Some(authentication_key))
             }
             Crypto::Authenticate(_, key) => (None, None, Some(key)),
+            Crypto::Deflate => (None, None, None),
         };
         let wanted = [&sa.key_and_salt, &sa.encryption_key, &sa.integrity_key];
         for (key, wanted) in [keys.0, keys.1, keys.2].into_iter().zip(wanted) {

@@ -224,6 +224,8 @@ pub enum Crypto {
     },
     /// AH.
     Authenticate(Authentication, Key),
+    /// IPComp with DEFLATE (RFC 2394), which has no key.
+    Deflate,
 }
 
 impl Crypto {
@@ -254,14 +256,15 @@ impl Crypto {
     /// The keys, each with its algorithm's name in the kernel; that of encryption first.
     pub fn keys(&self) -> impl Iterator<Item = (&'static str, &Key)> {
         let (first, second) = match self {
-            Self::Aead(aead, key) => ((aead.kernel_name(), key), None),
-            Self::Authenticate(authentication, key) => ((authentication.kernel_name(), key), None),
+            Self::Aead(aead, key) => (Some((aead.kernel_name(), key)), None),
+            Self::Authenticate(authentication, key) => (Some((authentication.kernel_name(), key)), None),
             Self::EncryptThenAuthenticate { cipher, cipher_key, authentication, authentication_key } => {
                 let second = (authentication.kernel_name(), authentication_key);
-                ((cipher.kernel_name(), cipher_key), Some(second))
+                (Some((cipher.kernel_name(), cipher_key)), Some(second))
             }
+            Self::Deflate => (None, None),
         };
-        std::iter::once(first).chain(second)
+        first.into_iter().chain(second)
     }
 
     /// The kernel shows zeroes in place of the keys.
@@ -283,6 +286,7 @@ impl Crypto {
                     authentication_key: make(authentication_key.len()),
                 }
             }
+            Self::Deflate => Self::Deflate,
         }
     }
 
@@ -291,6 +295,7 @@ impl Crypto {
         match self {
             Self::Aead(..) | Self::EncryptThenAuthenticate { .. } => crate::Protocol::Esp,
             Self::Authenticate(..) => crate::Protocol::Ah,
+            Self::Deflate => crate::Protocol::IpComp,
         }
     }
 }

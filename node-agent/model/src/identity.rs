@@ -117,6 +117,9 @@ pub enum Protocol {
     Esp,
     /// Authentication Header (RFC 4302).
     Ah,
+    /// IP Payload Compression (RFC 3173): compresses and protects nothing. Its index (CPI), which stands for an SPI, has
+    /// 16 bits.
+    IpComp,
 }
 
 impl Protocol {
@@ -125,6 +128,7 @@ impl Protocol {
         match self {
             Self::Esp => 50,
             Self::Ah => 51,
+            Self::IpComp => 108,
         }
     }
 }
@@ -146,6 +150,7 @@ impl fmt::Display for SaId {
         let protocol = match self.protocol {
             Protocol::Esp => "ESP",
             Protocol::Ah => "AH",
+            Protocol::IpComp => "IPComp",
         };
         write!(f, "{protocol} SA to {} with SPI {}", self.destination, self.spi)
     }

@@ -5,6 +5,7 @@
 
 mod capabilities;
 mod crypto;
+mod encapsulation;
 mod identity;
 mod iptfs;
 mod key;
@@ -22,6 +23,7 @@ mod wanted;
 
 pub use capabilities::{Capabilities, Capability, Missing};
 pub use crypto::{Aead, Authentication, Cipher, Crypto, CryptoError, UnknownAlgorithm, WeakAlgorithm};
+pub use encapsulation::{UdpEncapsulation, UdpPort};
 pub use identity::{Cookie, PolicyIndex, Protocol, Reqid, SaId, Spi};
 pub use iptfs::Iptfs;
 pub use key::{Key, KeyLengthError};

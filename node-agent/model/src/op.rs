@@ -29,8 +29,8 @@ pub enum Op {
         /// What of its lifetime is used up already; none starts anew.
         used: Option<Used>,
     },
-    /// UPDSA. Of an SA it changes its lifetime, which counts on (`xfrm_state_update`); the kernel ignores every other
-    /// difference.
+    /// UPDSA. Of an SA it changes its lifetime, which counts on, and its UDP ports (`xfrm_state_update`); the kernel
+    /// ignores every other difference.
     UpdateSa(WantedSa),
     /// UPDSA of a larval SA (ALLOCSPI): this one takes its place, all of it.
     FillSa {

@@ -12,6 +12,9 @@ pub enum SaRecord {
     Foreign(Option<SaId>),
     /// Not an SA yet: made by an acquire or for an SPI (`xfrm_find_acq`).
     Larval,
+    /// Made by the kernel itself beside a tunnel of IPComp, for packets that aren't worth compressing
+    /// (`ipcomp4_tunnel_create`). Nobody's, and gone with the tunnel.
+    OfKernel,
 }
 
 impl SaRecord {
@@ -20,7 +23,7 @@ impl SaRecord {
         match self {
             Self::Ours(sa) => Some(sa.id),
             Self::Foreign(name) => *name,
-            Self::Larval => None,
+            Self::Larval | Self::OfKernel => None,
         }
     }
 }

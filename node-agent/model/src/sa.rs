@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{Crypto, Iptfs, Lifetime, Mark, Reqid, SaId, Selector, Spi};
+use crate::{Crypto, Iptfs, Lifetime, Mark, Reqid, SaId, Selector, Spi, UdpEncapsulation};
 
 /// How a packet is wrapped (RFC 4301 §4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,11 +103,13 @@ pub struct Sa {
     pub cpu: Option<u32>,
     /// With [`Mode::Iptfs`]: this end's half.
     pub iptfs: Iptfs,
+    /// ESP in UDP; none for plain ESP. UDPSA changes its ports, and can't add or remove it (`xfrm_state_update`).
+    pub encapsulation: Option<UdpEncapsulation>,
 }
 
 impl Sa {
     /// One in tunnel mode that carries everything and never wears out: without protection against replays, marks, an XFRM
-    /// interface, and a direction that the kernel would be told.
+    /// interface, UDP, and a direction that the kernel would be told.
     pub fn tunnel(source: IpAddr, destination: IpAddr, spi: Spi, reqid: Reqid, crypto: Crypto) -> Self {
         Self {
             source,
@@ -126,6 +128,7 @@ impl Sa {
             icmp_errors: false,
             cpu: None,
             iptfs: Iptfs::default(),
+            encapsulation: None,
         }
     }
 

@@ -25,6 +25,11 @@ fn sa(key: u8) -> Sa {
     }
 }
 
+/// As a sender's is in the kernel: with no window.
+fn sent_by(key: u8) -> Sa {
+    Sa { replay: ReplayProtection::default(), ..sa(key) }
+}
+
 fn outbound(sa: Sa) -> WantedSa {
     WantedSa::Outbound(OutboundSa(sa))
 }
@@ -106,7 +111,7 @@ fn what_an_earlier_agent_recorded_never_lets_numbers_begin_again() {
     let mut first = engine(directory.path());
     want(&mut first, outbound(sa(1)));
     audit(&kernel, &mut first, directory.path());
-    assert!(kernel.replace_sa(sa(2).id(), Some(sa(2))));
+    assert!(kernel.replace_sa(sa(2).id(), Some(sent_by(2))));
     kernel.count_traffic(sa(2).id(), 7, 0);
     let mut second = engine(directory.path());
     want(&mut second, outbound(sa(2)));
@@ -155,7 +160,7 @@ fn an_sa_that_somebody_else_wrote_is_replaced() {
     let mut engine = engine(directory.path());
     want(&mut engine, outbound(sa(1)));
     audit(&kernel, &mut engine, directory.path());
-    assert!(kernel.replace_sa(sa(1).id(), Some(sa(9))));
+    assert!(kernel.replace_sa(sa(1).id(), Some(sent_by(9))));
     for event in watch.look().unwrap().events {
         engine.notice(event, std::time::Duration::ZERO);
     }

@@ -39,7 +39,8 @@ fn worker(directory: &Path, name: &str, kernel: &FakeKernel) -> Worker {
     let open = Box::new(move || Ok((Box::new(kernel.clone()) as _, Box::new(kernel.watch()?) as _)));
     let keying = Keying::new(name, &directory.join(name), "boot");
     let keys = KeyPair::from_bytes(&[7; 32]);
-    Worker::start(name, "6.1.0", keys, Default::default(), keying, open).unwrap()
+    Worker::start(name, "6.1.0", keys, Default::default(), keying, open, Box::new(crate::ports::InMemory))
+        .unwrap()
 }
 
 fn policy(phase: Phase) -> NodePolicy {
@@ -52,6 +53,7 @@ fn policy(phase: Phase) -> NodePolicy {
         action: Action::Protect,
         mode: Mode::Tunnel,
         protocol: Protocol::ESP,
+        compression: esplanade_crds::Compression::None,
         interface_id: 0,
         mark: None,
         icmp_errors: false,
@@ -139,7 +141,7 @@ impl Cluster {
                         *version += 1;
                         (peer.keys, peer.version) = (publish.keys.clone(), *version);
                     }
-                    return done;
+                    return *done;
                 }
             }
         }

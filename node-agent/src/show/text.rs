@@ -69,6 +69,7 @@ fn headline(shown: &Shown) -> String {
         Owner::Ours => ", ours",
         Owner::Foreign => ", foreign",
         Owner::Larval => ", larval",
+        Owner::Kernel => ", the kernel's own",
         Owner::Socket => ", of a socket",
     });
     let by = match shown.port {

@@ -37,6 +37,8 @@ fn association(name: &str) -> NodeSecurityAssociation {
         output_mark: None,
         icmp_errors: false,
         cpu: None,
+        iptfs: None,
+        udp: None,
         selector: None,
         lifetime: None,
         expired: None,

@@ -16,6 +16,7 @@ use super::{Done, News, Reasons, Worker};
 use crate::desired::Input;
 use crate::keying::Keying;
 use crate::notices::Notices;
+use crate::ports::InMemory;
 use crate::status::PassResult;
 
 /// A discard of everything from the node's pods to b's.
@@ -29,6 +30,7 @@ fn input(version: u64) -> Input {
         action: Action::Discard,
         mode: Mode::Tunnel,
         protocol: Protocol::ESP,
+        compression: esplanade_crds::Compression::None,
         interface_id: 0,
         mark: None,
         icmp_errors: false,
@@ -76,17 +78,14 @@ fn start(kernel: &FakeKernel) -> (Worker, Arc<AtomicUsize>) {
         count.fetch_add(1, Ordering::SeqCst);
         Ok((Box::new(kernel.clone()) as _, Box::new(kernel.watch()?) as _))
     });
-    (
-        Worker::start("a", "6.1.0", KeyPair::from_bytes(&[7; 32]), Default::default(), keying(), open)
-            .unwrap(),
-        opened,
-    )
+    let (keys, ports) = (KeyPair::from_bytes(&[7; 32]), Box::new(InMemory));
+    (Worker::start("a", "6.1.0", keys, Default::default(), keying(), open, ports).unwrap(), opened)
 }
 
 async fn done(worker: &mut Worker) -> Done {
     loop {
         if let News::Done(done) = worker.news().await.unwrap() {
-            return done;
+            return *done;
         }
     }
 }
@@ -221,9 +220,8 @@ async fn a_kernel_that_can_not_be_opened_is_reported() {
         let source = std::io::Error::from_raw_os_error(1);
         Err(KernelError::Open { step: "socket", source })
     });
-    let mut worker =
-        Worker::start("a", "6.1.0", KeyPair::from_bytes(&[7; 32]), Default::default(), keying(), open)
-            .unwrap();
+    let (keys, ports) = (KeyPair::from_bytes(&[7; 32]), Box::new(InMemory));
+    let mut worker = Worker::start("a", "6.1.0", keys, Default::default(), keying(), open, ports).unwrap();
     worker.pass(input(1), Reasons::default()).unwrap();
     let PassResult::Failed { category, message } = done(&mut worker).await.report.result else {
         panic!("it fails")

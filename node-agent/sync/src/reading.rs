@@ -73,7 +73,7 @@ impl Reader for Engine {
                     }
                 }
             }
-            SaRecord::Larval => self.put_sa(None, glance, SaThere::Larval),
+            SaRecord::Larval | SaRecord::OfKernel => self.put_sa(None, glance, SaThere::Larval),
         }
         if let Some(id) = name.filter(|id| self.ambiguous.contains(id)) {
             self.settle_sa(&id);

@@ -14,8 +14,8 @@ use common::{crypto, inbound, ip, outbound, policy, sa};
 use esplanade_diff::diff;
 use esplanade_model::{
     Direction, Event, Glance, Lifetime, Limits, Mark, Observed, ObservedPolicy, ObservedSa, Op, Policy,
-    PolicyIndex, PolicyKey, PolicyRecord, Reader, Recognised, ReplayState, Sa, SaId, SaRecord, Spi, Used,
-    Wanted, WantedSa,
+    PolicyIndex, PolicyKey, PolicyRecord, Reader, Recognised, ReplayState, Sa, SaId, SaRecord, Spi,
+    UdpEncapsulation, Used, Wanted, WantedSa,
 };
 use esplanade_sync::{Engine, ToRead};
 use proptest::collection::{btree_set, vec};
@@ -153,7 +153,9 @@ impl Kernel {
                 let there = self.sas.get_mut(&sa.id()).filter(|_| !refuses);
                 there.is_some_and(|(number, there, _)| {
                     if let Some(there) = there {
+                        assert_eq!(there.encapsulation.is_some(), sa.encapsulation.is_some());
                         (*number, there.lifetime) = (print, sa.lifetime);
+                        there.encapsulation = sa.encapsulation;
                     }
                     true
                 })
@@ -251,16 +253,20 @@ enum Others {
 }
 
 fn sas() -> impl Strategy<Value = Sa> {
-    (0..6_u32, 1..3_u8, 1..3_u8, 0..3_u64, 0..2_u32).prop_map(|(spi, end, byte, packets, mark)| Sa {
-        mark: Mark::masked(mark, mark),
-        destination: ip(&format!("192.0.2.{end}")),
-        spi: Spi::new(256 + spi).unwrap(),
-        crypto: crypto(byte),
-        lifetime: Lifetime {
-            soft: Limits { packets: NonZeroU64::new(packets), ..Limits::default() },
-            ..Lifetime::default()
-        },
-        ..sa()
+    let udp = proptest::option::of(4500..4502_u16);
+    (0..6_u32, 1..3_u8, 1..3_u8, 0..3_u64, 0..2_u32, udp).prop_map(|(spi, end, byte, packets, mark, udp)| {
+        Sa {
+            mark: Mark::masked(mark, mark),
+            destination: ip(&format!("192.0.2.{end}")),
+            spi: Spi::new(256 + spi).unwrap(),
+            crypto: crypto(byte),
+            encapsulation: udp.map(|source_port| UdpEncapsulation { source_port, destination_port: 4500 }),
+            lifetime: Lifetime {
+                soft: Limits { packets: NonZeroU64::new(packets), ..Limits::default() },
+                ..Lifetime::default()
+            },
+            ..sa()
+        }
     })
 }
 

@@ -7,6 +7,7 @@ mod error;
 pub mod fake;
 mod kernel;
 mod socket;
+pub mod udp;
 pub mod wire;
 
 pub use error::KernelError;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use esplanade_crds::Mode;
 use esplanade_crds::conditions::reason;
+use esplanade_crds::{Compression, Mode, Protocol};
 
 use crate::accept::{Age, End, PolicyIntent, Protect, mark};
 use crate::cluster::Cluster;
@@ -75,7 +75,7 @@ pub(crate) fn assign(policies: &Policies<'_>, sas: &Sas<'_>, cluster: &Cluster<'
                 }
             }
             let carried = carry(fitting, protect.mode, &mut assignment, name, &mut findings);
-            findings.extend(missing(participants, protect.mode, &carried));
+            findings.extend(missing(participants, protect, &carried));
         }
         findings.extend(unmatched.iter().cloned());
         findings.sort_by_key(|finding| RANK.iter().position(|reason| *reason == finding.reason));
@@ -102,6 +102,7 @@ struct Fit {
     age: Age,
     source: End,
     destination: End,
+    protocol: Protocol,
     ends: Ends,
     /// It carries one CPU's packets only.
     of_one_cpu: bool,
@@ -141,9 +142,20 @@ fn fit(
         age: sa.age.clone(),
         source: intent.source.clone(),
         destination: intent.destination.clone(),
+        protocol: intent.protocol,
         ends: *ends,
         of_one_cpu: intent.cpu.is_some(),
     })
+}
+
+/// Of each there must be an IpsecSA.
+fn protocols(protect: &Protect) -> &'static [Protocol] {
+    match (protect.compression, protect.protocol) {
+        (Compression::Deflate, _) => &[Protocol::IPComp, Protocol::ESP],
+        (Compression::None, Protocol::ESP) => &[Protocol::ESP],
+        (Compression::None, Protocol::AH) => &[Protocol::AH],
+        (Compression::None, Protocol::IPComp) => &[Protocol::IPComp],
+    }
 }
 
 /// In what an IpsecSA doesn't fit a policy.
@@ -156,7 +168,7 @@ fn misfit(
     if intent.mode != protect.mode {
         return Some(format!("has mode {:?}, the policy {:?}", intent.mode, protect.mode));
     }
-    if intent.protocol != protect.protocol {
+    if !protocols(protect).contains(&intent.protocol) {
         return Some(format!("has protocol {:?}, the policy {:?}", intent.protocol, protect.protocol));
     }
     if intent.interface_id != protect.interface_id {
@@ -179,20 +191,24 @@ fn misfit(
         ));
     }
     match &sa.ends {
-        Ok(ends) if protect.mode == Mode::Transport && covered.and(family(ends.source)).is_empty() => {
-            Some(format!(
-                "is {}, the policy covers {covered} only between {} and {}",
-                family(ends.source),
-                intent.source,
-                intent.destination
-            ))
-        }
+        Ok(ends) if own_family_only(protect) && covered.and(family(ends.source)).is_empty() => Some(format!(
+            "is {}, the policy covers {covered} only between {} and {}",
+            family(ends.source),
+            intent.source,
+            intent.destination
+        )),
         _ => None,
     }
 }
 
-/// The address families of what goes from one end to another, whichever CPU sends it.
-type Carried = BTreeMap<End, BTreeMap<End, Families>>;
+/// What the SAs carry is of their own address family. A tunnel of IPComp could carry both, and ESP around it can't: it
+/// isn't a tunnel (`xfrm_state_look_at`).
+fn own_family_only(protect: &Protect) -> bool {
+    protect.mode == Mode::Transport || protect.compression != Compression::None
+}
+
+/// The address families of what goes from one end to another, by each protocol, whichever CPU sends it.
+type Carried = BTreeMap<(End, End), BTreeMap<Protocol, Families>>;
 
 /// Assigns what fits. A tunnel's addresses stand in the policy's template, so that all of one direction must
 /// be of one address family; the oldest decides.
@@ -220,7 +236,7 @@ fn carry(
             ));
             continue;
         }
-        let families = carried.entry(way.0).or_default().entry(way.1).or_default();
+        let families = carried.entry(way).or_default().entry(fit.protocol).or_default();
         if !fit.of_one_cpu {
             *families = families.or(own);
         }
@@ -230,25 +246,35 @@ fn carry(
 }
 
 /// Directions in which the policy covers traffic that no IpsecSA carries.
-fn missing(participants: &Participants, mode: Mode, carried: &Carried) -> Option<Finding> {
+fn missing(participants: &Participants, protect: &Protect, carried: &Carried) -> Option<Finding> {
     let (mut pairs, mut count) = (Vec::new(), 0_usize);
     for (source, destination, covered) in participants.directions() {
-        let there = carried.get(source).and_then(|to| to.get(destination)).copied();
+        let there = carried.get(&(source.clone(), destination.clone()));
         // SAs there are, and all of single CPUs.
-        let cpus = if there.is_some_and(Families::is_empty) { " without cpu" } else { "" };
-        let there = there.unwrap_or_default();
-        let lacking = match mode {
-            Mode::Transport => covered.without(there),
-            _ if there.is_empty() => covered,
-            _ => Families::default(),
+        let cpus = there.is_some_and(|by| by.values().any(|families| families.is_empty()));
+        let cpus = if cpus { " without cpu" } else { "" };
+        let lacks = |protocol: &Protocol| {
+            let there = there.and_then(|by| by.get(protocol)).copied().unwrap_or_default();
+            match own_family_only(protect) {
+                true => covered.without(there),
+                false if there.is_empty() => covered,
+                false => Families::default(),
+            }
         };
+        let lacking = protocols(protect).iter().map(lacks).fold(Families::default(), Families::or);
         if lacking.is_empty() {
             continue;
         }
         count += 1;
         if pairs.len() < PAIRS_IN_WORDS {
             let only = if lacking == covered { String::new() } else { format!(" ({lacking})") };
-            pairs.push(format!("from {source} to {destination}{only}{cpus}"));
+            let of = protocols(protect).iter().filter(|protocol| !lacks(protocol).is_empty());
+            let of: Vec<_> = of.map(|protocol| format!("{protocol:?}")).collect();
+            let of = match protect.compression {
+                Compression::None => String::new(),
+                Compression::Deflate => format!(" of {}", of.join(" and ")),
+            };
+            pairs.push(format!("from {source} to {destination}{of}{only}{cpus}"));
         }
     }
     let message = match (count, count - pairs.len()) {

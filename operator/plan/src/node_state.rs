@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use esplanade_crds::{IpsecNodeStateSpec, Mode, NodePolicy, NodeSecurityAssociation, Phase, Protocol};
+use esplanade_crds::{
+    Compression, IpsecNodeStateSpec, Mode, NodePolicy, NodeSecurityAssociation, Phase, Protocol,
+};
 use esplanade_rollout::Level;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rand_core::CryptoRng;
@@ -71,8 +73,7 @@ pub(crate) fn node_states(
             // What a refused policy had stays with it.
             let told = states.specs.get(node).map_or(&[][..], |spec| &spec.policies);
             let told = told.iter().find(|told| Some(told.name.as_str()) == policy);
-            let icmp_errors = told.is_some_and(|policy| policy.icmp_errors);
-            match association(name, accepted, node, (policy, icmp_errors), cluster, rng) {
+            match association(name, accepted, node, (policy, told), cluster, rng) {
                 Ok(association) => Some((node.as_str(), association?)),
                 Err(finding) => {
                     states.pending.insert((name.to_owned(), node.clone()), finding);
@@ -160,9 +161,11 @@ fn node_policy(
     participants: &Participants,
 ) -> NodePolicy {
     let protect = intent.protect.as_ref();
-    let (mode, protocol, interface_id, phase) = match protect {
-        Some(protect) => (protect.mode, protect.protocol, protect.interface_id, protect.target()),
-        None => (Mode::default(), Protocol::default(), 0, Phase::Enforce),
+    let (mode, protocol, compression, interface_id, phase) = match protect {
+        Some(protect) => {
+            (protect.mode, protect.protocol, protect.compression, protect.interface_id, protect.target())
+        }
+        None => (Mode::default(), Protocol::default(), Compression::default(), 0, Phase::Enforce),
     };
     NodePolicy {
         name: name.to_owned(),
@@ -173,6 +176,7 @@ fn node_policy(
         action: intent.action,
         mode,
         protocol,
+        compression,
         interface_id,
         mark: intent.mark,
         icmp_errors: protect.is_some_and(|protect| protect.icmp_errors),
@@ -189,7 +193,7 @@ fn association(
     name: &str,
     sa: &Accepted<'_>,
     node: &str,
-    (policy, icmp_errors): (Option<&str>, bool),
+    (policy, told): (Option<&str>, Option<&NodePolicy>),
     cluster: &Cluster<'_>,
     rng: &mut dyn CryptoRng,
 ) -> Result<Option<NodeSecurityAssociation>, Finding> {
@@ -199,6 +203,7 @@ fn association(
         return Ok(None);
     };
     let (source, destination) = ends.endpoints(intent);
+    let compressed = told.is_some_and(|policy| policy.compression != Compression::None);
     Ok(Some(NodeSecurityAssociation {
         name: name.to_owned(),
         policy: policy.map(str::to_owned),
@@ -206,17 +211,22 @@ fn association(
         destination,
         spi: spi(name, sa, node, cluster),
         protocol: intent.protocol,
-        mode: intent.mode,
+        mode: match intent.protocol {
+            // Around the tunnel of IPComp, whose packets go from one end to the other already.
+            Protocol::ESP if compressed => Mode::Transport,
+            _ => intent.mode,
+        },
         encryption,
         integrity,
         anti_replay: intent.anti_replay,
         selector: intent.selector.clone(),
+        udp: intent.udp,
         interface_id: intent.interface_id,
         lifetime: intent.lifetime.clone(),
         expired: expired(name, sa, cluster),
         mark: intent.mark,
         output_mark: intent.output_mark,
-        icmp_errors,
+        icmp_errors: told.is_some_and(|policy| policy.icmp_errors),
         cpu: intent.cpu,
         iptfs: intent.iptfs,
     }))

@@ -1,6 +1,7 @@
 mod allocated;
 mod automatic;
 mod build;
+mod compression;
 mod gateways;
 mod handover;
 mod kept;

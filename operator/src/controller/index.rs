@@ -19,6 +19,7 @@ pub struct SecretMeta {
 
 /// An event of one of the watches.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // there is one at a time
 pub enum Input {
     /// Of Nodes.
     Node(Event<NodeView>),

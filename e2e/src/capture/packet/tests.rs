@@ -41,6 +41,20 @@ fn esp_in_both_families() {
 }
 
 #[test]
+fn esp_in_udp_and_what_is_not() {
+    let udp = |ports: [u8; 4], spi: [u8; 4]| {
+        let rest = [0, 0, 0, 0, spi[0], spi[1], spi[2], spi[3], 0, 0, 0, 7];
+        payload_of(&frame(0x0800, &v4(17, 0, &[&ports[..], &rest].concat())))
+    };
+    let (natted, other) = ([0x9c, 0x40, 0x11, 0x94], [0x9c, 0x40, 0, 53]);
+    let expected = Payload::EspInUdp { source: 40_000, destination: 4500, spi: 0x1000, seq: 7 };
+    assert_eq!(udp(natted, [0, 0, 0x10, 0]), expected);
+    // IKE, and DNS.
+    assert_eq!(udp(natted, [0; 4]), Payload::Udp { source: 40_000, destination: 4500 });
+    assert_eq!(udp(other, [0, 0, 0x10, 0]), Payload::Udp { source: 40_000, destination: 53 });
+}
+
+#[test]
 fn ah_shows_what_it_protects() {
     let mut ah = vec![1, 4, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 9];
     ah.extend([0; 12]);

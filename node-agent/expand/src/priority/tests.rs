@@ -12,6 +12,7 @@ fn policy(name: &str, priority: u16, action: Action) -> NodePolicy {
         action,
         mode: Mode::Tunnel,
         protocol: Protocol::ESP,
+        compression: esplanade_crds::Compression::None,
         interface_id: 0,
         mark: None,
         icmp_errors: false,

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use esplanade_expand::Expansion;
 use esplanade_model::{
-    Crypto, Iptfs, Key, Lifetime, Limits, Mark, Policy, PolicyFlags, Port, Sa, Selector, Template, WantedSa,
+    Crypto, Iptfs, Key, Lifetime, Limits, Mark, Policy, PolicyFlags, Port, Sa, Selector, Template,
+    UdpEncapsulation, WantedSa,
 };
 
 pub(crate) fn expansion(expansion: &Expansion) -> String {
@@ -40,6 +41,7 @@ fn sa(sa: &Sa) -> String {
         replay,
         selector: packets,
         interface_id,
+        encapsulation,
         lifetime,
         direction,
         mark: own_mark,
@@ -55,14 +57,16 @@ fn sa(sa: &Sa) -> String {
             let (cipher, authentication) = (cipher.name(), authentication.name());
             format!("{cipher} {} {authentication} {}", key(cipher_key), key(authentication_key))
         }
+        Crypto::Deflate => "Deflate".to_owned(),
         Crypto::Authenticate(authentication, one) => format!("{} {}", authentication.name(), key(one)),
     };
     let esn = if replay.extended_sequence_numbers { " esn" } else { "" };
     let (reqid, window) = (reqid.get(), replay.window);
     let packets = packets.as_ref().map(|packets| format!(" for {}", selector(packets))).unwrap_or_default();
     format!(
-        "{source} > {destination} spi {spi} {mode:?} reqid {reqid:#x} {crypto} window {window}{esn}{packets}{}{}{}{}{}{}{}{undirected}",
+        "{source} > {destination} spi {spi} {mode:?} reqid {reqid:#x} {crypto} window {window}{esn}{packets}{}{}{}{}{}{}{}{}{undirected}",
         interface(*interface_id),
+        encapsulation.map(udp).unwrap_or_default(),
         mark(" mark", *own_mark),
         mark(" output mark", *output_mark),
         if *icmp_errors { " icmp" } else { "" },
@@ -86,6 +90,10 @@ fn worn_by(lifetime: &Lifetime) -> String {
         }
     };
     format!("{}{}", limits("soft", &lifetime.soft), limits("hard", &lifetime.hard))
+}
+
+fn udp(UdpEncapsulation { source_port, destination_port }: UdpEncapsulation) -> String {
+    format!(" in UDP {source_port} > {destination_port}")
 }
 
 /// A key by its first bytes and its length.

@@ -5,7 +5,7 @@ use crate::{Crypto, Mode, Policy, Protocol, Sa, WantedSa};
 
 /// What an SA asks for, what is most likely to be missing first.
 pub(super) fn of_sa(sa: &WantedSa) -> Vec<Capability> {
-    let Sa { destination, crypto, interface_id, direction, cpu, mode, .. } = sa.sa();
+    let Sa { destination, crypto, interface_id, direction, cpu, mode, encapsulation, .. } = sa.sa();
     let mut needs = Vec::new();
     if *interface_id != 0 {
         needs.push(Capability::Interfaces);
@@ -24,13 +24,18 @@ pub(super) fn of_sa(sa: &WantedSa) -> Vec<Capability> {
         (Protocol::Esp, false) => Capability::EspOverIpv6,
         (Protocol::Ah, true) => Capability::AhOverIpv4,
         (Protocol::Ah, false) => Capability::AhOverIpv6,
+        (Protocol::IpComp, _) => Capability::CompressionDeflate,
     });
+    if encapsulation.is_some() {
+        needs.push(Capability::UdpEncapsulation);
+    }
     match crypto {
         Crypto::Aead(aead, _) => needs.push(Capability::Aead(*aead)),
         Crypto::Authenticate(authentication, _) => needs.push(Capability::Authentication(*authentication)),
         Crypto::EncryptThenAuthenticate { cipher, authentication, .. } => {
             needs.extend([Capability::Cipher(*cipher), Capability::Authentication(*authentication)]);
         }
+        Crypto::Deflate => {}
     }
     needs
 }

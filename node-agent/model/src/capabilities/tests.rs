@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{Capabilities, Capability};
 use crate::{
     Action, Aead, Authentication, Cipher, Crypto, Direction, InboundSa, Key, OutboundSa, Policy, Reqid, Sa,
-    SaDirection, Selector, Spi, WantedSa,
+    SaDirection, Selector, Spi, UdpEncapsulation, WantedSa,
 };
 
 fn without(missing: &[Capability]) -> Capabilities {
@@ -43,8 +43,12 @@ fn each_part_of_an_sa_asks_for_what_it_takes() {
     let (gcm, cbc) = (aead(Aead::AesGcm256), pair(Cipher::AesCbc192, Authentication::HmacSha384));
     let of_interface = Sa { interface_id: 7, ..sa(gcm.clone(), v4) };
     let directed = Sa { direction: Some(SaDirection::Out), ..sa(gcm.clone(), v4) };
-    let cases: [(Sa, &[Capability]); 6] = [
+    let udp = UdpEncapsulation { source_port: 4500, destination_port: 4500 };
+    let in_udp = Sa { encapsulation: Some(udp), ..sa(gcm.clone(), v4) };
+    let cases: [(Sa, &[Capability]); 8] = [
         (directed, &[Capability::Direction, Capability::EspOverIpv4, Capability::Aead(Aead::AesGcm256)]),
+        (sa(Crypto::Deflate, v4), &[Capability::CompressionDeflate]),
+        (in_udp, &[Capability::EspOverIpv4, Capability::UdpEncapsulation, Capability::Aead(Aead::AesGcm256)]),
         (sa(gcm.clone(), v4), &[Capability::EspOverIpv4, Capability::Aead(Aead::AesGcm256)]),
         (sa(gcm, v6), &[Capability::EspOverIpv6, Capability::Aead(Aead::AesGcm256)]),
         (

@@ -84,6 +84,8 @@ fn sas() -> Vec<Op> {
     for replay in [replay(32), replay(100), extended(100)] {
         ops.push(inbound_at(Sa { replay, ..sa(next()) }, state.clone()));
     }
+    let udp = esplanade_model::UdpEncapsulation { source_port: 4500, destination_port: 4500 };
+    ops.push(inbound(Sa { encapsulation: Some(udp), ..sa(next()) }));
     ops
 }
 

@@ -64,7 +64,6 @@ fn unlike() {
         "flag noecn",
         // Bits outside the mask.
         "output-mark 5 mask 1",
-        "encap espinudp 4500 4500 0.0.0.0",
         "extra-flag dont-encap-dscp",
         "limit time-use-hard 100000",
         "tfcpad 100",

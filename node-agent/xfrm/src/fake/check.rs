@@ -73,6 +73,7 @@ pub(super) fn sa(
     };
     match &sa.crypto {
         Crypto::Aead(aead, _) => missing(Capability::Aead(*aead), "AEAD")?,
+        Crypto::Deflate => missing(Capability::CompressionDeflate, "COMP")?,
         Crypto::Authenticate(authentication, _) => {
             missing(Capability::Authentication(*authentication), "AUTH_TRUNC")?;
         }
@@ -108,6 +109,22 @@ pub(super) fn sa(
     }
     if sa.cpu.is_some_and(|cpu| cpu >= CPUS) {
         return Err(refusal(libc::ERANGE, Some("pCPU number too big")));
+    }
+    // `verify_newsa_info`, `ipcomp4_init_state`, `ipcomp_init_state`
+    if sa.crypto == Crypto::Deflate {
+        if sa.spi.get() > 0xffff {
+            return Err(invalid("SPI is too large for COMP (must be < 0x10000)"));
+        }
+        if sa.mode == Mode::Beet {
+            return Err(invalid("Unsupported XFRM mode for IPcomp"));
+        }
+        if sa.encapsulation.is_some() {
+            return Err(invalid("IPComp is not compatible with encapsulation"));
+        }
+    }
+    // `ah_init_state`
+    if matches!(sa.crypto, Crypto::Authenticate(..)) && sa.encapsulation.is_some() {
+        return Err(invalid("AH is not compatible with encapsulation"));
     }
     // `xfrm_init_replay`
     if extended && window == 0 && sa.direction != Some(SaDirection::Out) {

@@ -277,6 +277,10 @@ impl Databases {
             // Not found by this mark (`__xfrm_state_lookup`).
             Some(entry) if !update.mark.implies(entry.mark()) => Err(check::refusal(libc::ESRCH, None)),
             Some(SaEntry::Ours { sa: Some(sa), .. }) => {
+                if sa.encapsulation.is_some() != update.encapsulation.is_some() {
+                    return Err(check::refusal(libc::EINVAL, None));
+                }
+                sa.encapsulation = update.encapsulation;
                 sa.lifetime = update.lifetime;
                 if update.interface_id != 0 {
                     sa.interface_id = update.interface_id;

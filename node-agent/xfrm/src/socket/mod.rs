@@ -9,7 +9,7 @@ mod link;
 mod probe;
 mod reading;
 mod settings;
-mod sys;
+pub(crate) mod sys;
 
 use std::collections::BTreeSet;
 

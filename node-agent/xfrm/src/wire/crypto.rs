@@ -22,8 +22,16 @@ pub(super) fn encode(crypto: &Crypto, attributes: &mut Attributes) {
             }));
         }
         Crypto::Authenticate(authentication, key) => attributes.push(authenticate(*authentication, key)),
+        Crypto::Deflate => attributes.push(XfrmAttrs::CompressionAlg(Alg {
+            alg_name: name(DEFLATE),
+            alg_key_len: 0,
+            alg_key: Vec::new(),
+        })),
     }
 }
+
+/// In the kernel (`net/xfrm/xfrm_algo.c`).
+const DEFLATE: &str = "deflate";
 
 /// Always with the ICV's length: `XFRMA_ALG_AUTH` would make 96 bits of hmac(sha256).
 fn authenticate(authentication: Authentication, key: &Key) -> XfrmAttrs {
@@ -55,7 +63,7 @@ pub(super) struct Algorithms<'a> {
     authentication: Option<&'a AlgAuth>,
     /// `XFRMA_ALG_AUTH`, which the kernel shows beside the truncated one.
     plain_authentication: bool,
-    compression: bool,
+    compression: Option<&'a Alg>,
 }
 
 impl<'a> Algorithms<'a> {
@@ -67,7 +75,7 @@ impl<'a> Algorithms<'a> {
                 XfrmAttrs::EncryptionAlg(one) => found.cipher = Some(one),
                 XfrmAttrs::AuthenticationAlgTrunc(one) => found.authentication = Some(one),
                 XfrmAttrs::AuthenticationAlg(_) => found.plain_authentication = true,
-                XfrmAttrs::CompressionAlg(_) => found.compression = true,
+                XfrmAttrs::CompressionAlg(one) => found.compression = Some(one),
                 _ => {}
             }
         }
@@ -80,13 +88,15 @@ impl<'a> Algorithms<'a> {
             && self.cipher.is_none()
             && self.authentication.is_none()
             && !self.plain_authentication
-            && !self.compression
+            && self.compression.is_none()
     }
 
     /// The algorithms, where they are in our tables with keys of the right length.
     pub(super) fn decode(&self) -> Option<Crypto> {
-        if self.compression {
-            return None;
+        if let Some(compression) = self.compression {
+            let alone = Self { compression: None, ..*self }.none();
+            let known = compression.alg_name == name(DEFLATE) && compression.alg_key_len == 0;
+            return (alone && known).then_some(Crypto::Deflate);
         }
         match (self.aead, self.cipher, self.authentication) {
             (Some(aead), None, None) => decode_aead(aead),

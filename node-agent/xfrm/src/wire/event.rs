@@ -66,7 +66,7 @@ fn sa_ended(body: &[u8]) -> Option<Option<Event>> {
     own.remove(|attribute| matches!(attribute, XfrmAttrs::SaInfo(_)));
     Some(match sa_record(&info, &own) {
         SaRecord::Ours(last) => Some(Event::SaEnded(last)),
-        SaRecord::Foreign(_) | SaRecord::Larval => sa::decode_id(&info).map(Event::Sa),
+        SaRecord::Foreign(_) | SaRecord::Larval | SaRecord::OfKernel => sa::decode_id(&info).map(Event::Sa),
     })
 }
 

@@ -15,6 +15,10 @@ use super::replay::WireReplay;
 use super::{policy, sa};
 use crate::KernelError;
 
+/// `IPPROTO_IPIP` and `IPPROTO_IPV6`.
+const IPIP: u8 = 4;
+const IPV6: u8 = 41;
+
 /// The databases that dumps are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dumped {
@@ -72,7 +76,9 @@ pub(super) fn sa_record(info: &UserSaInfo, attributes: &Attributes) -> SaRecord 
     let algorithms = Algorithms::of(attributes);
     let id = sa::decode_id(info);
     match id {
-        // Every SA of ESP and AH has an algorithm once it is one (`esp_init_state`, `ah_init_state`).
+        // Nobody else can make one (`verify_newsa_info`).
+        _ if matches!(info.id.proto, IPIP | IPV6) => SaRecord::OfKernel,
+        // Every SA of ours has an algorithm once it is one (`esp_init_state`, `ah_init_state`, `ipcomp_init_state`).
         _ if sa::decode_protocol(info.id.proto).is_some() && algorithms.none() => SaRecord::Larval,
         Some(id) => match sa::mark_of_ours(info, attributes) {
             Some(mark) => {
@@ -142,7 +148,7 @@ impl Observer {
                 self.0.foreign_sas.extend(id);
                 self.0.foreign_sa_count += 1;
             }
-            SaRecord::Larval => {}
+            SaRecord::Larval | SaRecord::OfKernel => {}
         }
     }
 

@@ -142,6 +142,7 @@ fn algorithms() -> Vec<Question> {
                 (Protocol::Esp, false) => Capability::EspOverIpv6,
                 (Protocol::Ah, true) => Capability::AhOverIpv4,
                 (Protocol::Ah, false) => Capability::AhOverIpv6,
+                (Protocol::IpComp, _) => Capability::CompressionDeflate,
             };
             let about = about.iter().copied().chain([protocol]).collect();
             questions.push(Question::new(about, all_made, vec![update(&crypto, to, |_, _| {})]));

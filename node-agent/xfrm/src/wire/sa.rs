@@ -4,14 +4,16 @@ use std::num::NonZeroU64;
 
 use esplanade_model::{
     Cookie, Lifetime as Wear, Limits, Mark, Mode, Protocol, ReplayProtection, ReplayState, Reqid, Sa,
-    SaDirection, SaId, Spi, Used,
+    SaDirection, SaId, Spi, UdpEncapsulation, Used,
 };
 use netlink_packet_core::{DefaultNla, Nla};
 use netlink_packet_xfrm::constants::{
-    XFRM_MODE_BEET, XFRM_MODE_TRANSPORT, XFRM_MODE_TUNNEL, XFRM_STATE_AF_UNSPEC, XFRM_STATE_ESN,
-    XFRM_STATE_ICMP, XFRM_STATE_NOPMTUDISC,
+    UDP_ENCAP_ESPINUDP, XFRM_MODE_BEET, XFRM_MODE_TRANSPORT, XFRM_MODE_TUNNEL, XFRM_STATE_AF_UNSPEC,
+    XFRM_STATE_ESN, XFRM_STATE_ICMP, XFRM_STATE_NOPMTUDISC,
 };
-use netlink_packet_xfrm::{Id, Lifetime, LifetimeConfig, Selector, Stats, UserSaInfo, XFRM_INF, XfrmAttrs};
+use netlink_packet_xfrm::{
+    EncapTmpl, Id, Lifetime, LifetimeConfig, Selector, Stats, UserSaInfo, XFRM_INF, XfrmAttrs,
+};
 
 use super::attributes::Attributes;
 use super::crypto::Algorithms;
@@ -39,6 +41,7 @@ pub(super) fn encode(
     if sa.mode == Mode::Iptfs {
         iptfs::encode(sa.iptfs, sa.direction, &mut attributes);
     }
+    encapsulation(sa.encapsulation, &mut attributes);
     let family = address::family(sa.destination);
     let info = UserSaInfo {
         selector: sa.selector.as_ref().map_or_else(|| everything(sa.mode, family), selector::encode),
@@ -139,7 +142,7 @@ pub(super) fn decode_mode(mode: u8) -> Option<Mode> {
 
 /// None for a protocol that we don't write.
 pub(super) fn decode_protocol(number: u8) -> Option<Protocol> {
-    [Protocol::Esp, Protocol::Ah].into_iter().find(|protocol| protocol.number() == number)
+    [Protocol::Esp, Protocol::Ah, Protocol::IpComp].into_iter().find(|protocol| protocol.number() == number)
 }
 
 /// What names the SA; none if no SA of ours could have that name.
@@ -179,6 +182,33 @@ fn decode_direction(attributes: &Attributes) -> Option<Option<SaDirection>> {
         return Some(None);
     };
     [SaDirection::In, SaDirection::Out].into_iter().find(|way| direction(*way) == *said).map(Some)
+}
+
+fn encapsulation(udp: Option<UdpEncapsulation>, attributes: &mut Attributes) {
+    if let Some(UdpEncapsulation { source_port, destination_port }) = udp {
+        attributes.push(XfrmAttrs::EncapsulationTemplate(EncapTmpl {
+            encap_type: UDP_ENCAP_ESPINUDP,
+            encap_sport: source_port,
+            encap_dport: destination_port,
+            ..EncapTmpl::default()
+        }));
+    }
+}
+
+/// None inside for plain ESP; none for an encapsulation that we don't write.
+fn decode_encapsulation(attributes: &Attributes) -> Option<Option<UdpEncapsulation>> {
+    let template = |attribute: &XfrmAttrs| match attribute {
+        XfrmAttrs::EncapsulationTemplate(template) => Some(*template),
+        _ => None,
+    };
+    match attributes.as_slice().iter().find_map(template) {
+        None => Some(None),
+        // The original address is kept and never used.
+        Some(EncapTmpl { encap_type: UDP_ENCAP_ESPINUDP, encap_sport, encap_dport, .. }) => {
+            Some(Some(UdpEncapsulation { source_port: encap_sport, destination_port: encap_dport }))
+        }
+        Some(_) => None,
+    }
 }
 
 /// The packets that the SA carries, none inside for all; none for a selector that we don't write.
@@ -224,6 +254,7 @@ pub(super) fn decode(
             icmp_errors: info.flags & XFRM_STATE_ICMP != 0,
             cpu: cpu::decode(attributes)?,
             iptfs: iptfs::decode(attributes)?,
+            encapsulation: decode_encapsulation(attributes)?,
         };
         // The rest of the header is what we would write for it, but for what the kernel sets itself.
         let (expected, _) = encode(&sa, sa.replay, None, None);
@@ -247,6 +278,7 @@ fn is_like_ours(attribute: &XfrmAttrs) -> bool {
         | XfrmAttrs::AuthenticationAlgTrunc(_)
         | XfrmAttrs::EncryptionAlg(_)
         | XfrmAttrs::EncryptionAlgAead(_)
+        | XfrmAttrs::CompressionAlg(_)
         | XfrmAttrs::ReplayState(_)
         | XfrmAttrs::ReplayStateEsn(_)
         | XfrmAttrs::ReplayThreshold(_)
@@ -256,6 +288,7 @@ fn is_like_ours(attribute: &XfrmAttrs) -> bool {
         | XfrmAttrs::Mark(_)
         | XfrmAttrs::MarkVal(_)
         | XfrmAttrs::MarkMask(_)
+        | XfrmAttrs::EncapsulationTemplate(_)
         | XfrmAttrs::Pad() => true,
         XfrmAttrs::Other(other) => {
             matches!(other.kind(), SA_DIR | cpu::SA_PCPU) || iptfs::ATTRIBUTES.contains(&other.kind())

@@ -62,7 +62,6 @@ pub(crate) fn sas_unlike_ours_keep_their_name(kernel: &mut dyn Subject) {
         format!("flag af-unspec {ALGORITHMS} sel src 10.0.0.0/8"),
         format!("flag af-unspec {ALGORITHMS} limit time-use-hard 100000"),
         format!("flag af-unspec {ALGORITHMS} limit packet-soft 0"),
-        format!("flag af-unspec {ALGORITHMS} encap espinudp 4500 4500 0.0.0.0"),
         // Bits outside the mask.
         format!("flag af-unspec {ALGORITHMS} output-mark 5 mask 1"),
         format!("flag af-unspec {ALGORITHMS} extra-flag dont-encap-dscp"),

@@ -4,7 +4,9 @@ pub(crate) mod objects;
 pub(crate) mod strategies;
 
 mod allocation;
+mod compression;
 mod cpu;
+mod encapsulation;
 mod foreign;
 mod iptfs;
 mod lifetimes;
@@ -26,7 +28,9 @@ use esplanade_model::{ObservedPolicy, Op, PolicyKey, Refusal, Sa, SaId};
 use esplanade_xfrm::{Kernel, Watch};
 
 pub(crate) use allocation::*;
+pub(crate) use compression::*;
 pub(crate) use cpu::*;
+pub(crate) use encapsulation::*;
 pub(crate) use foreign::*;
 pub(crate) use iptfs::*;
 pub(crate) use lifetimes::*;
@@ -69,6 +73,10 @@ macro_rules! tests_of_the_suite {
             the_interface_of_an_sa_reads_back
             the_marks_of_an_sa_read_back
             a_marked_sa_is_deleted_by_its_mark
+            udp_ports_read_back
+            ipcomp_reads_back
+            an_update_changes_udp_ports
+            an_update_adds_no_encapsulation
             an_sa_of_a_cpu_reads_back
             an_sa_of_a_cpu_that_is_not_there_is_refused
             iptfs_reads_back
@@ -108,6 +116,8 @@ macro_rules! tests_of_the_suite {
             a_policy_is_added_once_whatever_its_priority
             unfit_windows_are_refused
             unfit_selectors_are_refused
+            ah_in_udp_is_refused
+            unfit_ipcomp_is_refused
             unfit_templates_are_refused
             an_index_must_fit_the_direction
             probing_changes_nothing

@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 use esplanade_model::{
     Action, Aead, Authentication, Cipher, Crypto, Direction, Iptfs, Key, Lifetime, Limits, Mark, Mode,
     Policy, PolicyFlags, Port, Protocol, ReplayProtection, ReplayState, Reqid, Sa, Selector, Spi, Template,
+    UdpEncapsulation,
 };
 use ipnet::IpNet;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
@@ -67,7 +68,7 @@ fn mode() -> impl Strategy<Value = Mode> {
 
 pub(crate) fn sa() -> impl Strategy<Value = Sa> {
     let marks = (mark(), mark(), any::<bool>());
-    let rest = (proptest::option::of(selector()), interface_id(), lifetime(), marks);
+    let rest = (proptest::option::of(selector()), interface_id(), lifetime(), marks, encapsulation());
     (ends(), 256u32.., mode(), any::<u32>(), crypto(), replay(), rest).prop_map(
         |(
             (source, destination),
@@ -76,13 +77,15 @@ pub(crate) fn sa() -> impl Strategy<Value = Sa> {
             reqid,
             crypto,
             replay,
-            (packets, interface_id, lifetime, (mark, output_mark, icmp_errors)),
+            (packets, interface_id, lifetime, (mark, output_mark, icmp_errors), udp),
         )| Sa {
             source,
             destination,
             spi: Spi::new(spi).unwrap(),
             mode,
             reqid: Reqid::from_hash(reqid),
+            // Only ESP goes in UDP.
+            encapsulation: udp.filter(|_| crypto.protocol() == Protocol::Esp),
             crypto,
             replay,
             interface_id,
@@ -119,6 +122,12 @@ fn mark() -> impl Strategy<Value = Mark> {
 fn flags() -> impl Strategy<Value = PolicyFlags> {
     (any::<bool>(), any::<bool>())
         .prop_map(|(icmp_errors, local_override)| PolicyFlags { icmp_errors, local_override })
+}
+
+fn encapsulation() -> impl Strategy<Value = Option<UdpEncapsulation>> {
+    let ports = (1u16.., 1u16..)
+        .prop_map(|(source_port, destination_port)| UdpEncapsulation { source_port, destination_port });
+    proptest::option::of(ports)
 }
 
 fn interface_id() -> impl Strategy<Value = u32> {

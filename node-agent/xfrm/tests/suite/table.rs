@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use esplanade_diff::diff;
 use esplanade_model::{
     Action, Aead, Authentication, Cipher, Crypto, Direction, InboundSa, Lifetime, Mark, Mode, Op, OutboundSa,
-    Policy, PolicyFlags, Port, Protocol, Sa, Template, Wanted, WantedSa,
+    Policy, PolicyFlags, Port, Protocol, Sa, Template, UdpEncapsulation, Wanted, WantedSa,
 };
 
 use super::lifetimes::far;
@@ -75,12 +75,18 @@ const SA: &[SaChange] = &[
     ("extended sequence numbers", |sa| sa.replay = extended(32), SAME_NAME),
     ("selector", |sa| sa.selector = Some(selector(1)), SAME_NAME),
     ("interface", |sa| sa.interface_id = 7, SAME_NAME),
+    ("UDP", |sa| sa.encapsulation = udp(), SAME_NAME),
     ("mark", |sa| sa.mark = Mark::masked(7, 0xff), SAME_NAME),
     ("output mark", |sa| sa.output_mark = Mark::masked(7, 0xff), SAME_NAME),
     ("ICMP errors", |sa| sa.icmp_errors = true, SAME_NAME),
     ("soft lifetime", |sa| sa.lifetime.soft = far().soft, "UPDSA"),
     ("hard lifetime", |sa| sa.lifetime.hard = far().hard, "UPDSA"),
 ];
+
+/// Its ports are `an_update_changes_udp_ports`'s.
+fn udp() -> Option<UdpEncapsulation> {
+    Some(UdpEncapsulation { source_port: 4500, destination_port: 40_000 })
+}
 
 fn other_keys() -> Crypto {
     let key = |length: usize| esplanade_model::Key::from(vec![0xcc; length].as_slice());
@@ -108,6 +114,7 @@ fn every_field_of_an_sa(sa: &Sa) {
         icmp_errors: _,
         cpu: _,
         iptfs: _,
+        encapsulation: _,
     } = sa;
 }
 

@@ -1,7 +1,8 @@
 //! Automatic keys.
 
 use esplanade_crds::{
-    AntiReplay, Endpoints, IpsecPolicySpec, Mode, NodeAutomaticKeying, Protection, Protocol, Suite, seconds,
+    AntiReplay, Compression, Endpoints, IpsecPolicySpec, Mode, NodeAutomaticKeying, Protection, Protocol,
+    Suite, seconds,
 };
 
 use super::{invalid, rule};
@@ -31,7 +32,8 @@ pub(super) fn unimplemented(spec: &IpsecPolicySpec, protection: &Protection) -> 
             protection.mode != Mode::Tunnel,
             "automatic keying with another mode than Tunnel: write mode: Tunnel",
         ),
-        (protection.protocol != Protocol::ESP, "automatic keying with AH: write protocol: ESP"),
+        (protection.protocol != Protocol::ESP, "automatic keying with AH or IPComp: write protocol: ESP"),
+        (protection.compression != Compression::None, "automatic keying with compression: leave it out"),
         (limits, "maxPackets and maxBytes: leave them out, and write rotateEvery"),
         (automatic.on_demand, "onDemand: leave it out"),
         (!extended, "automatic keying with antiReplay.extendedSequenceNumbers: false: leave it out"),

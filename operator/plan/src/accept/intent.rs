@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use esplanade_crds::{
-    Action, AntiReplay, Enforcement, IpFamily, Iptfs, Lifetime, Mark, Mode, NodeAutomaticKeying, NodeSaSelector,
-    Phase, Protocol, SecretKeyRef, TrafficSelector,
+    Action, AntiReplay, Compression, Enforcement, IpFamily, Iptfs, Lifetime, Mark, Mode, NodeAutomaticKeying,
+    NodeSaSelector, Phase, Protocol, SecretKeyRef, TrafficSelector, UdpPorts,
 };
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -53,7 +53,6 @@ pub(crate) struct SaIntent {
     pub(crate) family: Option<IpFamily>,
     /// At least 256; none for one that the kernel of `destination`, a node, chooses.
     pub(crate) spi: Option<u32>,
-    /// ESP or AH.
     pub(crate) protocol: Protocol,
     pub(crate) mode: Mode,
     /// With ESP.
@@ -63,6 +62,8 @@ pub(crate) struct SaIntent {
     pub(crate) anti_replay: AntiReplay,
     /// None for all traffic. With Transport of the SA's own family, with BEET from a host to a host.
     pub(crate) selector: Option<NodeSaSelector>,
+    /// With ESP.
+    pub(crate) udp: Option<UdpPorts>,
     /// 0 is none.
     pub(crate) interface_id: u32,
     /// None for one that never ends.
@@ -112,8 +113,9 @@ pub(crate) struct PolicyIntent {
 #[derive(Debug, Clone)]
 pub(crate) struct Protect {
     pub(crate) mode: Mode,
-    /// ESP or AH.
     pub(crate) protocol: Protocol,
+    /// With ESP.
+    pub(crate) compression: Compression,
     pub(crate) enforcement: Enforcement,
     /// XFRM interface id; 0 is none.
     pub(crate) interface_id: u32,

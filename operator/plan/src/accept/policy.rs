@@ -58,7 +58,6 @@ fn unimplemented(spec: &IpsecPolicySpec) -> Vec<String> {
     let protection = spec.protection.clone().unwrap_or_default();
     let udp = protection.encapsulation.is_some_and(|one| one.type_ == EncapsulationType::UDP);
     let asked = [
-        (protection.compression != Compression::None, "compression: leave it out"),
         (udp, "encapsulation: {type: UDP}: leave it out"),
         (protection.per_cpu && protection.keying.manual.is_none(), "perCPU: leave it out"),
         (protection.offload != Offload::None, "offload: leave it out"),
@@ -71,9 +70,14 @@ fn unimplemented(spec: &IpsecPolicySpec) -> Vec<String> {
 }
 
 fn protect(spec: &IpsecPolicySpec, protection: &Protection) -> Result<Protect, Finding> {
+    let compressed = protection.compression != Compression::None;
     rule(
-        protection.protocol != Protocol::IPComp,
-        "IPComp alone protects nothing: write protocol: ESP and compression: Deflate",
+        !compressed || protection.protocol == Protocol::ESP,
+        "compression goes before ESP: write protocol: ESP, or remove compression",
+    )?;
+    rule(
+        protection.mode != Mode::BEET || !(compressed || protection.protocol == Protocol::IPComp),
+        "IPComp has no mode BEET: write mode: Tunnel or Transport, or protocol: ESP without compression",
     )?;
     rule(
         protection.mode != Mode::BEET || protection.protocol == Protocol::ESP,
@@ -118,6 +122,7 @@ fn protect(spec: &IpsecPolicySpec, protection: &Protection) -> Result<Protect, F
     Ok(Protect {
         mode: protection.mode,
         protocol: protection.protocol,
+        compression: protection.compression,
         enforcement: protection.enforcement,
         interface_id: protection.interface_id,
         icmp_errors: protection.icmp_errors,
@@ -134,9 +139,12 @@ fn revision(spec: &IpsecPolicySpec, automatic: Option<&NodeAutomaticKeying>) -> 
     let protection = spec.protection.as_ref().or(default.as_ref()).map(|one| (one.mode, one.protocol));
     // Not there without one, as before there were any.
     let interface = spec.protection.as_ref().map(|one| one.interface_id).filter(|id| *id != 0);
+    let compression = spec.protection.as_ref().map(|one| one.compression);
+    let compressed = compression.is_some_and(|one| one != Compression::None);
     let defining = (spec.action, &spec.from, &spec.to, &spec.traffic, protection);
     // Only maps with keys that aren't text can't be JSON; there are none.
     let mut bytes = serde_json::to_vec(&defining).unwrap_or_default();
+    bytes.extend(compressed.then_some(b"Deflate").into_iter().flatten());
     bytes.extend(interface.map(u32::to_be_bytes).into_iter().flatten());
     bytes.extend(spec.mark.iter().flat_map(|mark| [mark.value, mark.mask]).flat_map(u32::to_be_bytes));
     // How often keys are renewed changes nothing of the SAs.

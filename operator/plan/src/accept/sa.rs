@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use esplanade_crds::conditions::reason;
-use esplanade_crds::{EncapsulationType, IpFamily, IpsecSASpec, Mode, Protocol, SaEndpoint};
+use esplanade_crds::{IpFamily, IpsecSASpec, Mode, Protocol, SaEndpoint};
 
 use super::algorithm::{self, Encrypting};
 use super::{End, KeyUse, SaIntent, invalid, lifetime, mark, not_implemented, rule, selector};
@@ -29,6 +29,18 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
         [&source, &destination].iter().any(|end| matches!(end, End::Node(_))),
         "one end must be a node of the cluster: write source: {node: NAME} or destination: {node: NAME}",
     )?;
+    if spec.protocol == Protocol::IPComp {
+        rule(
+            spi.is_some_and(|spi| spi <= 0xffff),
+            "spi: IPComp's index has 16 bits (RFC 3173 §3.3): write 256 to 65535",
+        )?;
+        rule(
+            spec.encryption.is_none() && spec.integrity.is_none(),
+            "IPComp only compresses: remove encryption and integrity, or write protocol: ESP",
+        )?;
+        rule(spec.anti_replay.is_none(), "IPComp has no sequence numbers: remove antiReplay")?;
+        rule(spec.lifetime.is_none(), "IPComp has no keys that wear out: remove lifetime")?;
+    }
     rule(
         spi.is_some() || matches!(destination, End::Node(_)),
         "the receiver's kernel chooses an spi that is left out, and destination isn't a node of the cluster: write spi: \
@@ -70,6 +82,13 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
     let lifetime = lifetime::parse(spec.lifetime.as_ref())?;
     mark::check("mark", spec.mark)?;
     mark::check("outputMark", spec.output_mark)?;
+    let udp = spec.encapsulation.and_then(|one| one.udp());
+    rule(
+        udp.is_none() || spec.protocol == Protocol::ESP,
+        "encapsulation: only ESP goes in UDP (RFC 3948): write protocol: ESP, or remove encapsulation",
+    )?;
+    let ports = udp.map(|ports| [ports.source, ports.destination]);
+    rule(!ports.iter().flatten().any(|port| *port == 0), "encapsulation: ports are 1 to 65535")?;
     let (encryption, integrity, insecure) = algorithms(spec)?;
     Ok(SaIntent {
         source,
@@ -82,6 +101,7 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
         integrity,
         anti_replay,
         selector,
+        udp,
         interface_id: spec.interface_id,
         lifetime,
         mark: spec.mark,
@@ -93,12 +113,7 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
 }
 
 fn unimplemented(spec: &IpsecSASpec) -> Vec<String> {
-    let udp = spec.encapsulation.is_some_and(|one| one.type_ == EncapsulationType::UDP);
-    let fields = [
-        (spec.protocol == Protocol::IPComp, "protocol: IPComp: write protocol: ESP or AH"),
-        (udp, "encapsulation: {type: UDP}: leave it out"),
-        (spec.reqid.is_some(), "reqid: leave it out, the operator chooses one"),
-    ];
+    let fields = [(spec.reqid.is_some(), "reqid: leave it out, the operator chooses one")];
     fields.iter().filter(|(asked, _)| *asked).map(|(_, field)| (*field).to_owned()).collect()
 }
 
@@ -121,6 +136,9 @@ type Algorithms = (Option<KeyUse>, Option<KeyUse>, Option<&'static str>);
 
 /// In the combinations that RFC 8221 §3 and §4 leave.
 fn algorithms(spec: &IpsecSASpec) -> Result<Algorithms, Finding> {
+    if spec.protocol == Protocol::IPComp {
+        return Ok((None, None, None));
+    }
     const INTEGRITY: &str = "integrity: {algorithm: HMAC-SHA2-256-128, keySecretRef: {name: …, key: …}}";
     let integrity = spec.integrity.as_ref().map(algorithm::integrity).transpose()?;
     let Some(encryption) = spec.encryption.as_ref().map(algorithm::encryption).transpose()? else {

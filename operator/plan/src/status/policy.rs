@@ -1,7 +1,7 @@
 //! Status of IpsecPolicies.
 
 use esplanade_crds::conditions::{self, reason};
-use esplanade_crds::{Action, IpsecPolicyStatus, NodeCounts, Phase, Problem, ProblemKind};
+use esplanade_crds::{Action, IpsecPolicyStatus, NodeCounts, Phase, Problem, ProblemKind, Protocol};
 
 use super::Context;
 use super::agents::{Report, Reports, report};
@@ -63,8 +63,8 @@ fn accepted(
         };
         conditions.set(conditions::PROGRAMMED, programmed, &reason, &message);
     }
-    if intent.action == Action::Protect {
-        encrypted(&mut conditions, findings.is_empty(), protected);
+    if let Some(protect) = &intent.protect {
+        encrypted(&mut conditions, protect.protocol, findings.is_empty(), protected);
     }
     let phase =
         if !findings.is_empty() || reports.troubles.iter().any(|(reason, _)| reason != reason::PENDING) {
@@ -84,7 +84,13 @@ fn accepted(
     }
 }
 
-fn encrypted(conditions: &mut Conditions<'_>, resolved: bool, programmed: bool) {
+fn encrypted(conditions: &mut Conditions<'_>, protocol: Protocol, resolved: bool, programmed: bool) {
+    if protocol == Protocol::IPComp {
+        let message =
+            "IPComp alone compresses and encrypts nothing: write protocol: ESP and compression: Deflate";
+        conditions.set(conditions::ENCRYPTED, false, reason::NOT_ENCRYPTED, message);
+        return;
+    }
     let (reason, message) = match (resolved, programmed) {
         (true, true) => (conditions::ENCRYPTED, "traffic between all participants is encrypted"),
         (false, _) => (reason::NOT_READY, "something it names is missing: see condition ResolvedRefs"),

@@ -1,8 +1,8 @@
 //! Policies with automatic keys: acceptance, phases, acknowledgements.
 
 use esplanade_crds::{
-    Action, AntiReplay, Enforcement, IpsecPeerStatus, IpsecPolicySpec, Keying, ManualKeying, Mode, NodeKeys,
-    Phase, ProblemKind, Protection, PublishedKey, Suite,
+    Action, AntiReplay, Compression, Enforcement, IpsecPeerStatus, IpsecPolicySpec, Keying, ManualKeying,
+    Mode, NodeKeys, Phase, ProblemKind, Protection, Protocol, PublishedKey, Suite,
 };
 
 use super::build::{at, mk_node, mk_policy, nodes};
@@ -299,6 +299,8 @@ fn what_is_not_implemented_is_named() {
     );
     let edit = |edit: fn(&mut Protection)| accepted(&|spec| edit(spec.protection.as_mut().unwrap()));
     assert!(edit(|one| one.mode = Mode::BEET).contains("write mode: Tunnel"));
+    assert!(edit(|one| one.compression = Compression::Deflate).contains("with compression"));
+    assert!(edit(|one| one.protocol = Protocol::IPComp).contains("write protocol: ESP"));
     assert!(edit(|one| one.keying.automatic.get_or_insert_default().on_demand = true).contains("onDemand"));
     assert!(
         edit(|one| one.keying.automatic.get_or_insert_default().max_bytes = Some(1)).contains("maxBytes")

@@ -48,7 +48,6 @@ fn what_is_not_implemented_is_named_with_what_to_write() {
     let check = |edit: fn(&mut IpsecPolicySpec), what: &str| {
         assert_eq!(accepted(edit), format!("False NotImplemented: not implemented yet: {what}"));
     };
-    check(|policy| protection(policy).compression = Compression::Deflate, "compression: leave it out");
     check(
         |policy| {
             protection(policy).encapsulation =
@@ -108,8 +107,18 @@ fn stored_objects_older_than_the_api_servers_rules_are_checked_again() {
          mode: Tunnel",
     );
     check(
-        |policy| protection(policy).protocol = Protocol::IPComp,
-        "IPComp alone protects nothing: write protocol: ESP and compression: Deflate",
+        |policy| {
+            let protection = protection(policy);
+            (protection.protocol, protection.compression) = (Protocol::AH, Compression::Deflate);
+        },
+        "compression goes before ESP: write protocol: ESP, or remove compression",
+    );
+    check(
+        |policy| {
+            let protection = protection(policy);
+            (protection.mode, protection.compression) = (Mode::BEET, Compression::Deflate);
+        },
+        "IPComp has no mode BEET: write mode: Tunnel or Transport, or protocol: ESP without compression",
     );
     check(
         |policy| protection(policy).keying.automatic = Some(AutomaticKeying::default()),

@@ -1,6 +1,6 @@
 //! What an IpsecSA is refused for.
 
-use esplanade_crds::{AntiReplay, Encapsulation, EncapsulationType, IpFamily, IpsecSASpec, Mark, Protocol};
+use esplanade_crds::{AntiReplay, EncapsulationType, IpFamily, IpsecSASpec, Mark, Protocol, SaEncapsulation};
 
 use super::build::{address_end, encryption, integrity, node_end};
 use super::world::World;
@@ -41,11 +41,6 @@ fn what_is_not_implemented_is_named_with_what_to_write() {
     let check = |edit: fn(&mut IpsecSASpec), what: &str| {
         assert_eq!(accepted(edit), format!("{prefix}{what}"));
     };
-    check(|sa| sa.protocol = Protocol::IPComp, "protocol: IPComp: write protocol: ESP or AH");
-    check(
-        |sa| sa.encapsulation = Some(Encapsulation { type_: EncapsulationType::UDP, port: None }),
-        "encapsulation: {type: UDP}: leave it out",
-    );
     check(|sa| sa.reqid = Some(1), "reqid: leave it out, the operator chooses one");
 }
 
@@ -53,11 +48,10 @@ fn what_is_not_implemented_is_named_with_what_to_write() {
 fn several_unimplemented_fields_are_all_named() {
     let edit = |sa: &mut IpsecSASpec| {
         sa.reqid = Some(1);
-        sa.encapsulation = Some(Encapsulation { type_: EncapsulationType::UDP, port: None });
     };
     assert_eq!(
         accepted(edit),
-        "False NotImplemented: not implemented yet: encapsulation: {type: UDP}: leave it out; reqid: leave it out, the operator chooses one"
+        "False NotImplemented: not implemented yet: reqid: leave it out, the operator chooses one"
     );
 }
 
@@ -78,7 +72,50 @@ fn marks_are_ones_that_packets_can_have() {
 
 #[test]
 fn encapsulation_none_is_no_encapsulation() {
-    assert_eq!(accepted(|sa| sa.encapsulation = Some(Encapsulation::default())), "True Accepted");
+    let (accepted, told) = udp(|sa| sa.encapsulation = Some(SaEncapsulation::default()));
+    assert_eq!((accepted.as_str(), told), ("True Accepted", None));
+}
+
+/// The condition Accepted after the edit, and what both nodes are told of UDP.
+fn udp(edit: impl FnOnce(&mut IpsecSASpec)) -> (String, Option<(u16, u16)>) {
+    let mut world = World::settled();
+    edit(&mut world.sa("a-to-b").spec);
+    let plan = world.plan();
+    let told = ["a", "b"].map(|node| {
+        let (spec, _) = &plan.node_states[node];
+        let sa = spec.security_associations.iter().find(|sa| sa.name == "a-to-b")?;
+        sa.udp.map(|ports| (ports.source, ports.destination))
+    });
+    assert_eq!(told[0], told[1]);
+    (plan.sa("a-to-b", "Accepted"), told[0])
+}
+
+#[test]
+fn udp_has_a_port_for_both_ends_unless_an_end_has_its_own() {
+    const UDP: SaEncapsulation = SaEncapsulation {
+        type_: EncapsulationType::UDP,
+        port: None,
+        source_port: None,
+        destination_port: None,
+    };
+    for (asked, ports) in [
+        (UDP, (4500, 4500)),
+        (SaEncapsulation { port: Some(4501), ..UDP }, (4501, 4501)),
+        (SaEncapsulation { source_port: Some(40_000), ..UDP }, (40_000, 4500)),
+        (SaEncapsulation { port: Some(4501), destination_port: Some(40_000), ..UDP }, (4501, 40_000)),
+    ] {
+        let (accepted, told) = udp(|sa| sa.encapsulation = Some(asked));
+        assert_eq!((accepted.as_str(), told), ("True Accepted", Some(ports)));
+    }
+    let ah = udp(|sa| {
+        (sa.protocol, sa.encryption) = (Protocol::AH, None);
+        sa.encapsulation = Some(UDP);
+    });
+    let words = "False Invalid: encapsulation: only ESP goes in UDP (RFC 3948): write protocol: ESP, or remove \
+                 encapsulation";
+    assert_eq!(ah, (words.to_owned(), None));
+    let zero = udp(|sa| sa.encapsulation = Some(SaEncapsulation { port: Some(0), ..UDP }));
+    assert_eq!(zero, ("False Invalid: encapsulation: ports are 1 to 65535".to_owned(), None));
 }
 
 #[test]

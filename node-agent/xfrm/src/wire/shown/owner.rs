@@ -20,6 +20,8 @@ pub enum Owner {
     Foreign,
     /// Nobody's yet: an SA made by an acquire or for an SPI.
     Larval,
+    /// The kernel's own, beside a tunnel of IPComp.
+    Kernel,
     /// A single socket's policy.
     Socket,
 }
@@ -64,6 +66,7 @@ fn of_sa(body: &[u8]) -> Option<Owner> {
         SaRecord::Ours(_) => Owner::Ours,
         SaRecord::Foreign(_) => Owner::Foreign,
         SaRecord::Larval => Owner::Larval,
+        SaRecord::OfKernel => Owner::Kernel,
     })
 }
 
