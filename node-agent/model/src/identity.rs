@@ -16,8 +16,6 @@ impl Spi {
     pub const MIN: Self = Self(256);
     /// The highest.
     pub const MAX: Self = Self(u32::MAX);
-    /// Those that the kernel may choose from for us: away from other programs' and from low ones, which people write.
-    pub const ALLOCATED: RangeInclusive<u32> = 0xa000_0000..=0xafff_ffff;
 
     /// The SPI with this value; none for 0 (never on the wire) to 255 (reserved by IANA).
     pub const fn new(value: u32) -> Option<Self> {
@@ -27,6 +25,15 @@ impl Spi {
     /// Its value, in host byte order.
     pub fn get(self) -> u32 {
         self.0
+    }
+
+    /// Those that the kernel may choose from for us: away from other programs' and from low ones, which people write. IPComp's
+    /// have 16 bits, and the highest are for private use (RFC 3173 §3.3).
+    pub fn allocated(protocol: Protocol) -> RangeInclusive<u32> {
+        match protocol {
+            Protocol::Esp | Protocol::Ah => 0xa000_0000..=0xafff_ffff,
+            Protocol::IpComp => 0x8000..=0xefff,
+        }
     }
 }
 

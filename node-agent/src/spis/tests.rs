@@ -166,7 +166,7 @@ fn a_kernel_that_fails_in_between_confuses_nothing() {
 #[test]
 fn a_refused_sa_leaves_no_larval_one() {
     let (mut kernel, mut agent, x) = (FakeKernel::new(), Agent::default(), spec(&[association("x")]));
-    let first = *Spi::ALLOCATED.start();
+    let first = *Spi::allocated(esplanade_model::Protocol::Esp).start();
     let id = SaId {
         destination: HERE.parse().unwrap(),
         protocol: esplanade_model::Protocol::Esp,

@@ -232,7 +232,9 @@ impl Databases {
     pub(super) fn allocate_spi(&mut self, unnumbered: &Unnumbered) -> Result<Spi, Refusal> {
         let taken =
             |spi: &Spi| self.sas.keys().any(|id| (id.protocol, id.spi) == (unnumbered.protocol, *spi));
-        let free = Spi::ALLOCATED.filter_map(Spi::new).find(|spi| !self.no_spi_left && !taken(spi));
+        let free = Spi::allocated(unnumbered.protocol)
+            .filter_map(Spi::new)
+            .find(|spi| !self.no_spi_left && !taken(spi));
         let spi = free.ok_or_else(|| check::refusal(libc::ENOENT, None))?;
         let mut larval = unnumbered.clone();
         if self.missing.contains(&Capability::Direction) {

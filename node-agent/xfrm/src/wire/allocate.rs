@@ -23,7 +23,8 @@ pub(crate) fn encode(unnumbered: &Unnumbered) -> Vec<u8> {
         mode: sa::mode(*mode),
         ..UserSaInfo::default()
     };
-    let wire = UserSpiInfo { info, min: *Spi::ALLOCATED.start(), max: *Spi::ALLOCATED.end() };
+    let range = Spi::allocated(*protocol);
+    let wire = UserSpiInfo { info, min: *range.start(), max: *range.end() };
     let mut attributes = Attributes::default();
     mark::encode(unnumbered.mark, &mut attributes);
     sa::interface_id(unnumbered.interface_id, &mut attributes);

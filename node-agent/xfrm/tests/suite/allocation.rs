@@ -1,6 +1,8 @@
 //! SPIs that the kernel chooses.
 
-use esplanade_model::{Capability, InboundSa, Mark, Mode, Op, ReplayState, Sa, SaDirection, Spi, Unnumbered};
+use esplanade_model::{
+    Capability, Crypto, InboundSa, Mark, Mode, Op, ReplayState, Sa, SaDirection, Spi, Unnumbered,
+};
 
 use super::objects::{FAMILIES, inbound, replay, sa};
 use super::{Subject, apply, must, refused, sas};
@@ -21,7 +23,7 @@ fn unnumbered(sa: &Sa) -> Unnumbered {
 /// The SA under an SPI that the kernel chose.
 fn numbered(kernel: &mut dyn Subject, sa: Sa) -> Sa {
     let spi = kernel.allocate_spi(&unnumbered(&sa)).unwrap().unwrap();
-    assert!(Spi::ALLOCATED.contains(&spi.get()), "{spi}");
+    assert!(Spi::allocated(sa.crypto.protocol()).contains(&spi.get()), "{spi}");
     Sa { spi, ..sa }
 }
 
@@ -74,5 +76,17 @@ pub(crate) fn a_filled_sa_goes_on_where_it_is_told(kernel: &mut dyn Subject) {
     // It is an SA like any other now.
     let other = numbered(kernel, sa.clone());
     assert_ne!(other.spi, sa.spi);
+    assert_eq!(sas(kernel), [(sa.id(), sa)].into());
+}
+
+/// Its index has 16 bits, and the kernel takes no range beyond them (`verify_spi_info`).
+pub(crate) fn an_index_of_ipcomp_is_chosen(kernel: &mut dyn Subject) {
+    if !kernel.probe().unwrap().contains(&Capability::CompressionDeflate) {
+        return;
+    }
+    let sa =
+        numbered(kernel, Sa { crypto: Crypto::Deflate, replay: replay(0), mode: Mode::Transport, ..sa(1) });
+    assert_eq!(sas(kernel), [].into());
+    must(kernel, &[fill(&sa, None)]);
     assert_eq!(sas(kernel), [(sa.id(), sa)].into());
 }

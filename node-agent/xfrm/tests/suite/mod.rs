@@ -90,6 +90,7 @@ macro_rules! tests_of_the_suite {
             an_sa_takes_the_place_of_a_larval_one
             a_larval_sa_keeps_its_spi
             a_filled_sa_goes_on_where_it_is_told
+            an_index_of_ipcomp_is_chosen
             every_limit_reads_back
             what_is_used_up_goes_on
             an_update_changes_next_to_nothing

@@ -132,9 +132,9 @@ fn conditions_carry_generation_and_the_time_of_their_last_change() {
 
     world.apply(&refused);
     world.sa("a-to-b").spec.reqid = None;
-    world.sa("a-to-b").spec.spi = None;
+    world.sa("a-to-b").spec.spi = Some(3);
     let refused = world.plan();
     let accepted = find(&refused, "Accepted");
-    assert_eq!(accepted.message, "not implemented yet: spi left out: write spi: 256 to 4294967295");
+    assert_eq!(accepted.message, "spi: 0 to 255 are reserved (RFC 4303 §2.1): write 256 to 4294967295");
     assert_eq!(accepted.last_transition_time, at(1001));
 }
