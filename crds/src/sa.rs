@@ -85,7 +85,7 @@ use crate::traffic::TrafficSelector;
         .field_path(".lifetime")
         .reason(Reason::FieldValueForbidden)
         .message("IPComp has no keys that wear out: remove lifetime"),
-    validation = Rule::new("self.protocol != 'IPComp' || (has(self.spi) && self.spi <= 65535)")
+    validation = Rule::new("self.protocol != 'IPComp' || !has(self.spi) || self.spi <= 65535")
         .field_path(".spi")
         .message("IPComp's index has 16 bits (RFC 3173 §3.3): write 256 to 65535"),
     validation = Rule::new(

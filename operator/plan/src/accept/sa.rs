@@ -31,7 +31,7 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
     )?;
     if spec.protocol == Protocol::IPComp {
         rule(
-            spi.is_some_and(|spi| spi <= 0xffff),
+            spi.is_none_or(|spi| spi <= 0xffff),
             "spi: IPComp's index has 16 bits (RFC 3173 §3.3): write 256 to 65535",
         )?;
         rule(
