@@ -87,6 +87,11 @@ fn protect(spec: &IpsecPolicySpec, protection: &Protection) -> Result<Protect, F
         protection.mode != Mode::IPTFS || protection.protocol == Protocol::ESP,
         "mode: IPTFS is ESP's (RFC 9347): write protocol: ESP, or mode: Tunnel",
     )?;
+    // The tunnel would be IPComp's, which has no such mode.
+    rule(
+        protection.mode != Mode::IPTFS || !compressed,
+        "IPComp has no mode IPTFS: write mode: Tunnel, or remove compression",
+    )?;
     let mut sides = spec.from.iter().chain(&spec.to);
     rule(
         protection.mode != Mode::Transport || sides.all(|entry| entry.nodes.is_some()),

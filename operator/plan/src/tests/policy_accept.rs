@@ -121,6 +121,13 @@ fn stored_objects_older_than_the_api_servers_rules_are_checked_again() {
         "IPComp has no mode BEET: write mode: Tunnel or Transport, or protocol: ESP without compression",
     );
     check(
+        |policy| {
+            let protection = protection(policy);
+            (protection.mode, protection.compression) = (Mode::IPTFS, Compression::Deflate);
+        },
+        "IPComp has no mode IPTFS: write mode: Tunnel, or remove compression",
+    );
+    check(
         |policy| protection(policy).keying.automatic = Some(AutomaticKeying::default()),
         "keys are either automatic or manual: remove one of keying.automatic and keying.manual",
     );
