@@ -88,15 +88,16 @@ pub(super) fn carry_out(
     Ok(refusals)
 }
 
-/// Asks for an SPI, which is the answer.
-pub(super) fn allocate_spi(
+/// One question, whose answer is one message, or a refusal.
+pub(super) fn ask<T>(
     link: &impl Link,
     sequence: &Sequence,
     buffer: &mut Buffer,
-    sa: &Unnumbered,
-) -> Result<Result<Spi, Refusal>, KernelError> {
+    (message_type, body): (u16, &[u8]),
+    take: impl FnOnce(&Message<'_>) -> Result<T, KernelError>,
+) -> Result<Result<T, Refusal>, KernelError> {
     let sequence = sequence.take(1);
-    link.send(&batch::question(allocate::REQUEST, &allocate::encode(sa), sequence, link.port()))?;
+    link.send(&batch::question(message_type, body, sequence, link.port()))?;
     loop {
         for message in Messages::of(buffer.receive(link)?) {
             let message = message?;
@@ -104,13 +105,24 @@ pub(super) fn allocate_spi(
                 continue;
             }
             if message.message_type != Message::ERROR {
-                return allocate::decode(message.body).map(Ok);
+                return take(&message).map(Ok);
             }
             if let Err(refusal) = message.error()? {
                 return Ok(Err(refusal));
             }
         }
     }
+}
+
+/// Asks for an SPI, which is the answer.
+pub(super) fn allocate_spi(
+    link: &impl Link,
+    sequence: &Sequence,
+    buffer: &mut Buffer,
+    sa: &Unnumbered,
+) -> Result<Result<Spi, Refusal>, KernelError> {
+    let body = allocate::encode(sa);
+    ask(link, sequence, buffer, (allocate::REQUEST, &body), |message| allocate::decode(message.body))
 }
 
 /// Reads a whole database once, and hands on each message of it; whether no change disturbed that.

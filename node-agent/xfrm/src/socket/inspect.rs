@@ -9,9 +9,9 @@ use netlink_packet_xfrm::constants::{
 use super::exchange::{self, Buffer, Sequence};
 use super::link::{Link, Socket};
 use crate::KernelError;
+use crate::wire::Dumped;
 use crate::wire::reply::{Message, Messages};
 use crate::wire::shown::{Shown, Value};
-use crate::wire::{Dumped, batch};
 
 /// Those that cost nothing to listen to.
 const GROUPS: [u32; 6] = [
@@ -78,23 +78,9 @@ fn dump(link: &impl Link, sequence: &Sequence, of: Dumped) -> Result<Vec<Shown>,
 
 /// One thing.
 fn ask(link: &impl Link, sequence: &Sequence, message_type: u16, body: &[u8]) -> Result<Shown, KernelError> {
-    let sequence = sequence.take(1);
-    link.send(&batch::question(message_type, body, sequence, link.port()))?;
-    let mut buffer = Buffer::default();
-    loop {
-        for message in Messages::of(buffer.receive(link)?) {
-            let message = message?;
-            if message.sequence != sequence {
-                continue;
-            }
-            if message.message_type != Message::ERROR {
-                return Ok(answer(&message));
-            }
-            if let Err(refusal) = message.error()? {
-                return Err(KernelError::Dump { database: "totals", refusal });
-            }
-        }
-    }
+    let question = (message_type, body);
+    exchange::ask(link, sequence, &mut Buffer::default(), question, |message| Ok(answer(message)))?
+        .map_err(|refusal| KernelError::Dump { database: "totals", refusal })
 }
 
 /// What is told only because somebody listens.

@@ -3,12 +3,12 @@
 use esplanade_model::{DefaultActions, Refusal, Thresholds};
 use netlink_packet_xfrm::constants::{XFRM_MSG_GETDEFAULT, XFRM_MSG_GETSPDINFO};
 
-use super::exchange::{Buffer, Sequence};
+use super::exchange::{self, Buffer, Sequence};
 use super::link::Link;
 use super::probe;
 use crate::KernelError;
-use crate::wire::reply::{Message, Messages};
-use crate::wire::{Request, batch, spd};
+use crate::wire::reply::Message;
+use crate::wire::{Request, spd};
 
 /// Which policies the kernel hashes.
 pub(super) fn thresholds(
@@ -51,20 +51,7 @@ fn ask<T>(
     body: &[u8],
     decode: impl Fn(&[u8]) -> Option<T>,
 ) -> Result<T, KernelError> {
-    let sequence = sequence.take(1);
-    link.send(&batch::question(message_type, body, sequence, link.port()))?;
-    loop {
-        for message in Messages::of(buffer.receive(link)?) {
-            let message = message?;
-            if message.sequence != sequence {
-                continue;
-            }
-            if message.message_type != Message::ERROR {
-                return decode(message.body).ok_or(KernelError::Malformed("settings"));
-            }
-            if let Err(refusal) = message.error()? {
-                return Err(KernelError::Dump { database: "settings", refusal });
-            }
-        }
-    }
+    let take = |message: &Message<'_>| decode(message.body).ok_or(KernelError::Malformed("settings"));
+    exchange::ask(link, sequence, buffer, (message_type, body), take)?
+        .map_err(|refusal| KernelError::Dump { database: "settings", refusal })
 }
