@@ -106,7 +106,8 @@ impl<T: Named> ByName<T> {
     }
 }
 
-fn hash<K: Hash>(name: &K) -> u64 {
+/// What a name's place in a table follows from.
+pub(crate) fn hash<K: Hash>(name: &K) -> u64 {
     FixedState::default().hash_one(name)
 }
 

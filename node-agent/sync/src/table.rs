@@ -1,10 +1,11 @@
 //! One of the kernel's databases as it was last read.
 
-use std::hash::{BuildHasher, Hash};
+use std::hash::Hash;
 
 use esplanade_model::Glance;
-use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+
+use crate::named::hash;
 
 /// How many records may have gone between two that follow on each other before the second isn't recognised.
 const AHEAD: usize = 8;
@@ -208,10 +209,6 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         }
         Some((slot.name, slot.value))
     }
-}
-
-fn hash<K: Hash>(name: &K) -> u64 {
-    FixedState::default().hash_one(name)
 }
 
 /// It was read in this round.
