@@ -1,15 +1,13 @@
 //! The file that remembers which keys SAs have, where the kernel doesn't show them.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use esplanade_diff::Hidden;
 use esplanade_seal::KeyPair;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::state_file::{self, FileError};
+use crate::state_file::{BootFile, FileError};
 
 /// The file's name in the state directory. Its first line is the boot that it was written in. There is none where the kernel
 /// shows keys.
@@ -17,7 +15,7 @@ pub const FILE: &str = "hidden-keys";
 
 /// Keeps the record in a file; or nowhere, in tests.
 #[derive(Debug, Default)]
-pub struct Record(Option<(PathBuf, String)>);
+pub struct Record(BootFile);
 
 /// What was recorded in `directory` in this boot, and where to go on. What is recorded of keys can't be checked against
 /// guesses by those who lack the sealing key, which is made anew with each boot.
@@ -25,25 +23,17 @@ pub struct Record(Option<(PathBuf, String)>);
 /// # Errors
 /// There is a record, and it can't be read.
 pub fn load(directory: &Path, keys: &KeyPair, boot_id: &str) -> Result<(Hidden, Record), FileError> {
-    let path = directory.join(FILE);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(FileError::at("reading", &path)(error)),
-    };
-    let (boot, lines) = text.split_once('\n').unwrap_or_default();
+    let (lines, file) = BootFile::load(&directory.join(FILE), boot_id)?;
     let mut hasher = Sha256::new_with_prefix("esplanade hidden keys");
     hasher.update(keys.to_bytes().as_slice());
     let salt = Zeroizing::new(hasher.finalize().into());
-    let hidden = Hidden::read(salt, if boot == boot_id { lines } else { "" });
-    Ok((hidden, Record(Some((path, boot_id.to_owned())))))
+    Ok((Hidden::read(salt, lines.of_this_boot()), Record(file)))
 }
 
 impl Record {
     /// Replaces what is recorded. Should that fail, the next process replaces SAs that it doesn't know: it is told.
     pub fn write(&self, lines: &str) {
-        let Some((path, boot_id)) = &self.0 else { return };
-        if let Err(error) = state_file::replace(path, format!("{boot_id}\n{lines}").as_bytes()) {
+        if let Err(error) = self.0.write(lines) {
             tracing::error!(%error, "which keys SAs have can't be recorded");
         }
     }

@@ -1,14 +1,12 @@
 //! What the agent sets for all policies of the node, and the file that remembers that it was the agent.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use esplanade_model::{Action, DefaultActions, PolicyKey, Threshold, Thresholds};
 use esplanade_sync::{Engine, Setting, setting};
 use esplanade_xfrm::{Kernel, KernelError};
 
-use crate::state_file::{self, FileError};
+use crate::state_file::{BootFile, FileError};
 
 /// The file's name in the state directory. Its first line is the boot that it was written in.
 pub const FILE: &str = "kernel-settings";
@@ -16,7 +14,7 @@ pub const FILE: &str = "kernel-settings";
 /// Keeps them right; remembers nothing beyond this process where it has no file, in tests.
 #[derive(Debug, Default)]
 pub struct Settings {
-    file: Option<(PathBuf, String)>,
+    file: BootFile,
     /// What we set.
     thresholds: Option<Thresholds>,
     /// What we had dropped that no policy covers, where the kernel let it pass before.
@@ -32,16 +30,9 @@ impl Settings {
     /// # Errors
     /// There is a file, and it can't be read.
     pub fn load(directory: &Path, boot_id: &str) -> Result<Self, FileError> {
-        let path = directory.join(FILE);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(FileError::at("reading", &path)(error)),
-        };
-        let (boot, lines) = text.split_once('\n').unwrap_or_default();
-        let lines = if boot == boot_id { lines } else { "" };
-        let (thresholds, blocked) = (read(lines), Blocked::read(lines));
-        Ok(Self { file: Some((path, boot_id.to_owned())), thresholds, blocked, ..Self::default() })
+        let (lines, file) = BootFile::load(&directory.join(FILE), boot_id)?;
+        let (thresholds, blocked) = (read(lines.of_this_boot()), Blocked::read(lines.of_this_boot()));
+        Ok(Self { file, thresholds, blocked, ..Self::default() })
     }
 
     /// Has the kernel hash the policies that are wanted, unless somebody else said which to hash. To be done before they are
@@ -120,10 +111,9 @@ impl Settings {
     }
 
     fn record(&self) {
-        let Some((path, boot_id)) = &self.file else { return };
         let lines = self.thresholds.map(write).unwrap_or_default();
         let lines = lines + &self.blocked.map(Blocked::write).unwrap_or_default();
-        if let Err(error) = state_file::replace(path, format!("{boot_id}\n{lines}").as_bytes()) {
+        if let Err(error) = self.file.write(&lines) {
             tracing::error!(%error, "what was set in the kernel can't be recorded");
         }
     }

@@ -22,6 +22,53 @@ impl FileError {
     }
 }
 
+/// A file of text whose first line is the boot that it was written in; or none, in tests.
+#[derive(Debug, Default)]
+pub(crate) struct BootFile(Option<(PathBuf, String)>);
+
+/// What such a file says, after its first line.
+pub(crate) struct Lines {
+    /// Nothing where there is no file.
+    pub(crate) text: String,
+    /// It was written in this boot.
+    pub(crate) of_this_boot: bool,
+}
+
+impl BootFile {
+    /// What is recorded, and where to go on.
+    ///
+    /// # Errors
+    /// There is a file, and it can't be read.
+    pub(crate) fn load(path: &Path, boot_id: &str) -> Result<(Lines, Self), FileError> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(FileError::at("reading", path)(error)),
+        };
+        let (boot, lines) = text.split_once('\n').unwrap_or_default();
+        let lines = Lines { text: lines.to_owned(), of_this_boot: boot == boot_id };
+        Ok((lines, Self(Some((path.to_owned(), boot_id.to_owned())))))
+    }
+
+    /// Replaces what is recorded.
+    ///
+    /// # Errors
+    /// It can't be written. What was there is there still.
+    pub(crate) fn write(&self, lines: &str) -> Result<(), FileError> {
+        match &self.0 {
+            Some((path, boot_id)) => replace(path, format!("{boot_id}\n{lines}").as_bytes()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Lines {
+    /// What was written in this boot.
+    pub(crate) fn of_this_boot(&self) -> &str {
+        if self.of_this_boot { &self.text } else { "" }
+    }
+}
+
 /// Puts a file with these bytes in the place of what is there.
 ///
 /// # Errors

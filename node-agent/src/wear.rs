@@ -1,7 +1,5 @@
 //! The file that remembers which keys are worn out.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use esplanade_diff::{BadRecord, Memory, Wear};
@@ -9,7 +7,7 @@ use esplanade_seal::KeyPair;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::state_file::{self, FileError};
+use crate::state_file::{BootFile, FileError};
 
 /// The file's name in the state directory. Its first line is the boot that it was written in.
 pub const FILE: &str = "worn-keys";
@@ -34,7 +32,7 @@ pub enum WearError {
 
 /// Keeps the record of worn out keys in a file; or nowhere, in tests.
 #[derive(Debug, Default)]
-pub struct Record(Option<(PathBuf, String)>);
+pub struct Record(BootFile);
 
 /// What was recorded in `directory`, and where to go on. What is recorded of keys can't be checked against guesses by
 /// those who lack the sealing key.
@@ -43,16 +41,12 @@ pub struct Record(Option<(PathBuf, String)>);
 /// There is a record, and it can't be read.
 pub fn load(directory: &Path, keys: &KeyPair, boot_id: &str) -> Result<(Memory, Record), WearError> {
     let path = directory.join(FILE);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(FileError::at("reading", &path)(error).into()),
-    };
-    let (boot, lines) = text.split_once('\n').unwrap_or_default();
+    let (lines, file) = BootFile::load(&path, boot_id)?;
     // What was installed before a boot is gone in any case.
-    let kept: String = match boot == boot_id {
-        true => lines.to_owned(),
+    let kept: String = match lines.of_this_boot {
+        true => lines.text,
         false => lines
+            .text
             .lines()
             .filter(|line| !line.ends_with(" installed"))
             .map(|line| format!("{line}\n"))
@@ -62,7 +56,7 @@ pub fn load(directory: &Path, keys: &KeyPair, boot_id: &str) -> Result<(Memory, 
     hasher.update(keys.to_bytes().as_slice());
     let salt = Zeroizing::new(hasher.finalize().into());
     match Wear::read(salt, &kept) {
-        Ok(wear) => Ok((Memory::new(wear), Record(Some((path, boot_id.to_owned()))))),
+        Ok(wear) => Ok((Memory::new(wear), Record(file))),
         Err(source) => Err(WearError::Malformed { path, source }),
     }
 }
@@ -70,8 +64,7 @@ pub fn load(directory: &Path, keys: &KeyPair, boot_id: &str) -> Result<(Memory, 
 impl Record {
     /// Replaces what is recorded. Should that fail, a key that wears out is forgotten with this process: it is told.
     pub fn write(&self, lines: &str) {
-        let Some((path, boot_id)) = &self.0 else { return };
-        if let Err(error) = state_file::replace(path, format!("{boot_id}\n{lines}").as_bytes()) {
+        if let Err(error) = self.0.write(lines) {
             tracing::error!(%error, "which keys are worn out can't be recorded");
         }
     }
