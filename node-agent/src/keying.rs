@@ -10,7 +10,7 @@ use esplanade_crds::{IpsecNodeStateSpec, NodePolicy, Phase, Problem, ProblemKind
 use esplanade_expand::automatic_sa;
 use esplanade_keying::node::{self, Node, Seen, Settings};
 use esplanade_keying::{KeyId, KeyPair, NodeUid, PolicyRevision, Ring, Sa, Time, Version};
-use esplanade_model::{Capabilities, Direction, SaId, Wanted};
+use esplanade_model::{Capabilities, Direction, Missing, SaId, Wanted, WantedSa};
 use esplanade_sync::{Engine, Name};
 
 use crate::desired::Input;
@@ -56,6 +56,9 @@ pub(crate) struct Progress {
     /// Milliseconds until it wants to be woken up.
     pub(crate) wake: Option<u64>,
 }
+
+/// An SA; none where the two nodes have no addresses for it.
+type Made = Result<Option<WantedSa>, Missing>;
 
 #[derive(Debug)]
 struct Running {
@@ -369,6 +372,30 @@ impl Running {
         all
     }
 
+    /// An SA as the kernel is to have it, and its policy; none if it can't be derived.
+    fn made(
+        &mut self,
+        name: &str,
+        input: &Input,
+        kernel: &Capabilities,
+        sa: &Sa,
+        inbound: bool,
+    ) -> Option<(Arc<NodePolicy>, Made)> {
+        let derived = self.material.derive(sa, inbound)?.clone();
+        let (policy, peer) = (self.material.policies.get(&sa.policy)?, self.material.peers.get(&sa.peer)?);
+        let made = automatic_sa(
+            name,
+            &peer.name,
+            policy,
+            &input.peers,
+            direction(inbound),
+            derived.spi,
+            derived.crypto,
+            kernel,
+        );
+        Some((Arc::clone(policy), made))
+    }
+
     fn id_of(
         &mut self,
         name: &str,
@@ -377,19 +404,7 @@ impl Running {
         sa: &Sa,
         inbound: bool,
     ) -> Option<SaId> {
-        let derived = self.material.derive(sa, inbound)?.clone();
-        let (policy, peer) = (self.material.policies.get(&sa.policy)?, self.material.peers.get(&sa.peer)?);
-        let direction = direction(inbound);
-        let made = automatic_sa(
-            name,
-            &peer.name,
-            policy,
-            &input.peers,
-            direction,
-            derived.spi,
-            derived.crypto,
-            kernel,
-        );
+        let (_, made) = self.made(name, input, kernel, sa, inbound)?;
         Some(made.ok()??.sa().id())
     }
 
@@ -425,21 +440,7 @@ impl Running {
         let outbound: Vec<_> = outbound.collect();
         let sas: Vec<((Sa, bool), Option<u64>)> = inbound.map(|sa| (sa, None)).chain(outbound).collect();
         for ((sa, inbound), past) in sas {
-            let Some(derived) = self.material.derive(&sa, inbound).cloned() else { continue };
-            let Material { policies, peers, .. } = &self.material;
-            let (Some(policy), Some(peer)) = (policies.get(&sa.policy), peers.get(&sa.peer)) else {
-                continue;
-            };
-            let made = automatic_sa(
-                name,
-                &peer.name,
-                policy,
-                &input.peers,
-                direction(inbound),
-                derived.spi,
-                derived.crypto,
-                kernel,
-            );
+            let Some((policy, made)) = self.made(name, input, kernel, &sa, inbound) else { continue };
             let made = match made {
                 Ok(Some(made)) => made,
                 Ok(None) => continue,
