@@ -15,6 +15,8 @@ use crate::policies::{Policy, State};
 /// How many problems the status has in words.
 const PROBLEMS: usize = 8;
 
+const MISSING: &str = "something it names is missing: see condition ResolvedRefs";
+
 /// What became of an IpsecPolicy.
 pub(crate) fn policy(name: &str, policy: &Policy<'_>, context: &Context<'_>) -> IpsecPolicyStatus {
     let previous = policy.object.status.as_ref().map(|status| status.conditions.as_slice());
@@ -46,9 +48,11 @@ fn accepted(
         reports.add(node, node_report((name, uid), node, peers, context));
     }
     let levels = levels(name, intent, participants, context);
-    let programmed = reports.all_confirmed() && levels.as_ref().is_none_or(|levels| levels.all_there);
-    let protected =
-        reports.all_confirmed() && levels.as_ref().is_none_or(|levels| levels.least >= Some(Phase::Encrypt));
+    // All that the nodes were told; which isn't all there is to the policy while something is missing.
+    let confirmed = reports.all_confirmed();
+    let programmed =
+        confirmed && findings.is_empty() && levels.as_ref().is_none_or(|levels| levels.all_there);
+    let protected = confirmed && levels.as_ref().is_none_or(|levels| levels.least >= Some(Phase::Encrypt));
     let desired = participants.nodes().count();
 
     conditions.set(conditions::ACCEPTED, true, reason::ACCEPTED, "");
@@ -57,9 +61,12 @@ fn accepted(
         let see = "the policy concerns no Node: see condition ResolvedRefs";
         conditions.set(conditions::PROGRAMMED, false, reason::NOT_READY, see);
     } else {
-        let (reason, message) = match levels.as_ref().filter(|_| reports.all_confirmed() && !programmed) {
-            Some(_) => (reason::PENDING.to_owned(), "switched on step by step: see phase".to_owned()),
-            None => reports.in_words(),
+        let (reason, message) = if !confirmed || programmed {
+            reports.in_words()
+        } else if findings.is_empty() {
+            (reason::PENDING.to_owned(), "switched on step by step: see phase".to_owned())
+        } else {
+            (reason::NOT_READY.to_owned(), MISSING.to_owned())
         };
         conditions.set(conditions::PROGRAMMED, programmed, &reason, &message);
     }
@@ -93,7 +100,7 @@ fn encrypted(conditions: &mut Conditions<'_>, protocol: Protocol, resolved: bool
     }
     let (reason, message) = match (resolved, programmed) {
         (true, true) => (conditions::ENCRYPTED, "traffic between all participants is encrypted"),
-        (false, _) => (reason::NOT_READY, "something it names is missing: see condition ResolvedRefs"),
+        (false, _) => (reason::NOT_READY, MISSING),
         (true, false) => (reason::PENDING, "not in every kernel: see condition Programmed"),
     };
     conditions.set(conditions::ENCRYPTED, resolved && programmed, reason, message);

@@ -31,6 +31,17 @@ fn ready_when_everyone_confirms() {
 }
 
 #[test]
+fn what_lacks_an_sa_is_not_programmed() {
+    let mut world = World::settled();
+    world.snapshot.sas.remove(1);
+    world.settle();
+    let plan = world.plan();
+    let programmed = plan.policy("pods", "Programmed");
+    assert_eq!(programmed, "False NotReady: something it names is missing: see condition ResolvedRefs");
+    assert_eq!(plan.policy_status["pods"].phase.as_deref(), Some("Degraded"));
+}
+
+#[test]
 fn permissive_is_encrypted_too() {
     let mut world = World::settled();
     world.policy("pods").spec.protection.as_mut().unwrap().enforcement = Enforcement::Permissive;
