@@ -1,5 +1,6 @@
 //! The parts without a kernel.
 
+use std::borrow::Borrow;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -23,6 +24,8 @@ pub enum Part {
     Want,
     /// What is to be done, after one SA changed.
     Plan,
+    /// Nothing is wanted any more: all that goes, to datagrams.
+    Remove,
     /// Operations to datagrams, from nothing.
     Encode,
     /// Records to what they show. The records are our own requests: a dump's have a few attributes more.
@@ -31,8 +34,8 @@ pub enum Part {
 
 impl Part {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Recognise, Self::Diff, Self::Want, Self::Plan, Self::Encode, Self::Decode];
+    pub const ALL: [Self; 7] =
+        [Self::Recognise, Self::Diff, Self::Want, Self::Plan, Self::Remove, Self::Encode, Self::Decode];
 
     /// Its name on the command line and in reports.
     pub fn name(self) -> &'static str {
@@ -41,6 +44,7 @@ impl Part {
             Self::Diff => "diff",
             Self::Want => "want",
             Self::Plan => "plan",
+            Self::Remove => "remove",
             Self::Encode => "encode",
             Self::Decode => "decode",
         }
@@ -147,19 +151,22 @@ impl Pure {
                 self.engine.want_sa("again".to_owned(), first);
                 Ok(took)
             }
+            Part::Remove => {
+                let start = Instant::now();
+                self.engine.want(Wanted::default());
+                let plan = self.engine.plan();
+                let removed = encode_all(&mut self.datagram, self.engine.ops(&plan, Duration::ZERO))?;
+                let took = start.elapsed();
+                ensure!(removed == self.ops.len(), "{removed} operations");
+                self.engine.want(self.wanted.clone());
+                self.read()?;
+                Ok(took)
+            }
             Part::Encode => {
                 let start = Instant::now();
-                let mut datagrams = 1;
-                self.datagram.begin(1);
-                for op in &self.ops {
-                    if !self.datagram.operation(op)? {
-                        datagrams += 1;
-                        self.datagram.begin(1);
-                        ensure!(self.datagram.operation(op)?, "no room in an empty datagram");
-                    }
-                }
+                encode_all(&mut self.datagram, self.ops.iter())?;
                 let took = start.elapsed();
-                ensure!(datagrams > 0 && !self.datagram.is_empty(), "no bytes");
+                ensure!(!self.datagram.is_empty(), "no bytes");
                 Ok(took)
             }
             Part::Decode => {
@@ -176,6 +183,20 @@ impl Pure {
             }
         }
     }
+}
+
+/// Encodes operations into one datagram after the other; how many.
+fn encode_all<O: Borrow<Op>>(datagram: &mut Datagram, ops: impl Iterator<Item = O>) -> Result<usize> {
+    let mut count = 0;
+    datagram.begin(1);
+    for op in ops {
+        if !datagram.operation(op.borrow())? {
+            datagram.begin(1);
+            ensure!(datagram.operation(op.borrow())?, "no room in an empty datagram");
+        }
+        count += 1;
+    }
+    Ok(count)
 }
 
 #[cfg(test)]

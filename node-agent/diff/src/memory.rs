@@ -197,6 +197,10 @@ impl Memory {
     pub fn unmade(&mut self, id: SaId) {
         let Some(known) = self.known.get_mut(id) else { return };
         known.end = End::Deleted;
+        // A fingerprint costs more than the rest of it.
+        if self.wear.is_empty() {
+            return;
+        }
         if let Some(fingerprint) = known.sa.sa.as_ref().and_then(|sa| self.wear.fingerprint(sa)) {
             self.wear.remove(fingerprint);
         }

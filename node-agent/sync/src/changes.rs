@@ -50,37 +50,42 @@ impl Engine {
     }
 
     fn wanted_sa_changed(&mut self, id: SaId) {
-        self.settle_sa(&id);
-        let wanted = self.want.sas.contains(&id);
-        let warns = self.want.sa(&id).is_some_and(|sa| !sa.sa().lifetime.soft.is_none());
-        if warns {
+        let wanted = self.want.sa(&id).map(|sa| !sa.sa().lifetime.soft.is_none());
+        if wanted == Some(true) {
             self.soft.insert(id);
-        } else {
+        } else if !self.soft.is_empty() {
             self.soft.remove(&id);
         }
-        match (self.sas.get(&id), wanted) {
-            (Some(SaThere::Ours { .. }), true) => self.ask_for_sa(id),
-            (Some(SaThere::Ours { .. }), false) => {
-                if !self.want.hold.contains(&id) && !self.ambiguous.contains(&id) {
-                    self.wrong_sas.insert(id, None);
-                }
+        match (self.sas.get(&id), wanted.is_some()) {
+            (Some(SaThere::Ours { .. }), true) => {
+                self.settle_sa(&id);
+                self.ask_for_sa(id);
+            }
+            (Some(SaThere::Ours { .. }), false)
+                if !self.want.hold.contains(&id) && !self.ambiguous.contains(&id) =>
+            {
+                self.sa_is_wrong(id);
             }
             (Some(SaThere::Foreign), true) => self.conflict(Name::Sa(id)),
-            (Some(SaThere::Larval) | None, true) => drop(self.wrong_sas.insert(id, None)),
-            (Some(SaThere::Foreign | SaThere::Larval) | None, false) => {}
+            (Some(SaThere::Larval) | None, true) => self.sa_is_wrong(id),
+            (Some(SaThere::Ours { .. } | SaThere::Foreign | SaThere::Larval) | None, false) => {
+                self.settle_sa(&id);
+            }
         }
     }
 
     fn wanted_policy_changed(&mut self, key: PolicyKey) {
-        self.settle_policy(&key);
         let wanted = self.want.policies.contains(&key);
         match (self.policies.get(&key), wanted) {
-            (Some(PolicyThere::Ours(_)), true) => self.ask_for_policy(key),
+            (Some(PolicyThere::Ours(_)), true) => {
+                self.settle_policy(&key);
+                self.ask_for_policy(key);
+            }
             (Some(PolicyThere::Foreign(_)), true) => self.conflict(Name::Policy(key)),
             (Some(PolicyThere::Ours(_)), false) | (Some(PolicyThere::OfSocket) | None, true) => {
-                self.wrong_policies.insert(key);
+                self.policy_is_wrong(key);
             }
-            (Some(PolicyThere::Foreign(_) | PolicyThere::OfSocket) | None, false) => {}
+            (Some(PolicyThere::Foreign(_) | PolicyThere::OfSocket) | None, false) => self.settle_policy(&key),
         }
     }
 

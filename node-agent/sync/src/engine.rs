@@ -254,8 +254,10 @@ impl Engine {
     fn leave_out(&mut self) {
         let Self { want, wrong_sas, sas, memory, worn, open, now, .. } = self;
         wrong_sas.retain(|id, there| {
-            let missing = there.is_none() && !matches!(sas.get(id), Some(SaThere::Ours { .. }));
-            let Some(wanted) = want.sa(id).filter(|_| missing) else { return true };
+            let Some(wanted) = want.sa(id).filter(|_| there.is_none()) else { return true };
+            if let Some(SaThere::Ours { .. }) = sas.get(id) {
+                return true;
+            }
             match memory.outlook(wanted.sa(), *now) {
                 Outlook::Good => return true,
                 Outlook::Worn(why) => drop(worn.insert(*id, why)),
@@ -452,6 +454,18 @@ impl Engine {
     pub(crate) fn settle_policy(&mut self, key: &PolicyKey) {
         self.wrong_policies.swap_remove(key);
         self.forget(&Name::Policy(*key));
+    }
+
+    /// It is to be made, or to go; what was said of it counts no more.
+    pub(crate) fn sa_is_wrong(&mut self, id: SaId) {
+        self.forget(&Name::Sa(id));
+        self.wrong_sas.insert(id, None);
+    }
+
+    /// It is to be made, or to go.
+    pub(crate) fn policy_is_wrong(&mut self, key: PolicyKey) {
+        self.forget(&Name::Policy(key));
+        self.wrong_policies.insert(key);
     }
 
     fn forget(&mut self, name: &Name) {

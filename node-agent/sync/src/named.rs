@@ -49,6 +49,10 @@ impl<T: Named> ByName<T> {
     }
 
     fn place(&self, name: &T::Name) -> Option<u32> {
+        // Where all is to go, nothing is wanted: then not even the hash is needed.
+        if self.all.is_empty() {
+            return None;
+        }
         let is_it = |at: &u32| self.all.get(*at as usize).is_some_and(|(_, one)| one.name() == *name);
         self.places.find(hash(name), is_it).copied()
     }

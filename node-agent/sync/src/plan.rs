@@ -1,6 +1,6 @@
 //! What is to be written.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use esplanade_diff::{Outlook, Stage, Start, policies, sas};
@@ -44,9 +44,12 @@ impl Engine {
             .wrong_policies
             .iter()
             .filter_map(|key| Some((self.stage_of_policy(key)?, Name::Policy(*key))));
-        let mut steps: Vec<_> = sas.chain(policies).collect();
-        steps.sort_by_key(|(stage, _)| *stage);
-        Plan { steps: steps.into_iter().map(|(_, name)| name).collect() }
+        // There are few stages; sorting would move every name several times.
+        let mut stages: BTreeMap<Stage, Vec<Name>> = BTreeMap::new();
+        for (stage, name) in sas.chain(policies) {
+            stages.entry(stage).or_default().push(name);
+        }
+        Plan { steps: stages.into_values().flatten().collect() }
     }
 
     /// The plan's operations one by one, as they are `now`.
