@@ -317,6 +317,60 @@ async fn keys_that_are_none_or_under_anothers_name_count_as_not_published() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_published_twice_is_one() {
+    let mut cluster = Cluster::in_force().await;
+    let before = [cluster.sas("a", "192.0.2.1"), cluster.sas("a", "192.0.2.2")];
+    cluster.version += 1;
+    let peer = cluster.peers.get_mut("b").unwrap();
+    peer.keys.push(peer.keys[0].clone());
+    peer.version = cluster.version;
+    let done = cluster.pass("a").await;
+    assert_eq!([cluster.sas("a", "192.0.2.1"), cluster.sas("a", "192.0.2.2")], before);
+    assert_eq!(done.report.peers_through, Some(cluster.version));
+}
+
+#[tokio::test]
+async fn whoever_publishes_anothers_key_gets_sas_of_its_own_that_it_can_not_use() {
+    let mut cluster = Cluster::in_force().await;
+    let before = cluster.sas("a", "192.0.2.2");
+    cluster.version += 1;
+    let stolen = KeyedPeer {
+        node_uid: "uid-of-m".into(),
+        uid: "uid-of-peer-m".into(),
+        version: cluster.version,
+        keys: cluster.peers["b"].keys.clone(),
+    };
+    cluster.peers.insert("m".into(), stolen);
+    let spec = IpsecPeerSpec { addresses: vec!["192.0.2.3".into()], ..cluster.specs["b"].clone() };
+    cluster.specs.insert("m".into(), spec);
+    cluster.pass("a").await;
+    assert_eq!(cluster.sas("a", "192.0.2.2"), before);
+    // What is under one name or one key with b's would be as good as b's.
+    let all: Vec<_> =
+        ["192.0.2.1", "192.0.2.2", "192.0.2.3"].iter().flat_map(|to| cluster.sas("a", to)).collect();
+    assert_eq!(all.len(), 4, "{all:?}");
+    for (at, (id, crypto, _)) in all.iter().enumerate() {
+        assert!(!all[..at].iter().any(|(other, same, _)| other.spi == id.spi || same == crypto), "{all:?}");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_vanish_from_an_ipsec_peer_come_back_and_no_number_twice() {
+    let mut cluster = Cluster::in_force().await;
+    let before = cluster.sas("a", "192.0.2.2");
+    cluster.hosts["a"].kernel.count_traffic(before[0].0, 1000, 0);
+    let published = cluster.peers["b"].keys.clone();
+    cluster.version += 1;
+    let peer = cluster.peers.get_mut("b").unwrap();
+    (peer.keys, peer.version) = (vec![], cluster.version);
+    cluster.pass("a").await;
+    cluster.settle().await;
+    assert!(cluster.peers["b"].keys.iter().any(|key| published.contains(key)), "{published:?}");
+    let after = cluster.sas("a", "192.0.2.2");
+    assert!(!after.is_empty() && after.iter().all(|sa| sa.0 != before[0].0 || sa.2 >= 1000), "{after:?}");
+}
+
+#[tokio::test]
 async fn what_the_kernel_refuses_is_the_policys_problem() {
     let mut cluster = Cluster::in_force().await;
     let id = cluster.sas("a", "192.0.2.1")[0].0;
