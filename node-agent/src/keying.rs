@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{IpsecNodeStateSpec, NodePolicy, Phase, Problem, ProblemKind, PublishedKey};
-use esplanade_expand::automatic_sa;
+use esplanade_expand::AutomaticSa;
 use esplanade_keying::node::{self, Node, Seen, Settings};
 use esplanade_keying::{KeyId, KeyPair, NodeUid, PolicyRevision, Ring, Sa, Time, Version};
 use esplanade_model::{Capabilities, Direction, Missing, SaId, Wanted, WantedSa};
@@ -20,7 +20,7 @@ mod file;
 mod material;
 
 use file::RingFile;
-use material::{Material, direction, revision};
+use material::{Carried, Material, Taken, direction, revision};
 
 /// What SAs are named after in the engine: no IpsecSA can have such a name.
 const PREFIX: &str = "policy/";
@@ -125,7 +125,7 @@ impl Keying {
         let continued = !records.is_empty();
         let node = Node::new(me, Settings::default(), records, now);
         let mut running = Running::new(me, node, Material::new(&own.node_uid, pairs), now);
-        running.material.take(input);
+        running.material.take(&self.name, input);
         let seen = running.identify(&self.name, input, engine, kernel);
         running.phases_found(&self.name, input, engine, kernel);
         if continued {
@@ -283,7 +283,7 @@ impl Running {
 
     /// Takes in what the API server has told. What it had at a version is the same as a list at that version.
     fn told(&mut self, name: &str, input: &Input) {
-        let peers = self.material.take(input);
+        let Taken { peers, policies } = self.material.take(name, input);
         if let Some(own) = input.keyed.get(name) {
             (self.published, self.peer_uid) = (own.keys.clone(), own.uid.clone());
         }
@@ -297,7 +297,7 @@ impl Running {
         let uid = |node: &String| input.keyed.get(node).map(|peer| NodeUid::of(&peer.node_uid));
         let own = node::Own {
             generation: input.generation.unwrap_or_default(),
-            policies: automatic().map(|policy| (revision(policy), Arc::from(policy.name.as_str()))).collect(),
+            policies,
             acknowledged: keys.acknowledged.and_then(|id| id.parse().ok()),
             pending: keys.pending.iter().filter_map(uid).collect(),
         };
@@ -334,7 +334,7 @@ impl Running {
         let waits = policy.automatic.is_some()
             && policy.phase > Phase::Prepare
             && self.applied.get(&revision) == Some(&Phase::Prepare)
-            && !self.node.sends_surely(revision);
+            && !self.material.carried_for(revision).all(|of| self.node.sends_surely(of));
         if waits { Phase::Prepare } else { policy.phase }
     }
 
@@ -359,10 +359,10 @@ impl Running {
     }
 
     fn thinkable(&self) -> Vec<Sa> {
-        let Material { pairs, peers, policies, .. } = &self.material;
+        let Material { pairs, peers, carried, .. } = &self.material;
         let mut all = Vec::new();
         for (peer, record) in peers.iter().filter(|(peer, _)| **peer != self.me) {
-            for policy in policies.keys() {
+            for policy in carried.keys() {
                 for own in pairs.keys() {
                     let sa = |theirs: &KeyId| Sa { peer: *peer, policy: *policy, own: *own, theirs: *theirs };
                     all.extend(record.key_ids().map(sa));
@@ -382,18 +382,11 @@ impl Running {
         inbound: bool,
     ) -> Option<(Arc<NodePolicy>, Made)> {
         let derived = self.material.derive(sa, inbound)?.clone();
-        let (policy, peer) = (self.material.policies.get(&sa.policy)?, self.material.peers.get(&sa.peer)?);
-        let made = automatic_sa(
-            name,
-            &peer.name,
-            policy,
-            &input.peers,
-            direction(inbound),
-            derived.spi,
-            derived.crypto,
-            kernel,
-        );
-        Some((Arc::clone(policy), made))
+        let Carried { policy, addresses } = self.material.carried.get(&sa.policy)?;
+        let other = &self.material.peers.get(&sa.peer)?.name;
+        let (addresses, direction) = (*addresses, direction(inbound));
+        let made = AutomaticSa { node: name, other, policy, addresses, direction };
+        Some((Arc::clone(policy), made.make(&input.peers, derived.spi, derived.crypto, kernel)))
     }
 
     fn id_of(

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::Deref;
 
 use anyhow::{Context, Result, ensure};
 use esplanade_e2e::capture::{Packet, Payload};
 use esplanade_e2e::guest::Process;
-use esplanade_e2e::lab::{Config, Lab};
+use esplanade_e2e::lab::{Config, Lab, Place, Pod};
 use nix::sys::signal::Signal;
 
 use crate::cluster::{SOON, kubectl, remove, with_esplanade};
@@ -18,14 +19,21 @@ const POLICY: &str = "apiVersion: esplanade.dev/v1alpha1\nkind: IpsecPolicy\nmet
 /// Questions and answers with numbers, every 10 ms, between the first pods of each two nodes.
 async fn traffic(lab: &Lab) -> Result<Vec<Process>> {
     let nodes = lab.nodes();
+    let pairs =
+        nodes.iter().enumerate().flat_map(|(at, from)| nodes[at + 1..].iter().map(move |to| (from, to)));
+    let pairs = pairs.map(|(from, to)| (from.pod(0), to.pod(0).addresses.v4.into()));
+    pings(lab, &pairs.collect::<Vec<(&Pod, IpAddr)>>()).await
+}
+
+/// Questions and answers with numbers, every 10 ms; each has been answered when this is over.
+pub(crate) async fn pings<P: Deref<Target = Place>>(
+    lab: &Lab,
+    pairs: &[(&P, IpAddr)],
+) -> Result<Vec<Process>> {
     let mut all = Vec::new();
-    for (at, from) in nodes.iter().enumerate() {
-        for to in &nodes[at + 1..] {
-            let address: IpAddr = to.pod(0).addresses.v4.into();
-            let ping = ["ping", "-i", "0.01", "-W", "5", &address.to_string()].map(str::to_owned);
-            let name = format!("pings-{}-{}", from.name, to.name);
-            all.push(from.pod(0).spawn(&name, ping.iter().map(String::as_str)).await?);
-        }
+    for (at, (from, to)) in pairs.iter().enumerate() {
+        let ping = ["ping", "-i", "0.01", "-W", "5", &to.to_string()].map(str::to_owned);
+        all.push(from.spawn(&format!("pings-{at}-{to}"), ping.iter().map(String::as_str)).await?);
     }
     for pings in &all {
         lab.wait("the first answers", SOON, async || {
@@ -38,7 +46,7 @@ async fn traffic(lab: &Lab) -> Result<Vec<Process>> {
 }
 
 /// Ends it; fails if an answer is missing or came twice.
-async fn nothing_lost(traffic: Vec<Process>) -> Result<()> {
+pub(crate) async fn nothing_lost(traffic: Vec<Process>) -> Result<()> {
     for pings in traffic {
         pings.signal(Signal::SIGINT).await?;
         pings.wait().await?;
@@ -66,7 +74,7 @@ async fn keys(lab: &Lab, node: &str) -> Result<Vec<String>> {
 }
 
 /// The SPIs in a node's kernel.
-async fn spis(lab: &Lab, node: &str) -> Result<BTreeSet<String>> {
+pub(crate) async fn spis(lab: &Lab, node: &str) -> Result<BTreeSet<String>> {
     let states = lab.node(node).xfrm().await?.states;
     let spi = |state: &String| Some(state.split_once(" spi ")?.1.split_whitespace().next()?.to_owned());
     Ok(states.iter().filter_map(spi).collect())
@@ -78,28 +86,29 @@ fn esp(packets: &[Packet]) -> usize {
     packets.iter().filter(is_esp).count()
 }
 
-async fn ready(lab: &Lab) -> Result<()> {
-    lab.wait_condition("ipsecpolicy/pods", "Programmed", "True", SOON).await?;
-    lab.wait_condition("ipsecpolicy/pods", "Encrypted", "True", SOON).await?;
+pub(crate) async fn ready(lab: &Lab, policy: &str) -> Result<()> {
+    let policy = format!("ipsecpolicy/{policy}");
+    lab.wait_condition(&policy, "Programmed", "True", SOON).await?;
+    lab.wait_condition(&policy, "Encrypted", "True", SOON).await?;
     Ok(())
 }
 
-/// Each node has one key, another one than before, and all SAs are of it.
-async fn rotated(lab: &Lab, before: &[Vec<String>]) -> Result<()> {
+/// Each node has one key, another one than before, and all SAs are of it, so many with each peer.
+pub(crate) async fn rotated(lab: &Lab, before: &[Vec<String>], with_each: usize) -> Result<()> {
     lab.wait("one new key at each node", SOON, async || {
         for (node, before) in lab.nodes().iter().zip(before) {
             let now = keys(lab, &node.name).await?;
             ensure!(now.len() == 1 && now != *before, "{}: {now:?} after {before:?}", node.name);
             let spis = spis(lab, &node.name).await?;
             let peers = lab.nodes().len() - 1;
-            ensure!(spis.len() == 2 * peers, "{}: {spis:?}", node.name);
+            ensure!(spis.len() == with_each * peers, "{}: {spis:?}", node.name);
         }
         Ok(())
     })
     .await
 }
 
-async fn all_keys(lab: &Lab) -> Result<Vec<Vec<String>>> {
+pub(crate) async fn all_keys(lab: &Lab) -> Result<Vec<Vec<String>>> {
     let mut all = Vec::new();
     for node in lab.nodes() {
         all.push(keys(lab, &node.name).await?);
@@ -112,7 +121,7 @@ fn six_lines_encrypt_three_nodes_and_nothing_is_lost() -> Result<()> {
     with_esplanade(Config { nodes: 3, ..Config::default() }, async |lab| {
         let traffic = traffic(lab).await?;
         lab.apply(POLICY).await?;
-        ready(lab).await?;
+        ready(lab, "pods").await?;
 
         // From here on nothing is in the clear.
         let wire = lab.node("node-b").capture().await?;
@@ -123,13 +132,13 @@ fn six_lines_encrypt_three_nodes_and_nothing_is_lost() -> Result<()> {
         let at_a = spis(lab, "node-a").await?;
         lab.stop_agent("node-a").await?;
         lab.start_agent("node-a").await?;
-        ready(lab).await?;
+        ready(lab, "pods").await?;
         assert_eq!((spis(lab, "node-a").await?, all_keys(lab).await?), (at_a, before.clone()));
 
         // All rotate at once.
         rotate(lab).await?;
-        rotated(lab, &before).await?;
-        ready(lab).await?;
+        rotated(lab, &before, 2).await?;
+        ready(lab, "pods").await?;
 
         let packets = wire.stop().await?;
         assert_eq!(clear_pod_packets(lab, &packets), [] as [&_; 0]);
@@ -150,7 +159,7 @@ fn six_lines_encrypt_three_nodes_and_nothing_is_lost() -> Result<()> {
 }
 
 /// Ends the node's agent as it is, and starts it anew.
-async fn kill_agent(lab: &Lab, node: &str) -> Result<()> {
+pub(crate) async fn kill_agent(lab: &Lab, node: &str) -> Result<()> {
     let agent = lab.agent(node)?;
     agent.signal(Signal::SIGKILL).await?;
     agent.wait().await?;
@@ -159,7 +168,7 @@ async fn kill_agent(lab: &Lab, node: &str) -> Result<()> {
 }
 
 /// Asks all nodes for new keys.
-async fn rotate(lab: &Lab) -> Result<()> {
+pub(crate) async fn rotate(lab: &Lab) -> Result<()> {
     let asked = format!("esplanade.dev/rotate-keys-before={}", k8s_openapi::jiff::Timestamp::now());
     kubectl(lab, &["annotate", "--overwrite", "ipsecnodestates", "--all", &asked]).await?;
     Ok(())
@@ -187,7 +196,7 @@ fn agents_and_the_operator_die_and_nothing_is_lost() -> Result<()> {
         lab.stop_operator()?;
         lab.start_operator()?;
         kill_agent(lab, "node-a").await?;
-        ready(lab).await?;
+        ready(lab, "pods").await?;
 
         let wire = lab.node("node-b").capture().await?;
         for node in ["node-a", "node-b", "node-a"] {
@@ -200,7 +209,7 @@ fn agents_and_the_operator_die_and_nothing_is_lost() -> Result<()> {
             })
             .await?;
             kill_agent(lab, node).await?;
-            rotated(lab, &before).await?;
+            rotated(lab, &before, 2).await?;
         }
         nothing_lost(traffic).await?;
 

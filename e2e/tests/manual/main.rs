@@ -21,6 +21,7 @@ mod marks;
 mod metrics;
 mod moves;
 mod nat;
+mod overlay;
 mod packets;
 mod selectors;
 mod udp;

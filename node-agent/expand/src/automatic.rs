@@ -1,55 +1,99 @@
 //! SAs with automatic keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use esplanade_crds::{IpsecPeerSpec, NodePolicy};
+use esplanade_crds::{IpsecPeerSpec, Mode, NodePolicy};
 use esplanade_model::{
-    Capabilities, Capability, Crypto, InboundSa, Missing, OutboundSa, ReplayProtection, Sa, SaDirection, Spi,
-    WantedSa,
+    AddressPair, Capabilities, Capability, Crypto, InboundSa, Missing, OutboundSa, ReplayProtection, Sa,
+    SaDirection, Spi, WantedSa,
 };
 
 use crate::participant::Participant;
-use crate::reqid;
+use crate::{reqid, sas, selectors};
 
-/// The SA of `node` with another one for a policy's traffic, that ends or starts here. None where the two have no addresses
-/// for a tunnel.
-///
-/// # Errors
-/// The kernel lacks something that it needs.
-#[allow(clippy::too_many_arguments)] // each is told apart by its type or its name
-pub fn automatic_sa(
+/// An SA of a policy's between two nodes.
+pub struct AutomaticSa<'a> {
+    /// This end.
+    pub node: &'a str,
+    /// The other one.
+    pub other: &'a str,
+    /// The policy.
+    pub policy: &'a NodePolicy,
+    /// In transport mode: between which addresses, `node`'s first.
+    pub addresses: Option<AddressPair>,
+    /// Which way it goes.
+    pub direction: SaDirection,
+}
+
+impl AutomaticSa<'_> {
+    /// As the kernel is to have it. None where the two have no addresses for it.
+    ///
+    /// # Errors
+    /// The kernel lacks something that it needs.
+    pub fn make(
+        &self,
+        peers: &BTreeMap<String, IpsecPeerSpec>,
+        spi: Spi,
+        crypto: Crypto,
+        kernel: &Capabilities,
+    ) -> Result<Option<WantedSa>, Missing> {
+        let Self { policy, direction, .. } = *self;
+        let (Some(me), Some(other)) = (end(self.node, peers), end(self.other, peers)) else {
+            return Ok(None);
+        };
+        let inbound = direction == SaDirection::In;
+        let (from, to) = if inbound { (&other, &me) } else { (&me, &other) };
+        let addresses = match self.addresses {
+            None => from.tunnel_to(to),
+            Some(pair) => {
+                let pair = if inbound { pair.reversed() } else { pair };
+                pair.among(&from.addresses, &to.addresses)
+            }
+        };
+        let Some((source, destination)) = addresses else { return Ok(None) };
+        let replay = policy.automatic.as_ref().map(|keying| keying.anti_replay).unwrap_or_default();
+        let reqid = reqid::of_policy(&policy.name, &from.identity, &to.identity);
+        let sa = Sa {
+            mode: sas::mode(policy.mode),
+            replay: ReplayProtection {
+                window: replay.window,
+                extended_sequence_numbers: replay.extended_sequence_numbers,
+            },
+            direction: kernel.has(Capability::Direction).then_some(direction),
+            icmp_errors: policy.icmp_errors && inbound,
+            ..Sa::tunnel(source, destination, spi, reqid, crypto)
+        };
+        let wanted =
+            if inbound { WantedSa::Inbound(InboundSa(sa)) } else { WantedSa::Outbound(OutboundSa(sa)) };
+        kernel.require_sa(&wanted)?;
+        Ok(Some(wanted))
+    }
+}
+
+/// Between which addresses of `node`'s and of another one's there are SAs for the policy's traffic between the two, `node`'s
+/// first: in transport mode each pair that any of it goes between, else one tunnel (none) if both take part.
+pub fn address_pairs(
     node: &str,
     other: &str,
     policy: &NodePolicy,
     peers: &BTreeMap<String, IpsecPeerSpec>,
-    direction: SaDirection,
-    spi: Spi,
-    crypto: Crypto,
-    kernel: &Capabilities,
-) -> Result<Option<WantedSa>, Missing> {
-    let (Some(me), Some(other)) = (end(node, peers), end(other, peers)) else { return Ok(None) };
-    let (from, to) = match direction {
-        SaDirection::In => (&other, &me),
-        SaDirection::Out => (&me, &other),
-    };
-    let Some((source, destination)) = from.tunnel_to(to) else { return Ok(None) };
-    let replay = policy.automatic.as_ref().map(|keying| keying.anti_replay).unwrap_or_default();
-    let reqid = reqid::of_policy(&policy.name, &from.identity, &to.identity);
-    let sa = Sa {
-        replay: ReplayProtection {
-            window: replay.window,
-            extended_sequence_numbers: replay.extended_sequence_numbers,
-        },
-        direction: kernel.has(Capability::Direction).then_some(direction),
-        icmp_errors: policy.icmp_errors && direction == SaDirection::In,
-        ..Sa::tunnel(source, destination, spi, reqid, crypto)
-    };
-    let wanted = match direction {
-        SaDirection::In => WantedSa::Inbound(InboundSa(sa)),
-        SaDirection::Out => WantedSa::Outbound(OutboundSa(sa)),
-    };
-    kernel.require_sa(&wanted)?;
-    Ok(Some(wanted))
+) -> BTreeSet<Option<AddressPair>> {
+    // What can't be read is told of elsewhere.
+    let part = |name: &str| Participant::node(name, peers.get(name)?, &policy.name, &mut Vec::new());
+    if policy.mode != Mode::Transport {
+        let takes_part =
+            peers.get(other).is_some_and(|peer| peer.selectors.iter().any(|one| one.policy == policy.name));
+        return takes_part.then_some(None).into_iter().collect();
+    }
+    let (Some(me), Some(other)) = (part(node), part(other)) else { return BTreeSet::new() };
+    let selectors = selectors::outbound(&me, &other, &policy.traffic);
+    let covered = selectors.iter().filter(|one| me.is_host(one.source()) && other.is_host(one.destination()));
+    covered
+        .filter_map(|one| {
+            let (source, destination) = (one.source().addr(), one.destination().addr());
+            AddressPair::of((source, &me.addresses), (destination, &other.addresses)).map(Some)
+        })
+        .collect()
 }
 
 fn end(name: &str, peers: &BTreeMap<String, IpsecPeerSpec>) -> Option<Participant> {

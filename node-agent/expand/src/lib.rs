@@ -25,7 +25,7 @@ use esplanade_crds::{IpsecNodeStateSpec, IpsecPeerSpec, Problem};
 use esplanade_model::{Capabilities, Unnumbered, Wanted};
 use esplanade_seal::KeyPair;
 
-pub use automatic::automatic_sa;
+pub use automatic::{AutomaticSa, address_pairs};
 pub(crate) use error::SaError;
 pub use exempt::{exemptions, passing_through};
 pub use opened::OpenedKeys;

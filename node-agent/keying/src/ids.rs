@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use esplanade_model::AddressPair;
 use sha2::{Digest as _, Sha256};
 
 use crate::KeyId;
@@ -24,15 +25,28 @@ impl fmt::Debug for NodeUid {
     }
 }
 
-/// A policy in one of its revisions: 8 bytes of the SHA-256 of the IpsecPolicy's UID and the revision.
+/// A policy in one of its revisions: 8 bytes of the SHA-256 of the IpsecPolicy's UID and the revision. In transport mode,
+/// what of it goes between one pair of addresses: an SA of its own carries that.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyRevision(pub u64);
 
 impl PolicyRevision {
     /// For this `metadata.uid` and revision.
     pub fn of(uid: &str, revision: &str) -> Self {
-        let digest = Sha256::new().chain_update(uid).chain_update([0]).chain_update(revision).finalize();
-        Self(digest.iter().take(8).fold(0, |sum, byte| (sum << 8) | u64::from(*byte)))
+        Self::first(Self::hashed(uid, revision))
+    }
+
+    /// What of it goes between these addresses, the own one first.
+    pub fn between(uid: &str, revision: &str, addresses: &AddressPair) -> Self {
+        Self::first(Self::hashed(uid, revision).chain_update([0]).chain_update(addresses.to_string()))
+    }
+
+    fn hashed(uid: &str, revision: &str) -> Sha256 {
+        Sha256::new().chain_update(uid).chain_update([0]).chain_update(revision)
+    }
+
+    fn first(hashed: Sha256) -> Self {
+        Self(hashed.finalize().iter().take(8).fold(0, |sum, byte| (sum << 8) | u64::from(*byte)))
     }
 }
 
@@ -80,6 +94,8 @@ pub struct Version(pub u64);
 
 #[cfg(test)]
 mod tests {
+    use esplanade_model::{AddressFamily, AddressPair};
+
     use super::{NodeUid, PolicyRevision};
 
     #[test]
@@ -88,5 +104,10 @@ mod tests {
         assert_ne!(PolicyRevision::of("a", "b"), PolicyRevision::of("a", "c"));
         assert_ne!(PolicyRevision::of("ab", "c"), PolicyRevision::of("a", "bc"));
         assert_eq!(PolicyRevision::of("a", "b"), PolicyRevision::of("a", "b"));
+        let pair = AddressPair { family: AddressFamily::Ipv4, source: 0, destination: 1 };
+        let between = |pair| PolicyRevision::between("a", "b", &pair);
+        assert_ne!(between(pair), PolicyRevision::of("a", "b"));
+        assert_ne!(between(pair), between(pair.reversed()));
+        assert_ne!(between(pair), between(AddressPair { family: AddressFamily::Ipv6, ..pair }));
     }
 }

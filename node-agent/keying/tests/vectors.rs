@@ -5,7 +5,7 @@
 use esplanade_crds::Suite;
 use esplanade_keying::derive::{Agreement, Cpu, Ppk, SaInfo};
 use esplanade_keying::{KeyPair, PublicKey};
-use esplanade_model::Crypto;
+use esplanade_model::{AddressFamily, AddressPair, Crypto};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -34,6 +34,7 @@ struct Sa {
     suite: Suite,
     revision: String,
     cpu: String,
+    addresses: Option<String>,
     #[serde(default)]
     ppk: String,
     #[serde(default)]
@@ -54,6 +55,17 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 fn bytes32(hex: &str) -> [u8; 32] {
     bytes(hex).try_into().unwrap()
+}
+
+/// As `info` has it.
+fn pair_of(text: &str) -> AddressPair {
+    let parts: Vec<&str> = text.split(' ').collect();
+    let [family, source, destination] = parts[..] else { unreachable!("{text}") };
+    let family = if family == "IPv6" { AddressFamily::Ipv6 } else { AddressFamily::Ipv4 };
+    let pair =
+        AddressPair { family, source: source.parse().unwrap(), destination: destination.parse().unwrap() };
+    assert_eq!(pair.to_string(), text);
+    pair
 }
 
 fn vectors() -> Vectors {
@@ -81,6 +93,7 @@ fn every_vector_is_derived_at_both_ends() {
             sender: &vectors.sender.uid,
             receiver: &vectors.receiver.uid,
             cpu: sa.cpu.parse().map_or(Cpu::Any, Cpu::Only),
+            addresses: sa.addresses.as_deref().map(pair_of),
         };
         let at_sender = Agreement::new(&sender, &receiver.public(), ppk.as_ref()).unwrap();
         let at_receiver = Agreement::new(&receiver, &sender.public(), ppk.as_ref()).unwrap();
@@ -105,4 +118,5 @@ fn every_vector_is_derived_at_both_ends() {
         }
     }
     assert_eq!(suites.len(), 8, "a suite has no vector");
+    assert!(vectors.security_associations.iter().any(|sa| sa.addresses.is_some()), "transport mode has none");
 }

@@ -3,6 +3,7 @@
 //! Wanted state (`expand`), the difference (`diff`) and the wire (`xfrm`) share this vocabulary. Names follow RFC 4301
 //! and the kernel's `include/uapi/linux/xfrm.h`.
 
+mod address_pair;
 mod capabilities;
 mod crypto;
 mod encapsulation;
@@ -21,6 +22,7 @@ mod spd;
 mod unnumbered;
 mod wanted;
 
+pub use address_pair::{AddressFamily, AddressPair};
 pub use capabilities::{Capabilities, Capability, Missing};
 pub use crypto::{Aead, Authentication, Cipher, Crypto, CryptoError, UnknownAlgorithm, WeakAlgorithm};
 pub use encapsulation::{UdpEncapsulation, UdpPort};

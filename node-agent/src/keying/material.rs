@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use esplanade_crds::NodePolicy;
+use esplanade_expand::address_pairs;
 use esplanade_keying::derive::{Agreement, Cpu, Derived, SaInfo};
 use esplanade_keying::node::PeerRecord;
 use esplanade_keying::{KeyId, KeyPair, NodeUid, PolicyRevision, PublicKey, Sa, Version};
-use esplanade_model::SaDirection;
+use esplanade_model::{AddressPair, SaDirection};
 
 use crate::desired::Input;
 
@@ -25,6 +26,42 @@ impl Peer {
     }
 }
 
+/// Traffic that has SAs of its own: a policy's; in transport mode, what of it goes between one pair of addresses.
+#[derive(Debug, Clone)]
+pub(super) struct Carried {
+    pub(super) policy: Arc<NodePolicy>,
+    /// This node's address first.
+    pub(super) addresses: Option<AddressPair>,
+}
+
+impl Carried {
+    /// What names it for the protocol.
+    fn revision(&self) -> PolicyRevision {
+        let Self { policy, addresses } = self;
+        match addresses {
+            None => revision(policy),
+            Some(pair) => PolicyRevision::between(&policy.uid, &policy.revision, pair),
+        }
+    }
+
+    /// What takes part in it does so under this name: no policy's has a space.
+    fn name(&self) -> Arc<str> {
+        let Self { policy, addresses } = self;
+        match addresses {
+            None => Arc::from(policy.name.as_str()),
+            Some(pair) => Arc::from(format!("{} {pair}", policy.name)),
+        }
+    }
+}
+
+/// What counts for the protocol.
+pub(super) struct Taken {
+    /// Each peer.
+    pub(super) peers: Vec<(NodeUid, Version, PeerRecord)>,
+    /// The policies that this node has now.
+    pub(super) policies: Vec<(PolicyRevision, Arc<str>)>,
+}
+
 /// Keys, and what follows from them. Whatever is secret is wiped when it is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Material {
@@ -32,7 +69,7 @@ pub(super) struct Material {
     pub(super) pairs: BTreeMap<KeyId, KeyPair>,
     pub(super) peers: BTreeMap<NodeUid, Peer>,
     /// Also policies that are gone, as long as there are SAs of theirs.
-    pub(super) policies: BTreeMap<PolicyRevision, Arc<NodePolicy>>,
+    pub(super) carried: BTreeMap<PolicyRevision, Carried>,
     agreements: HashMap<(KeyId, KeyId), Option<Agreement>>,
     derived: HashMap<(Sa, bool), Option<Derived>>,
 }
@@ -42,9 +79,12 @@ impl Material {
         Self { own_uid: own_uid.to_owned(), pairs, ..Self::default() }
     }
 
-    /// Takes in peers and policies; what counts of each peer for the protocol.
-    pub(super) fn take(&mut self, input: &Input) -> Vec<(NodeUid, Version, PeerRecord)> {
-        let mut records = Vec::new();
+    /// Takes in peers and policies, for the node of this name.
+    pub(super) fn take(&mut self, node: &str, input: &Input) -> Taken {
+        let automatic = input.spec.policies.iter().filter(|policy| policy.automatic.is_some());
+        let automatic: Vec<Arc<NodePolicy>> = automatic.map(|policy| Arc::new(policy.clone())).collect();
+        let mut current: BTreeMap<PolicyRevision, Carried> = BTreeMap::new();
+        let mut peers = Vec::new();
         self.peers.clear();
         for (name, peer) in input.keyed.iter() {
             let uid = NodeUid::of(&peer.node_uid);
@@ -60,24 +100,35 @@ impl Material {
                     order.push(public.id());
                 }
             }
-            let selectors = input.peers.get(name).into_iter().flat_map(|spec| &spec.selectors);
-            let policies = selectors.map(|one| Arc::from(one.policy.as_str())).collect();
-            records.push((uid, Version(peer.version), PeerRecord { keys: order, policies }));
+            let mut policies = BTreeSet::new();
+            for policy in automatic.iter().filter(|_| name != node) {
+                for addresses in address_pairs(node, name, policy, &input.peers) {
+                    let carried = Carried { policy: Arc::clone(policy), addresses };
+                    policies.insert(carried.name());
+                    current.insert(carried.revision(), carried);
+                }
+            }
+            peers.push((uid, Version(peer.version), PeerRecord { keys: order, policies }));
             self.peers.insert(uid, Peer { name: name.clone(), uid: peer.node_uid.clone(), keys });
         }
-        for policy in input.spec.policies.iter().filter(|policy| policy.automatic.is_some()) {
-            self.policies.insert(revision(policy), Arc::new(policy.clone()));
-        }
+        let policies = current.iter().map(|(revision, carried)| (*revision, carried.name())).collect();
+        self.carried.extend(current);
         let known: BTreeSet<KeyId> = self.peers.values().flat_map(|peer| peer.keys.keys().copied()).collect();
         self.agreements.retain(|(_, theirs), _| known.contains(theirs));
-        records
+        Taken { peers, policies }
+    }
+
+    /// What SAs of the policy carry.
+    pub(super) fn carried_for(&self, policy: PolicyRevision) -> impl Iterator<Item = PolicyRevision> + '_ {
+        let of_policy = self.carried.iter().filter(move |(_, carried)| revision(&carried.policy) == policy);
+        of_policy.map(|(carried, _)| *carried)
     }
 
     /// Forgets what no SA needs.
     pub(super) fn keep(&mut self, needed: &BTreeSet<(Sa, bool)>, current: impl Fn(PolicyRevision) -> bool) {
         self.derived.retain(|sa, _| needed.contains(sa));
         let used: BTreeSet<PolicyRevision> = needed.iter().map(|(sa, _)| sa.policy).collect();
-        self.policies.retain(|policy, _| current(*policy) || used.contains(policy));
+        self.carried.retain(|of, carried| current(revision(&carried.policy)) || used.contains(of));
         self.agreements.retain(|(own, _), _| self.pairs.contains_key(own));
     }
 
@@ -91,9 +142,9 @@ impl Material {
     }
 
     fn derive_anew(&mut self, sa: &Sa, inbound: bool) -> Option<Derived> {
-        let Self { own_uid, pairs, peers, policies, agreements, .. } = self;
+        let Self { own_uid, pairs, peers, carried, agreements, .. } = self;
         let peer = peers.get(&sa.peer)?;
-        let policy = policies.get(&sa.policy)?;
+        let Carried { policy, addresses } = carried.get(&sa.policy)?;
         let (own, theirs) = (pairs.get(&sa.own)?, peer.keys.get(&sa.theirs)?);
         let agreement = agreements.entry((sa.own, sa.theirs)).or_insert_with(|| {
             let made = Agreement::new(own, theirs, None);
@@ -109,6 +160,7 @@ impl Material {
             sender,
             receiver,
             cpu: Cpu::Any,
+            addresses: addresses.map(|pair| if inbound { pair.reversed() } else { pair }),
         };
         if inbound { agreement.inbound(&info) } else { agreement.outbound(&info) }.ok()
     }

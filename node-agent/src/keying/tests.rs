@@ -32,6 +32,7 @@ struct Cluster {
     specs: BTreeMap<String, IpsecPeerSpec>,
     peers: BTreeMap<String, KeyedPeer>,
     version: u64,
+    mode: Mode,
 }
 
 fn worker(directory: &Path, name: &str, kernel: &FakeKernel) -> Worker {
@@ -77,6 +78,7 @@ impl Cluster {
             specs: BTreeMap::new(),
             peers: BTreeMap::new(),
             version: 10,
+            mode: Mode::Tunnel,
         };
         for (name, address, network) in [("a", "192.0.2.1", "10.1.0.0/24"), ("b", "192.0.2.2", "10.2.0.0/24")]
         {
@@ -106,7 +108,7 @@ impl Cluster {
 
     fn tell(&mut self, name: &str, phase: Phase) {
         let host = self.hosts.get_mut(name).unwrap();
-        host.spec.policies = vec![policy(phase)];
+        host.spec.policies = vec![NodePolicy { mode: self.mode, ..policy(phase) }];
         host.generation += 1;
     }
 
@@ -180,9 +182,30 @@ impl Cluster {
         observed.policies.iter().any(|policy| policy.key.direction == Direction::Out)
     }
 
+    /// Transport mode between all addresses of the two nodes.
+    fn transport() -> Self {
+        let mut cluster = Self { mode: Mode::Transport, ..Self::new() };
+        let addresses = [
+            ("a", ["192.0.2.1", "2001:db8::1", "192.0.2.101"]),
+            ("b", ["2001:db8::2", "2001:db8::102", "192.0.2.2"]),
+        ];
+        for (name, addresses) in addresses {
+            let spec = cluster.specs.get_mut(name).unwrap();
+            spec.addresses = addresses.map(str::to_owned).to_vec();
+            let host = |address: &str| format!("{address}/{}", if address.contains(':') { 128 } else { 32 });
+            spec.selectors[0].from = addresses.map(host).to_vec();
+            spec.selectors[0].to = spec.selectors[0].from.clone();
+        }
+        cluster
+    }
+
     /// In force at both, one key each.
     async fn in_force() -> Self {
-        let mut cluster = Self::new();
+        Self::new().put_in_force().await
+    }
+
+    async fn put_in_force(self) -> Self {
+        let mut cluster = self;
         for name in ["a", "b"] {
             cluster.tell(name, Phase::Prepare);
         }
@@ -214,6 +237,64 @@ async fn two_nodes_come_to_the_same_sas() {
         assert_eq!((at_a.len(), &at_a), (1, &at_b));
     }
     assert!(!cluster.sends_protected("a"));
+}
+
+#[tokio::test]
+async fn in_transport_mode_each_pair_of_addresses_has_an_sa_with_keys_of_its_own() {
+    let mut cluster = Cluster::transport().put_in_force().await;
+    let all = |cluster: &Cluster, name: &str| {
+        let observed = cluster.hosts[name].kernel.observed();
+        let mut all: Vec<_> = observed.sas.into_iter().map(|one| (one.id, one.sa.unwrap())).collect();
+        all.sort_by_key(|(id, _)| *id);
+        all
+    };
+    let (at_a, at_b) = (all(&cluster, "a"), all(&cluster, "b"));
+    let named = |all: &[(SaId, esplanade_model::Sa)]| {
+        all.iter().map(|(id, sa)| (*id, sa.source, sa.crypto.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&at_a), named(&at_b));
+    let mut ends: Vec<String> =
+        at_a.iter().map(|(id, sa)| format!("{} {}", sa.source, id.destination)).collect();
+    ends.sort();
+    let wanted = [
+        "192.0.2.1 192.0.2.2",
+        "192.0.2.101 192.0.2.2",
+        "192.0.2.2 192.0.2.1",
+        "192.0.2.2 192.0.2.101",
+        "2001:db8::1 2001:db8::102",
+        "2001:db8::1 2001:db8::2",
+        "2001:db8::102 2001:db8::1",
+        "2001:db8::2 2001:db8::1",
+    ];
+    assert_eq!(ends, wanted);
+    for (at, (id, sa)) in at_a.iter().enumerate() {
+        assert_eq!(sa.mode, esplanade_model::Mode::Transport);
+        for (other, another) in &at_a[at + 1..] {
+            assert!(id.spi != other.spi && sa.crypto != another.crypto, "{id:?} {other:?}");
+        }
+    }
+
+    // A restarted agent knows each of them again.
+    let again = worker(cluster.directory.path(), "a", &cluster.hosts["a"].kernel);
+    let host = cluster.hosts.get_mut("a").unwrap();
+    (host.worker, host.watch) = (again, None);
+    let done = cluster.pass("a").await;
+    assert_eq!((done.operations, done.report.confirmed), (0, Some(true)));
+
+    // An address less: its SAs go, and the others stay.
+    for (name, rest) in [("a", ["192.0.2.1", "2001:db8::1"]), ("b", ["2001:db8::2", "192.0.2.2"])] {
+        let spec = cluster.specs.get_mut(name).unwrap();
+        spec.addresses.retain(|address| rest.contains(&address.as_str()));
+        spec.selectors[0]
+            .from
+            .retain(|host| rest.iter().any(|address| host.starts_with(&format!("{address}/"))));
+        spec.selectors[0].to = spec.selectors[0].from.clone();
+    }
+    cluster.version += 1;
+    cluster.settle().await;
+    let left = all(&cluster, "a");
+    assert_eq!(left.len(), 4);
+    assert!(left.iter().all(|one| at_a.contains(one)), "{left:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Which SA it is, in bytes that can't mean another.
 
 use esplanade_crds::Suite;
+use esplanade_model::AddressPair;
 
 use super::{DeriveError, keymat};
 use crate::pair::PublicKey;
@@ -30,6 +31,8 @@ pub struct SaInfo<'a> {
     pub receiver: &'a str,
     /// The sender's CPU.
     pub cpu: Cpu,
+    /// In transport mode: the two nodes' addresses.
+    pub addresses: Option<AddressPair>,
 }
 
 impl SaInfo<'_> {
@@ -39,6 +42,7 @@ impl SaInfo<'_> {
             Cpu::Any => "any".to_owned(),
             Cpu::Only(number) => number.to_string(),
         };
+        let addresses = self.addresses.map(|pair| pair.to_string());
         let fields = [
             self.policy.as_bytes(),
             self.revision.as_bytes(),
@@ -50,7 +54,7 @@ impl SaInfo<'_> {
             cpu.as_bytes(),
         ];
         let mut info = Vec::new();
-        for field in fields {
+        for field in fields.into_iter().chain(addresses.as_deref().map(str::as_bytes)) {
             let length = u16::try_from(field.len()).map_err(|_| DeriveError::TooLong)?;
             info.extend(length.to_be_bytes());
             info.extend(field);

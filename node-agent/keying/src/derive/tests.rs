@@ -1,5 +1,5 @@
 use esplanade_crds::Suite;
-use esplanade_model::Crypto;
+use esplanade_model::{AddressFamily, AddressPair, Crypto};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use zeroize::Zeroizing;
@@ -14,6 +14,7 @@ const SA: SaInfo<'static> = SaInfo {
     sender: "sender",
     receiver: "receiver",
     cpu: Cpu::Any,
+    addresses: None,
 };
 
 fn pair(seed: u64) -> KeyPair {
@@ -41,6 +42,7 @@ fn whatever_names_the_sa_changes_spi_and_keys() {
         SaInfo { sender: "other", ..SA },
         SaInfo { receiver: "other", ..SA },
         SaInfo { cpu: Cpu::Only(0), ..SA },
+        SaInfo { addresses: Some(IPV4), ..SA },
         // The same letters, cut elsewhere.
         SaInfo { policy: "policyr", revision: "evision", ..SA },
     ];
@@ -48,6 +50,31 @@ fn whatever_names_the_sa_changes_spi_and_keys() {
         let other = agreement.outbound(&other).unwrap();
         assert_ne!(base.spi, other.spi);
         assert_ne!(base.crypto, other.crypto);
+    }
+}
+
+const IPV4: AddressPair = AddressPair { family: AddressFamily::Ipv4, source: 0, destination: 0 };
+
+#[test]
+fn each_pair_of_addresses_has_keys_of_its_own_and_both_ends_the_same() {
+    let (a, b) = (pair(1), pair(2));
+    let at_a = Agreement::new(&a, &b.public(), None).unwrap();
+    let at_b = Agreement::new(&b, &a.public(), None).unwrap();
+    let pairs = [
+        IPV4,
+        AddressPair { family: AddressFamily::Ipv6, ..IPV4 },
+        AddressPair { source: 1, ..IPV4 },
+        AddressPair { destination: 1, ..IPV4 },
+    ];
+    let mut derived = Vec::new();
+    for addresses in pairs {
+        let sa = SaInfo { addresses: Some(addresses), ..SA };
+        let one = at_a.outbound(&sa).unwrap();
+        assert_eq!(at_b.inbound(&sa).unwrap(), one);
+        assert!(
+            derived.iter().all(|other: &super::Derived| other.spi != one.spi && other.crypto != one.crypto)
+        );
+        derived.push(one);
     }
 }
 

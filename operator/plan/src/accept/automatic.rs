@@ -1,8 +1,7 @@
 //! Automatic keys.
 
 use esplanade_crds::{
-    AntiReplay, Compression, Endpoints, IpsecPolicySpec, Mode, NodeAutomaticKeying, Protection, Protocol,
-    Suite, seconds,
+    AntiReplay, Compression, IpsecPolicySpec, Mode, NodeAutomaticKeying, Protection, Protocol, Suite, seconds,
 };
 
 use super::{invalid, rule};
@@ -17,20 +16,30 @@ const SLOWEST: u32 = 84 * 3600;
 
 /// What this version can't do with automatic keys.
 pub(super) fn unimplemented(spec: &IpsecPolicySpec, protection: &Protection) -> Vec<String> {
-    let only_pods =
-        |entry: &Endpoints| entry.nodes.is_none() && entry.cidrs.is_none() && entry.gateway.is_none();
+    let mut sides = spec.from.iter().chain(&spec.to);
+    let outside = sides.clone().any(|entry| entry.cidrs.is_some() || entry.gateway.is_some());
+    let nodes = sides.any(|entry| entry.nodes.is_some());
+    let transport = protection.mode == Mode::Transport;
     let automatic = protection.keying.automatic.clone().unwrap_or_default();
     let limits = automatic.max_packets.is_some() || automatic.max_bytes.is_some();
     let extended = protection.anti_replay.is_none_or(|one| one.extended_sequence_numbers);
     let asked = [
         (
-            !spec.from.iter().chain(&spec.to).all(only_pods),
-            "nodes, cidrs or gateway with automatic keying: write podCIDRs, or keying: {manual: \
-             {securityAssociations: [NAME, …]}}",
+            outside,
+            "cidrs and gateway with automatic keying: there is no agent outside the cluster; write IpsecSAs, and keying: \
+             {manual: {securityAssociations: [NAME, …]}}",
         ),
         (
-            protection.mode != Mode::Tunnel,
-            "automatic keying with another mode than Tunnel: write mode: Tunnel",
+            nodes && !transport,
+            "nodes with automatic keying in another mode than Transport: write mode: Transport, or podCIDRs",
+        ),
+        (
+            transport && spec.traffic.is_empty(),
+            "all traffic between nodes with automatic keying: write which, e.g. traffic: [{protocol: UDP, port: 8472}]",
+        ),
+        (
+            !transport && protection.mode != Mode::Tunnel,
+            "automatic keying with another mode than Tunnel and Transport: write mode: Tunnel",
         ),
         (protection.protocol != Protocol::ESP, "automatic keying with AH or IPComp: write protocol: ESP"),
         (protection.compression != Compression::None, "automatic keying with compression: leave it out"),

@@ -1,8 +1,9 @@
 //! Policies with automatic keys: acceptance, phases, acknowledgements.
 
 use esplanade_crds::{
-    Action, AntiReplay, Compression, Enforcement, IpsecPeerStatus, IpsecPolicySpec, Keying, ManualKeying,
-    Mode, NodeKeys, Phase, ProblemKind, Protection, Protocol, PublishedKey, Suite,
+    Action, AntiReplay, Compression, Endpoints, Enforcement, Gateway, IpsecPeerStatus, IpsecPolicySpec,
+    Keying, ManualKeying, Mode, NodeKeys, Phase, ProblemKind, Protection, Protocol, PublishedKey, Suite,
+    TrafficProtocol, TrafficSelector,
 };
 
 use super::build::{at, mk_node, mk_policy, nodes};
@@ -284,6 +285,15 @@ fn what_can_not_change_in_step_is_refused_and_stays() {
     assert_eq!((world.state("a").spec.policies[0].priority, world.phases()), (7, vec![ENFORCE; 3]));
 }
 
+fn gateway() -> Endpoints {
+    let gateway = Some(Gateway { address: "198.51.100.7".into() });
+    Endpoints { cidrs: Some(vec!["203.0.113.0/24".into()]), gateway, ..Default::default() }
+}
+
+fn udp(port: u16) -> TrafficSelector {
+    TrafficSelector { port: Some(port), ..TrafficSelector::all_of(TrafficProtocol::UDP) }
+}
+
 #[test]
 fn what_is_not_implemented_is_named() {
     let accepted = |edit: &dyn Fn(&mut IpsecPolicySpec)| {
@@ -295,8 +305,22 @@ fn what_is_not_implemented_is_named() {
     };
     assert_eq!(accepted(&|_| {}), "True Accepted");
     assert!(
-        accepted(&|spec| spec.from = vec![nodes()]).contains("nodes, cidrs or gateway with automatic keying")
+        accepted(&|spec| spec.from = vec![nodes()]).contains("nodes with automatic keying in another mode")
     );
+    assert!(
+        accepted(&|spec| spec.to = vec![gateway()]).contains("no agent outside the cluster; write IpsecSAs")
+    );
+    let overlay = |spec: &mut IpsecPolicySpec| {
+        spec.from = vec![nodes()];
+        spec.protection.as_mut().unwrap().mode = Mode::Transport;
+        spec.traffic = vec![udp(8472)];
+    };
+    assert_eq!(accepted(&overlay), "True Accepted");
+    let all = |spec: &mut IpsecPolicySpec| {
+        overlay(spec);
+        spec.traffic.clear();
+    };
+    assert!(accepted(&all).contains("write which, e.g. traffic: [{protocol: UDP, port: 8472}]"));
     let edit = |edit: fn(&mut Protection)| accepted(&|spec| edit(spec.protection.as_mut().unwrap()));
     assert!(edit(|one| one.mode = Mode::BEET).contains("write mode: Tunnel"));
     assert!(edit(|one| one.compression = Compression::Deflate).contains("with compression"));
