@@ -17,6 +17,10 @@ pub const ESP_IN_UDP: u16 = 4500;
         "self.type == 'UDP' || !(has(self.port) || has(self.sourcePort) || has(self.destinationPort))")
         .field_path(".type")
         .message("ports are UDP's: write type: UDP, or remove port, sourcePort and destinationPort"),
+    validation = Rule::new("self.type == 'UDP' || !(has(self.followMapping) && self.followMapping)")
+        .field_path(".followMapping")
+        .reason(Reason::FieldValueForbidden)
+        .message("followMapping is about UDP ports: write type: UDP, or remove followMapping"),
 )]
 pub struct SaEncapsulation {
     /// `None` or `UDP`. Default: `None`.
@@ -35,6 +39,12 @@ pub struct SaEncapsulation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub destination_port: Option<u16>,
+    /// With a source outside the cluster, behind an address translation: where its packets come from now counts as its
+    /// address and port, and what goes to it goes there, through every SA to the address and port that are written here.
+    /// Needs `antiReplay` with a window, since a packet sent again could turn the SA elsewhere (RFC 7296 §2.23). In mode
+    /// `Transport` only the port is followed. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub follow_mapping: bool,
 }
 
 impl SaEncapsulation {
@@ -46,6 +56,7 @@ impl SaEncapsulation {
             EncapsulationType::UDP => Some(UdpPorts {
                 source: self.source_port.unwrap_or(port),
                 destination: self.destination_port.unwrap_or(port),
+                follow_mapping: self.follow_mapping,
             }),
         }
     }
@@ -53,9 +64,13 @@ impl SaEncapsulation {
 
 /// The UDP ports of an SA's packets.
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
 pub struct UdpPorts {
     /// Where packets come from.
     pub source: u16,
     /// Where packets go to.
     pub destination: u16,
+    /// At the receiver: the sender may come from elsewhere, and is followed there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub follow_mapping: bool,
 }

@@ -123,6 +123,19 @@ use crate::traffic::TrafficSelector;
         .field_path(".encapsulation")
         .reason(Reason::FieldValueForbidden)
         .message("only ESP goes in UDP (RFC 3948): write protocol: ESP, or remove encapsulation"),
+    validation = Rule::new(
+        "!has(self.encapsulation) || !has(self.encapsulation.followMapping) || !self.encapsulation.followMapping || \
+         has(self.source.address)")
+        .field_path(".encapsulation.followMapping")
+        .reason(Reason::FieldValueForbidden)
+        .message("followMapping is for a source behind an address translation outside the cluster: write source: \
+                  {address: ADDRESS}, or remove followMapping"),
+    validation = Rule::new(
+        "!has(self.encapsulation) || !has(self.encapsulation.followMapping) || !self.encapsulation.followMapping || \
+         (has(self.antiReplay) && self.antiReplay.window != 0)")
+        .field_path(".encapsulation.followMapping")
+        .message("a packet that is sent again must not turn the SA elsewhere (RFC 7296 §2.23): write antiReplay: \
+                  {window: 64} beside followMapping, or remove followMapping"),
     validation = Rule::new("self.mode != 'IPTFS' || self.protocol == 'ESP'")
         .field_path(".mode")
         .message("mode: IPTFS is ESP's (RFC 9347): write protocol: ESP, or mode: Tunnel"),

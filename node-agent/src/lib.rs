@@ -11,6 +11,7 @@ pub mod desired;
 pub mod hidden;
 pub mod host;
 pub mod keying;
+pub mod mapping;
 pub mod metrics;
 pub mod notices;
 pub mod pass;

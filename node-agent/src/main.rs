@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use esplanade_crds::SealingKey;
 use esplanade_logging as logging;
 use esplanade_node_agent::agent::Agent;
+use esplanade_node_agent::mapping::Senders;
 use esplanade_node_agent::metrics::Metrics;
 use esplanade_node_agent::ports::{Ports, Sockets, holder};
 use esplanade_node_agent::settings::Settings;
@@ -179,6 +180,7 @@ async fn run(args: &AgentArgs) -> Result<()> {
         worn: wear::load(&args.state_dir, &keys, &identity.boot_id).context("worn out keys")?,
         hidden: hidden::load(&args.state_dir, &keys, &identity.boot_id).context("hidden keys")?,
         settings: Settings::load(&args.state_dir, &identity.boot_id).context("the kernel's settings")?,
+        senders: Senders::load(&args.state_dir, &identity.boot_id).context("where senders are")?,
     };
     tracing::info!(
         node = identity.node,

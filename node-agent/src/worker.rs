@@ -1,7 +1,7 @@
 //! The one thread that writes to the kernel.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::thread;
@@ -12,7 +12,7 @@ use esplanade_crds::{IpsecNodeStateSpec, Phase, Problem, ProblemKind};
 use esplanade_diff::{Hidden, Memory};
 use esplanade_expand::{OpenedKeys, exemptions, expand_again, passing_through};
 use esplanade_keying::Time;
-use esplanade_model::{Capabilities, Policy, PolicyKey, Wanted};
+use esplanade_model::{Capabilities, Event, Policy, PolicyKey, Wanted};
 use esplanade_seal::KeyPair;
 use esplanade_sync::Engine;
 use esplanade_xfrm::{Kernel, KernelError, Noticed, Watch};
@@ -22,6 +22,7 @@ use crate::desired::Input;
 use crate::hidden;
 use crate::host;
 use crate::keying::{Keying, Progress, PublishKeys, of_policy};
+use crate::mapping::Senders;
 use crate::pass::{Outcome, pass, read_everything, uptime};
 use crate::ports::{Ports, Wants};
 use crate::settings::{NotBlocked, Settings};
@@ -45,6 +46,8 @@ pub struct Recorded {
     pub hidden: (Hidden, hidden::Record),
     /// What was set for all policies.
     pub settings: Settings,
+    /// Where senders behind address translations are.
+    pub senders: Senders,
 }
 
 /// What the thread has to tell.
@@ -137,6 +140,7 @@ impl Worker {
             record: recorded.worn.1,
             hidden: recorded.hidden.1,
             settings: recorded.settings,
+            senders: recorded.senders,
             exempt: Vec::new(),
             opened: OpenedKeys::default(),
             spis: Spis::default(),
@@ -192,6 +196,7 @@ struct State {
     record: Record,
     hidden: hidden::Record,
     settings: Settings,
+    senders: Senders,
     /// Policies without which nothing may be dropped that no policy covers.
     exempt: Vec<PolicyKey>,
     /// Of the input of this version, which the engine knows.
@@ -299,7 +304,14 @@ impl State {
 
     fn notice(&mut self, noticed: Noticed) {
         let now = uptime();
-        noticed.events.into_iter().for_each(|event| self.engine.notice(event, now));
+        for event in noticed.events {
+            if let Event::SaMapped { id, source, port } = event
+                && self.senders.came_from(id, SocketAddr::new(source, port))
+            {
+                (self.expanded, self.base) = (None, None);
+            }
+            self.engine.notice(event, now);
+        }
         if noticed.overrun {
             self.engine.distrust();
         }
@@ -372,7 +384,9 @@ impl State {
             Some((version, expanded)) if *version == input.version => expanded,
             stale => {
                 let (keys, opened) = (Some(&self.keys), &mut self.opened);
-                let fresh = expand_again(&self.node, &input.spec, &input.peers, keys, capabilities, opened);
+                let (node, spec) = (&self.node, &input.spec);
+                let mut fresh = expand_again(node, spec, &input.peers, keys, capabilities, opened);
+                self.senders.follow(node, spec, &mut fresh);
                 let ports = Wants::of(&fresh.wanted);
                 let (wanted, exempt) = exempted(&self.node, input, fresh.wanted);
                 self.exempt = exempt;
@@ -425,6 +439,7 @@ impl State {
             keying,
             base,
             settings,
+            senders,
             exempt,
             ports,
             ..
@@ -449,7 +464,9 @@ impl State {
             let base = match &mut *base {
                 Some(base) if base.version == input.version && base.phases == phases => base,
                 stale => {
-                    let fresh = expand_again(node, &spec, &input.peers, Some(keys), capabilities, opened);
+                    let mut fresh =
+                        expand_again(node, &spec, &input.peers, Some(keys), capabilities, opened);
+                    senders.follow(node, &spec, &mut fresh);
                     let ports = Wants::of(&fresh.wanted);
                     let (wanted, now_exempt) = exempted(node, input, fresh.wanted);
                     (*exempt, settings_are_open) = (now_exempt, true);

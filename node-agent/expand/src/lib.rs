@@ -8,6 +8,7 @@ mod error;
 mod exempt;
 mod keys;
 mod lifetime;
+mod mapping;
 mod mark;
 mod opened;
 mod participant;
@@ -28,6 +29,7 @@ use esplanade_seal::KeyPair;
 pub use automatic::{AutomaticSa, address_pairs};
 pub(crate) use error::SaError;
 pub use exempt::{exemptions, passing_through};
+pub use mapping::{Followed, Mappings, followed};
 pub use opened::OpenedKeys;
 
 /// What a kernel should hold, and what of the desired state it can't.

@@ -269,7 +269,7 @@ fn replay(asked: AntiReplay) -> Result<ReplayProtection, SaError> {
 }
 
 fn encapsulation(sa: &NodeSecurityAssociation) -> Result<Option<UdpEncapsulation>, SaError> {
-    let Some(UdpPorts { source, destination }) = sa.udp else { return Ok(None) };
+    let Some(UdpPorts { source, destination, follow_mapping: _ }) = sa.udp else { return Ok(None) };
     if sa.protocol != ApiProtocol::ESP {
         return Err(SaError::Combination("only ESP goes in UDP"));
     }

@@ -1,5 +1,7 @@
 //! What reading the kernel's databases brings, a record at a time.
 
+use std::net::IpAddr;
+
 use crate::{ObservedPolicy, ObservedSa, PolicyKey, ReplayState, SaId, Used};
 
 /// One SA as the kernel shows it.
@@ -125,6 +127,16 @@ pub enum Event {
         hard: bool,
         /// What was used up by then.
         used: Used,
+    },
+    /// An authentic packet came through an inbound SA from elsewhere than the SA says (`XFRM_MSG_MAPPING`): the address
+    /// translation before its sender has another mapping.
+    SaMapped {
+        /// Through this SA.
+        id: SaId,
+        /// From this address.
+        source: IpAddr,
+        /// And this UDP port.
+        port: u16,
     },
     /// All SAs are gone, or all of one protocol (`XFRM_MSG_FLUSHSA`).
     Flushed,

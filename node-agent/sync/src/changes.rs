@@ -112,6 +112,8 @@ impl Engine {
                 self.suspects.remove(&Name::Sa(id));
                 self.ask_for_sa(id);
             }
+            // It says nothing of what is there; what is wanted changes by it.
+            Event::SaMapped { .. } => {}
             Event::Flushed => {
                 self.memory.flushed();
                 self.distrust();

@@ -100,6 +100,10 @@ fn events_say_what_they_are_about() {
     assert!(matches!(soft, Some(Event::SaExpired { hard: false, .. })), "{soft:?}");
     assert!(matches!(hard, Some(Event::SaExpired { hard: true, .. })), "{hard:?}");
     assert!(matches!(policy, Some(Event::Policy(_))), "{policy:?}");
+    for (name, event) in events("event-mapping") {
+        let Some(Event::SaMapped { id, source, port }) = event else { panic!("{name}: {event:?}") };
+        assert_eq!((source, port, id.spi.get()), ("198.51.100.2".parse().unwrap(), 4501, 0x200), "{name}");
+    }
     for (name, event) in events("event-delsa-0") {
         assert!(matches!(event, Some(Event::SaEnded(ref last)) if last.sa.is_some()), "{name}: {event:?}");
     }

@@ -2,7 +2,9 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use netlink_packet_xfrm::constants::{XFRMNLGRP_EXPIRE, XFRMNLGRP_MIGRATE, XFRMNLGRP_POLICY, XFRMNLGRP_SA};
+use netlink_packet_xfrm::constants::{
+    XFRMNLGRP_EXPIRE, XFRMNLGRP_MAPPING, XFRMNLGRP_MIGRATE, XFRMNLGRP_POLICY, XFRMNLGRP_SA,
+};
 use zeroize::Zeroizing;
 
 use super::link::{Link, Socket};
@@ -11,7 +13,8 @@ use crate::{KernelError, Noticed, Watch, wire};
 
 /// The groups that are safe to join. Not ACQUIRE: with a listener there the kernel makes larval SAs, and drops packets
 /// while they wait (`km_is_alive`).
-const GROUPS: [u32; 4] = [XFRMNLGRP_SA, XFRMNLGRP_POLICY, XFRMNLGRP_EXPIRE, XFRMNLGRP_MIGRATE];
+const GROUPS: [u32; 5] =
+    [XFRMNLGRP_SA, XFRMNLGRP_POLICY, XFRMNLGRP_EXPIRE, XFRMNLGRP_MIGRATE, XFRMNLGRP_MAPPING];
 /// Events taken in by one look: somebody who changes things without end must not keep it from returning.
 const MAX_EVENTS: usize = 10_000;
 /// An event is at most one record.

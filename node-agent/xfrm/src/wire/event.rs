@@ -1,20 +1,20 @@
 //! Multicast messages to what they are about.
 
-use esplanade_model::{Event, PolicyKey, SaRecord};
+use esplanade_model::{Event, PolicyKey, SaId, SaRecord, Spi};
 use netlink_packet_xfrm::constants::{
     XFRM_MSG_DELPOLICY, XFRM_MSG_DELSA, XFRM_MSG_EXPIRE, XFRM_MSG_FLUSHSA, XFRM_MSG_GETDEFAULT,
-    XFRM_MSG_NEWPOLICY, XFRM_MSG_NEWSA, XFRM_MSG_POLEXPIRE, XFRM_MSG_UPDPOLICY, XFRM_MSG_UPDSA, XFRMA_POLICY,
+    XFRM_MSG_MAPPING, XFRM_MSG_NEWPOLICY, XFRM_MSG_NEWSA, XFRM_MSG_POLEXPIRE, XFRM_MSG_UPDPOLICY, XFRM_MSG_UPDSA, XFRMA_POLICY,
     XFRMA_SA,
 };
 use netlink_packet_xfrm::{
-    UserPolicyInfo, UserSaInfo, XFRM_USER_POLICY_ID_LEN, XFRM_USER_POLICY_INFO_LEN, XFRM_USER_SA_ID_LEN,
-    XFRM_USER_SA_INFO_LEN, XfrmAttrs,
+    UserMapping, UserPolicyInfo, UserSaInfo, XFRM_USER_POLICY_ID_LEN, XFRM_USER_POLICY_INFO_LEN,
+    XFRM_USER_SA_ID_LEN, XFRM_USER_SA_INFO_LEN, XfrmAttrs,
 };
 
 use super::attributes::{self, Attributes};
 use super::observe::sa_record;
 use super::reply::Message;
-use super::{policy, sa};
+use super::{address, policy, sa};
 
 /// What the message is about; none if nothing of ours can have to do with it. A message that can't be read may be about
 /// anything.
@@ -34,6 +34,7 @@ pub fn decode(message: &Message<'_>) -> Option<Event> {
             None => Some(Event::Anything),
         },
         XFRM_MSG_DELPOLICY => policy_ended(body).unwrap_or(Some(Event::Anything)),
+        XFRM_MSG_MAPPING => sa_mapped(body).unwrap_or(Some(Event::Anything)),
         // What happens where no policy is.
         XFRM_MSG_GETDEFAULT => None,
         _ => Some(Event::Anything),
@@ -56,6 +57,27 @@ fn sa_expired(body: &[u8]) -> Option<Option<Event>> {
     let hard = *rest.first()? != 0;
     let event = |id| Event::SaExpired { id, hard, used: sa::decode_used(&info) };
     Some(sa::decode_id(&info).map(event))
+}
+
+/// Length of `struct xfrm_user_mapping`.
+const MAPPING: usize = 64;
+
+/// Of an SA that none of ours could be: nothing.
+fn sa_mapped(body: &[u8]) -> Option<Option<Event>> {
+    let wire = UserMapping::parse(body.get(..MAPPING)?).ok()?;
+    let event = || {
+        let id = SaId {
+            destination: address::decode(&wire.id.daddr, wire.id.family)?,
+            protocol: sa::decode_protocol(wire.id.proto)?,
+            spi: Spi::new(wire.id.spi)?,
+        };
+        Some(Event::SaMapped {
+            id,
+            source: address::decode(&wire.new_saddr, wire.id.family)?,
+            port: wire.new_sport,
+        })
+    };
+    Some(event())
 }
 
 /// The whole SA is in an attribute, with its own attributes beside it (`xfrm_notify_sa`).

@@ -42,6 +42,10 @@ pub(super) fn encode(
         iptfs::encode(sa.iptfs, sa.direction, &mut attributes);
     }
     encapsulation(sa.encapsulation, &mut attributes);
+    // The kernel refuses it for a sender.
+    if sa.encapsulation.is_some() && sa.direction != Some(SaDirection::Out) {
+        attributes.push(XfrmAttrs::MappingTimeThreshold(MAPPING_INTERVAL));
+    }
     let family = address::family(sa.destination);
     let info = UserSaInfo {
         selector: sa.selector.as_ref().map_or_else(|| everything(sa.mode, family), selector::encode),
@@ -195,6 +199,10 @@ fn encapsulation(udp: Option<UdpEncapsulation>, attributes: &mut Attributes) {
     }
 }
 
+/// Another source of packets is told of once, and then again after more than so many seconds while it isn't followed: else
+/// it would be with each packet (`km_new_mapping`).
+const MAPPING_INTERVAL: u32 = 1;
+
 /// None inside for plain ESP; none for an encapsulation that we don't write.
 fn decode_encapsulation(attributes: &Attributes) -> Option<Option<UdpEncapsulation>> {
     let template = |attribute: &XfrmAttrs| match attribute {
@@ -293,10 +301,10 @@ fn is_like_ours(attribute: &XfrmAttrs) -> bool {
         XfrmAttrs::Other(other) => {
             matches!(other.kind(), SA_DIR | cpu::SA_PCPU) || iptfs::ATTRIBUTES.contains(&other.kind())
         }
+        // How often something is told changes nothing of the SA.
+        XfrmAttrs::MappingTimeThreshold(value) => matches!(*value, 0 | MAPPING_INTERVAL),
         // Zero is as good as none.
-        XfrmAttrs::ExtraFlags(value)
-        | XfrmAttrs::TfcPadding(value)
-        | XfrmAttrs::MappingTimeThreshold(value) => *value == 0,
+        XfrmAttrs::ExtraFlags(value) | XfrmAttrs::TfcPadding(value) => *value == 0,
         _ => false,
     }
 }

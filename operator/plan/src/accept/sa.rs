@@ -89,6 +89,18 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
     )?;
     let ports = udp.map(|ports| [ports.source, ports.destination]);
     rule(!ports.iter().flatten().any(|port| *port == 0), "encapsulation: ports are 1 to 65535")?;
+    if udp.is_some_and(|ports| ports.follow_mapping) {
+        rule(
+            matches!(source, End::Address(_)),
+            "encapsulation.followMapping is for a source behind an address translation outside the cluster: write \
+             source: {address: ADDRESS}, or remove followMapping",
+        )?;
+        rule(
+            anti_replay.window > 0,
+            "a packet that is sent again must not turn the SA elsewhere (RFC 7296 §2.23): write antiReplay: {window: \
+             64} beside followMapping, or remove followMapping",
+        )?;
+    }
     let (encryption, integrity, insecure) = algorithms(spec)?;
     Ok(SaIntent {
         source,
