@@ -21,6 +21,10 @@ pub const ESP_IN_UDP: u16 = 4500;
         .field_path(".followMapping")
         .reason(Reason::FieldValueForbidden)
         .message("followMapping is about UDP ports: write type: UDP, or remove followMapping"),
+    validation = Rule::new("self.type == 'UDP' || !has(self.keepaliveSeconds)")
+        .field_path(".keepaliveSeconds")
+        .reason(Reason::FieldValueForbidden)
+        .message("keepaliveSeconds is about UDP ports: write type: UDP, or remove keepaliveSeconds"),
 )]
 pub struct SaEncapsulation {
     /// `None` or `UDP`. Default: `None`.
@@ -45,6 +49,12 @@ pub struct SaEncapsulation {
     /// `Transport` only the port is followed. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub follow_mapping: bool,
+    /// After so many seconds without a packet the source's kernel sends one of a single byte, so that an address
+    /// translation that the source is behind keeps its mapping (RFC 3948 §4, which says 20), 1 to 3600; where that node's
+    /// kernel can. Left out: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub keepalive_seconds: Option<u16>,
 }
 
 impl SaEncapsulation {
@@ -57,6 +67,7 @@ impl SaEncapsulation {
                 source: self.source_port.unwrap_or(port),
                 destination: self.destination_port.unwrap_or(port),
                 follow_mapping: self.follow_mapping,
+                keepalive_seconds: self.keepalive_seconds,
             }),
         }
     }
@@ -73,4 +84,7 @@ pub struct UdpPorts {
     /// At the receiver: the sender may come from elsewhere, and is followed there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub follow_mapping: bool,
+    /// At the sender: after so many seconds without a packet it sends one that keeps mappings. Left out: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keepalive_seconds: Option<u16>,
 }

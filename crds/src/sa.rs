@@ -124,6 +124,11 @@ use crate::traffic::TrafficSelector;
         .reason(Reason::FieldValueForbidden)
         .message("only ESP goes in UDP (RFC 3948): write protocol: ESP, or remove encapsulation"),
     validation = Rule::new(
+        "!has(self.encapsulation) || !has(self.encapsulation.keepaliveSeconds) || has(self.source.node)")
+        .field_path(".encapsulation.keepaliveSeconds")
+        .reason(Reason::FieldValueForbidden)
+        .message("the source sends keepalives, and it isn't a node of the cluster: remove keepaliveSeconds"),
+    validation = Rule::new(
         "!has(self.encapsulation) || !has(self.encapsulation.followMapping) || !self.encapsulation.followMapping || \
          has(self.source.address)")
         .field_path(".encapsulation.followMapping")

@@ -10,7 +10,7 @@ use std::time::Duration;
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{IpsecNodeStateSpec, Phase, Problem, ProblemKind};
 use esplanade_diff::{Hidden, Memory};
-use esplanade_expand::{OpenedKeys, exemptions, expand_again, passing_through};
+use esplanade_expand::{OpenedKeys, exemptions, expand_again, keepalives, passing_through};
 use esplanade_keying::Time;
 use esplanade_model::{Capabilities, Event, Policy, PolicyKey, Wanted};
 use esplanade_seal::KeyPair;
@@ -464,8 +464,7 @@ impl State {
             let base = match &mut *base {
                 Some(base) if base.version == input.version && base.phases == phases => base,
                 stale => {
-                    let mut fresh =
-                        expand_again(node, &spec, &input.peers, Some(keys), capabilities, opened);
+                    let mut fresh = expand_again(node, &spec, &input.peers, Some(keys), capabilities, opened);
                     senders.follow(node, &spec, &mut fresh);
                     let ports = Wants::of(&fresh.wanted);
                     let (wanted, now_exempt) = exempted(node, input, fresh.wanted);
@@ -520,7 +519,8 @@ impl State {
 fn exempted(node: &str, input: &Input, mut wanted: Wanted) -> (Wanted, Vec<PolicyKey>) {
     let Some(api_server) = &input.block else { return (wanted, Vec::new()) };
     let own = own_addresses(node, input);
-    let exempt = exemptions(api_server, own.iter().copied());
+    let mut exempt = exemptions(api_server, own.iter().copied());
+    exempt.extend(keepalives(&wanted.sas));
     let keys = exempt.iter().map(Policy::key).collect();
     // Of two with one name the first counts.
     let through = passing_through(&wanted.policies, &own);

@@ -107,11 +107,17 @@ pub(crate) async fn remove_example(lab: &Lab) -> Result<()> {
 
 /// Takes objects away, and waits until no kernel has any SA or policy.
 pub(crate) async fn remove(lab: &Lab, manifests: &str) -> Result<()> {
+    remove_all_but(lab, manifests, |_| false).await
+}
+
+/// The same, but for policies that stay.
+pub(crate) async fn remove_all_but(lab: &Lab, manifests: &str, stays: impl Fn(&str) -> bool) -> Result<()> {
     lab.delete(manifests).await?;
     lab.wait("empty kernels", SOON, async || {
         for node in lab.nodes() {
             let xfrm = node.xfrm().await?;
-            ensure!(xfrm.states.is_empty() && xfrm.policies.is_empty(), "{xfrm:#?}");
+            let gone = xfrm.policies.iter().all(|policy| stays(policy));
+            ensure!(xfrm.states.is_empty() && gone, "{xfrm:#?}");
         }
         Ok(())
     })

@@ -16,7 +16,7 @@ const IPCOMP: u8 = 108;
 const SIZES: [u32; 2] = [1000, 16];
 const PINGS: usize = 3;
 
-struct Variant {
+pub(crate) struct Variant {
     name: &'static str,
     mode: &'static str,
     side: &'static str,
@@ -24,7 +24,7 @@ struct Variant {
 }
 
 #[rustfmt::skip]
-const VARIANTS: &[Variant] = &[
+pub(crate) const VARIANTS: &[Variant] = &[
     Variant { name: "deflate-tunnel", mode: "Tunnel", side: "podCIDRs", esp: false },
     Variant { name: "deflate-transport", mode: "Transport", side: "nodes", esp: false },
     Variant { name: "deflate-esp-tunnel", mode: "Tunnel", side: "podCIDRs", esp: true },
@@ -38,7 +38,7 @@ impl Variant {
         kinds.iter().flat_map(both).collect()
     }
 
-    fn manifests(&self) -> String {
+    pub(crate) fn manifests(&self) -> String {
         const KEYS: &str = "encryption: {algorithm: AES-CBC-256, keySecretRef: {name: keys, key: encryption}}\n  \
                             integrity: {algorithm: HMAC-SHA2-256-128, keySecretRef: {name: keys, key: integrity}}\n";
         let Self { name, mode, side, esp } = self;
@@ -68,6 +68,11 @@ impl Variant {
     }
 
     async fn check(&self, lab: &Lab) -> Result<()> {
+        self.carries(lab).await?;
+        remove(lab, &self.manifests()).await
+    }
+
+    pub(crate) async fn carries(&self, lab: &Lab) -> Result<()> {
         lab.apply(&self.manifests()).await?;
         for name in self.names() {
             lab.wait_condition(&format!("ipsecsa/{name}"), "Programmed", "True", SOON).await?;
@@ -93,7 +98,7 @@ impl Variant {
             }
             self.look(&wire.stop().await?, size)?;
         }
-        remove(lab, &self.manifests()).await
+        Ok(())
     }
 
     /// What two times three questions and answers look like.

@@ -3,8 +3,9 @@
 use anyhow::{Result, ensure};
 use esplanade_e2e::lab::{Config, Lab, Node};
 
-use crate::cluster::{SOON, example, remove_example, with_values};
+use crate::cluster::{SOON, example, remove_all_but, remove_example, secret, with_values};
 use crate::wire::clear_echoes;
+use crate::{compression, udp, variants};
 
 const BLOCK: &str = "nodeAgent: {defaultAction: Block}";
 
@@ -117,4 +118,36 @@ async fn opens(lab: &Lab) -> Result<()> {
     assert_eq!(nodes_reach_each_other(lab).await?, [true; 2]);
     assert_eq!(pods_reach_each_other(lab).await?, [true; 2]);
     Ok(())
+}
+
+/// The packets around what is protected are looked up by nobody, be they ESP, ESP in UDP, AH or IPComp: no policy has to let
+/// them pass.
+#[test]
+fn what_is_around_protected_packets_passes() -> Result<()> {
+    with_values(Config::default(), BLOCK, async |lab| {
+        for node in lab.nodes() {
+            wait_for_default(lab, &node.name, CLOSED).await?;
+        }
+        let stays = |policy: &str| !policy.contains("tmpl");
+        for variant in
+            variants::VARIANTS.iter().filter(|one| !["tunnel-gcm", "tunnel-null"].contains(&one.name))
+        {
+            variant.carries(lab).await.map_err(|error| error.context(variant.name))?;
+            remove_all_but(lab, &variant.manifests(), stays).await?;
+        }
+        secret(lab, "keys", &[("encryption", 32), ("integrity", 32)]).await?;
+        for variant in udp::VARIANTS {
+            variant.carries(lab).await?;
+            remove_all_but(lab, &variant.manifests(), stays).await?;
+        }
+        for variant in compression::VARIANTS {
+            variant.carries(lab).await?;
+            remove_all_but(lab, &variant.manifests(), stays).await?;
+        }
+        for node in lab.nodes() {
+            assert_eq!(default_actions(node).await?, CLOSED);
+        }
+        assert_eq!(nodes_reach_each_other(lab).await?, [false; 2]);
+        Ok(())
+    })
 }

@@ -17,13 +17,20 @@ const ENCRYPTION: u8 = 0x11;
 const INTEGRITY: u8 = 0x22;
 
 fn manifests(port: u16) -> String {
+    followed(port, false)
+}
+
+/// The same; `follow` whether the gateway is followed to where it is now.
+fn followed(port: u16, follow: bool) -> String {
     let key = |byte: u8| base64::engine::general_purpose::STANDARD.encode([byte; 32]);
     let sa = |name: &str, ends: &str, spi: u32, own: &str| {
         format!(
             "---\napiVersion: esplanade.dev/v1alpha1\nkind: IpsecSA\nmetadata: {{name: {name}}}\nspec:\n  {ends}\n  \
-             spi: {spi}\n  encapsulation: {{type: UDP, {own}: {port}}}\n  \
+             spi: {spi}\n  encapsulation: {{type: UDP, {own}: {port}{}}}\n{}  \
              encryption: {{algorithm: AES-CBC-256, keySecretRef: {{name: nat, key: encryption}}}}\n  \
-             integrity: {{algorithm: HMAC-SHA2-256-128, keySecretRef: {{name: nat, key: integrity}}}}\n"
+             integrity: {{algorithm: HMAC-SHA2-256-128, keySecretRef: {{name: nat, key: integrity}}}}\n",
+            if follow && spi == IN { ", followMapping: true" } else { "" },
+            if follow && spi == IN { "  antiReplay: {window: 64}\n" } else { "" },
         )
     };
     format!(
@@ -61,31 +68,53 @@ async fn build(lab: &Lab) -> Result<()> {
         lab,
         &format!(
             "
-ip netns add nat
 ip netns add peer
-ip link add port-nat type veth peer name eth0 netns nat
+ip -n peer link set lo up
+ip -n peer addr add {INSIDE}/32 dev lo
+"
+        ),
+    )
+    .await?;
+    translate(lab, PUBLIC, &[(4500, 40_000), (4501, 40_001)]).await?;
+    lab.node("node-b").run(["ip", "route", "add", "172.16.9.0/24", "via", PUBLIC]).await?.ok()?;
+    Ok(())
+}
+
+/// Makes the translation with this public address, which the gateway's ports become others of.
+async fn translate(lab: &Lab, public: &str, ports: &[(u16, u16)]) -> Result<()> {
+    // The neighbours needn't learn of another machine.
+    let mut text = format!(
+        "
+ip netns add nat
+ip link add port-nat type veth peer name eth0 address 02:00:00:00:09:01 netns nat
 ip link set port-nat master br0 up
 ip -n nat link add inner type veth peer name eth0 netns peer
 ip -n nat addr add {PUBLIC}/24 dev eth0
+ip -n nat addr replace {public}/24 dev eth0
 ip -n nat addr add 10.9.0.1/24 dev inner
 ip -n nat link set eth0 up
 ip -n nat link set inner up
 ip -n peer addr add 10.9.0.2/24 dev eth0
 ip -n peer link set eth0 up
-ip -n peer link set lo up
-ip -n peer addr add {INSIDE}/32 dev lo
 ip -n peer route add default via 10.9.0.1
 ip netns exec nat sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
-for n in 0 1; do
-    ip netns exec nat iptables-legacy -t nat -A POSTROUTING -o eth0 -p udp --sport 450$n \\
-        -j SNAT --to-source {PUBLIC}:4000$n
-done
 "
-        ),
-    )
-    .await?;
-    lab.node("node-b").run(["ip", "route", "add", "172.16.9.0/24", "via", PUBLIC]).await?.ok()?;
+    );
+    for (from, to) in ports {
+        text += &format!(
+            "ip netns exec nat iptables-legacy -t nat -A POSTROUTING -o eth0 -p udp --sport {from} \
+             -j SNAT --to-source {public}:{to}\n"
+        );
+    }
+    script(lab, &text).await?;
     Ok(())
+}
+
+/// Another translation takes its place, which knows nothing of flows so far.
+async fn translate_anew(lab: &Lab, public: &str, port: u16) -> Result<()> {
+    let gone = "ip -n nat link del eth0\nip -n nat link del inner\nip netns del nat\n";
+    script(lab, gone).await?;
+    translate(lab, public, &[(4500, port)]).await
 }
 
 /// The gateway's SAs on this port of its own; `verb` is `add` or `update`.
@@ -209,5 +238,94 @@ fn a_gateway_behind_an_address_translation() -> Result<()> {
         // One was sent in between, to the port before.
         assert_eq!(seen(&packets, OUT), (vec![(4500, 40_001); 3], vec![5, 6, 7]));
         Ok(())
+    })
+}
+
+/// The translation's public address after it has moved.
+const MOVED: &str = "192.0.2.98";
+
+/// Pings until an answer comes, which it does once the node follows; then none is lost.
+async fn reached_again(lab: &Lab) -> Result<()> {
+    lab.wait("an answer", SOON, async || {
+        ensure!(pings(lab, "1").await?, "no answer");
+        Ok(())
+    })
+    .await?;
+    ensure!(pings(lab, "3").await?, "answers are lost after the first");
+    Ok(())
+}
+
+#[test]
+fn a_gateway_is_followed_where_its_mapping_goes() -> Result<()> {
+    with_esplanade(Config::default(), async |lab| {
+        let node = lab.node("node-b");
+        build(lab).await?;
+        gateway_sas(lab, "add", 4500).await?;
+        gateway_policies(lab).await?;
+        let _port = open(lab, 4500).await?;
+        lab.apply(&followed(40_000, true)).await?;
+        for what in ["ipsecsa/nat-in", "ipsecsa/nat-out", "ipsecpolicy/nat"] {
+            lab.wait_condition(what, "Programmed", "True", SOON).await?;
+        }
+        ensure!(pings(lab, "3").await?, "no answers through the translation");
+        let installed = async || -> Result<Vec<String>> { Ok(node.xfrm().await?.states) };
+        let before = installed().await?.join("\n");
+        assert_eq!(before.matches("40000").count(), 2, "{before}");
+
+        // Another port: the SAs stay, and what is sent goes on where it was.
+        translate_anew(lab, PUBLIC, 40_001).await?;
+        let wire = node.capture().await?;
+        reached_again(lab).await?;
+        let packets = wire.stop().await?;
+        let (ports, numbers) = seen(&packets, OUT);
+        assert!(ports.ends_with(&[(4500, 40_001); 4]), "{ports:?}");
+        assert!(numbers.first().is_some_and(|first| *first == 4), "{numbers:?}");
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+        let states = installed().await?.join("\n");
+        assert_eq!((states.matches("40001").count(), states.matches("40000").count()), (2, 0), "{states}");
+
+        // Nothing of it is undone, by an audit or a new agent.
+        lab.stop_agent("node-b").await?;
+        lab.start_agent("node-b").await?;
+        lab.wait_condition("ipsecsa/nat-out", "Programmed", "True", SOON).await?;
+        lab.wait("the agent to be in sync", SOON, async || {
+            let log = lab.agent("node-b")?.log();
+            ensure!(log.contains("in sync"), "{log}");
+            Ok(())
+        })
+        .await?;
+        let log = lab.agent("node-b")?.log();
+        assert!(!log.contains("kernel changed"), "{log}");
+        let wire = node.capture().await?;
+        ensure!(pings(lab, "3").await?, "answers are lost after a restart");
+        assert_eq!(seen(&wire.stop().await?, OUT).0, [(4500, 40_001); 3]);
+
+        // Another address: other SAs with the same keys, and numbers that were never used.
+        let last = numbers.last().copied().unwrap_or_default() + 3;
+        translate_anew(lab, MOVED, 40_002).await?;
+        reached_again(lab).await?;
+        let wire = node.capture().await?;
+        ensure!(pings(lab, "3").await?, "answers are lost at the other address");
+        let packets = wire.stop().await?;
+        let to: Vec<_> = packets
+            .iter()
+            .filter_map(|packet| packet.ip())
+            .filter(|ip| matches!(ip.payload, Payload::EspInUdp { spi: OUT, .. }))
+            .map(|ip| ip.destination.to_string())
+            .collect();
+        assert_eq!(to, [MOVED; 3]);
+        let (ports, numbers) = seen(&packets, OUT);
+        assert_eq!(ports, [(4500, 40_002); 3]);
+        assert!(numbers.iter().all(|number| *number > last), "{numbers:?} after {last}");
+
+        // Where it is written is another place: that counts, and what was learnt is forgotten.
+        lab.apply(&followed(40_003, true)).await?;
+        lab.wait("the port that is written", SOON, async || {
+            let states = installed().await?.join("\n");
+            ensure!(states.matches("40003").count() == 2 && !states.contains(MOVED), "{states}");
+            Ok(())
+        })
+        .await?;
+        reached_again(lab).await
     })
 }

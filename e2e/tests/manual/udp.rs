@@ -4,13 +4,13 @@ use anyhow::{Result, ensure};
 use esplanade_e2e::capture::{Packet, Payload};
 use esplanade_e2e::lab::{Config, Lab, Node};
 
-use crate::cluster::{SOON, remove, secret, with_esplanade};
-use crate::wire::{clear_echoes, ping_nodes, ping_pods};
+use crate::cluster::{SOON, condition, kernel_has, remove, secret, with_esplanade, with_values};
+use crate::wire::{answers, clear_echoes, ping_nodes, ping_pods};
 
 const AB: u32 = 0x5_0001;
 const BA: u32 = 0x5_0002;
 
-struct Variant {
+pub(crate) struct Variant {
     name: &'static str,
     mode: &'static str,
     family: &'static str,
@@ -19,7 +19,7 @@ struct Variant {
 
 /// Between the nodes' own addresses all traffic is covered: the packets around ESP as well.
 #[rustfmt::skip]
-const VARIANTS: &[Variant] = &[
+pub(crate) const VARIANTS: &[Variant] = &[
     Variant { name: "udp-tunnel-v4", mode: "Tunnel", family: "IPv4", side: "podCIDRs" },
     Variant { name: "udp-tunnel-v6", mode: "Tunnel", family: "IPv6", side: "podCIDRs" },
     Variant { name: "udp-transport-v4", mode: "Transport", family: "IPv4", side: "nodes" },
@@ -27,7 +27,7 @@ const VARIANTS: &[Variant] = &[
 ];
 
 impl Variant {
-    fn manifests(&self) -> String {
+    pub(crate) fn manifests(&self) -> String {
         let Self { name, mode, family, side } = self;
         let sa = |sa: &str, source: &str, destination: &str, spi: u32| {
             format!(
@@ -56,8 +56,22 @@ impl Variant {
         Ok(())
     }
 
-    /// Both ways, all of it in UDP and nothing in the clear.
     async fn check(&self, lab: &Lab) -> Result<()> {
+        self.carries(lab).await?;
+        remove(lab, &self.manifests()).await?;
+        for node in lab.nodes() {
+            lab.wait("the ports to be closed", SOON, async || {
+                let open = ports(node).await?;
+                ensure!(open.is_empty(), "{open}");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Both ways, all of it in UDP and nothing in the clear.
+    pub(crate) async fn carries(&self, lab: &Lab) -> Result<()> {
         self.install(lab).await?;
         let wire = lab.node("node-a").capture().await?;
         let v4 = self.family == "IPv4";
@@ -80,15 +94,6 @@ impl Variant {
                 });
                 assert!(in_udp, "{packet}");
             }
-        }
-        remove(lab, &self.manifests()).await?;
-        for node in lab.nodes() {
-            lab.wait("the ports to be closed", SOON, async || {
-                let open = ports(node).await?;
-                ensure!(open.is_empty(), "{open}");
-                Ok(())
-            })
-            .await?;
         }
         Ok(())
     }
@@ -152,5 +157,66 @@ fn agents_and_holders_come_and_go_without_a_lost_packet() -> Result<()> {
         let packets = wire.stop().await?;
         assert_eq!(packets.iter().filter(is_unreachable).collect::<Vec<_>>(), [] as [&_; 0]);
         remove(lab, &variant.manifests()).await
+    })
+}
+
+/// `node-a` keeps the mapping, `node-b` doesn't.
+fn kept_alive() -> String {
+    let [variant, ..] = VARIANTS else { return String::new() };
+    let udp = "encapsulation: {type: UDP}";
+    variant.manifests().replacen(udp, "encapsulation: {type: UDP, keepaliveSeconds: 1}", 1)
+}
+
+/// Ethernet, IPv4 and UDP around one byte (RFC 3948 §2.3).
+const KEEPALIVE: u32 = 14 + 20 + 8 + 1;
+
+/// How many keepalives a node has sent.
+fn keepalives(packets: &[Packet], from: &Node) -> usize {
+    let is_one = |packet: &&Packet| {
+        packet.length == KEEPALIVE
+            && packet.ip().is_some_and(|ip| {
+                ip.source == from.addresses.v4
+                    && matches!(ip.payload, Payload::Udp { source: 4500, destination: 4500 })
+            })
+    };
+    packets.iter().filter(is_one).count()
+}
+
+/// Also where everything is dropped that no policy covers.
+#[test]
+fn keepalives_are_sent_where_the_kernel_can() -> Result<()> {
+    with_values(Config::default(), "nodeAgent: {defaultAction: Block}", async |lab| {
+        secret(lab, "keys", &[("encryption", 32), ("integrity", 32)]).await?;
+        let (a, b) = (lab.node("node-a"), lab.node("node-b"));
+        let can = kernel_has(lab, "NATKeepalive").await?;
+        let wire = b.capture().await?;
+        lab.apply(&kept_alive()).await?;
+        if can {
+            for what in ["ipsecsa/udp-tunnel-v4-ab", "ipsecsa/udp-tunnel-v4-ba"] {
+                lab.wait_condition(what, "Programmed", "True", SOON).await?;
+            }
+            lab.wait("three keepalives", SOON, async || {
+                let packets = wire.packets().await?;
+                ensure!(keepalives(&packets, a) >= 3, "{packets:?}");
+                Ok(())
+            })
+            .await?;
+            assert_eq!(keepalives(&wire.stop().await?, b), 0);
+            return Ok(());
+        }
+        lab.wait("the kernel's lack to be told", SOON, async || {
+            let (reason, message) = condition(&lab.get("ipsecsa/udp-tunnel-v4-ab").await?, "Programmed")?;
+            ensure!(reason == "UnsupportedByKernel", "{reason}: {message}");
+            ensure!(message.contains(" has no NAT keepalives of its own"), "{message}");
+            ensure!(message.contains("remove keepaliveSeconds"), "{message}");
+            Ok(())
+        })
+        .await?;
+        // At the receiver it is an SA like any other, and the other one isn't concerned.
+        lab.wait_condition("ipsecsa/udp-tunnel-v4-ba", "Programmed", "True", SOON).await?;
+        assert!(!answers(a.pod(0), b.pod(0).addresses.both()[0]).await?, "it went in the clear");
+        let states = b.xfrm().await?.states;
+        assert_eq!(states.len(), 2, "{states:#?}");
+        Ok(())
     })
 }

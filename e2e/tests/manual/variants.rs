@@ -10,13 +10,13 @@ use crate::wire::{clear_echoes, lengths, ping_nodes, ping_pods, sequence};
 
 /// What is protected.
 #[derive(Clone, Copy, PartialEq)]
-enum Between {
+pub(crate) enum Between {
     Pods,
     Nodes,
 }
 
-struct Variant {
-    name: &'static str,
+pub(crate) struct Variant {
+    pub(crate) name: &'static str,
     mode: &'static str,
     protocol: &'static str,
     family: &'static str,
@@ -39,7 +39,7 @@ const WINDOW: &str = "encryption: {algorithm: AES-CBC-256, keySecretRef: {name: 
                       antiReplay: {window: 128, extendedSequenceNumbers: true}";
 
 #[rustfmt::skip]
-const VARIANTS: &[Variant] = &[
+pub(crate) const VARIANTS: &[Variant] = &[
     Variant { name: "tunnel-v6", mode: "Tunnel", protocol: "ESP", family: "IPv6", algorithms: CBC, encryption: 16, integrity: 64, between: Between::Pods },
     Variant { name: "tunnel-gcm", mode: "Tunnel", protocol: "ESP", family: "IPv4", algorithms: GCM, encryption: 36, integrity: 1, between: Between::Pods },
     Variant { name: "tunnel-null", mode: "Tunnel", protocol: "ESP", family: "IPv4", algorithms: NULL, encryption: 1, integrity: 32, between: Between::Pods },
@@ -56,7 +56,7 @@ impl Variant {
     }
 
     /// Only pings, so that the agents reach the API server whatever happens.
-    fn manifests(&self) -> String {
+    pub(crate) fn manifests(&self) -> String {
         let Self { name, mode, protocol, family, algorithms, .. } = self;
         let side = if self.between == Between::Pods { "podCIDRs" } else { "nodes" };
         let traffic = match (self.between, self.v4()) {
@@ -82,6 +82,11 @@ impl Variant {
     }
 
     async fn check(&self, lab: &Lab) -> Result<()> {
+        self.carries(lab).await?;
+        remove(lab, &self.manifests()).await
+    }
+
+    pub(crate) async fn carries(&self, lab: &Lab) -> Result<()> {
         let (a, b) = (lab.node("node-a"), lab.node("node-b"));
         secret(lab, "keys", &[("encryption", self.encryption), ("integrity", self.integrity)]).await?;
         lab.apply(&self.manifests()).await?;
@@ -111,7 +116,7 @@ impl Variant {
             assert_eq!(inside.len(), families, "{}: packets by length {inside:?}", self.name);
             assert!(inside.values().all(|count| *count >= 6), "{}: {inside:?}", self.name);
         }
-        remove(lab, &self.manifests()).await
+        Ok(())
     }
 }
 

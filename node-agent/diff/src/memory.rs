@@ -1,5 +1,6 @@
 //! What is remembered of SAs after they have vanished.
 
+use std::iter;
 use std::time::Duration;
 
 use esplanade_model::{ObservedSa, ReplayState, Sa, SaId, Used, WantedSa};
@@ -265,14 +266,6 @@ impl Memory {
     /// SPI is new.
     pub fn start(&self, wanted: &WantedSa, now: Duration) -> Start {
         let sa = wanted.sa();
-        match self.known.get(sa.id()) {
-            Some(known) if same_key(sa, &known.sa) => self.start_from(known, wanted, now),
-            _ => self.same_key(wanted, now),
-        }
-    }
-
-    fn same_key(&self, wanted: &WantedSa, now: Duration) -> Start {
-        let sa = wanted.sa();
         let elsewhere = self.known.of_spi(sa.id()).filter(|known| {
             // Of others that we can't read nobody knows whether they have the same key: they keep their addresses.
             known.sa.sa.as_ref().is_some_and(|known| {
@@ -280,22 +273,12 @@ impl Memory {
                 !way_back && same_crypto(&sa.crypto, &known.crypto)
             })
         });
-        let starts =
-            elsewhere.chain(self.same_direction(sa)).map(|known| self.start_from(known, wanted, now));
-        starts
-            .reduce(|mut furthest, one| {
-                match (&mut furthest.state, one.state) {
-                    (Some(state), Some(other)) => advance(state, other),
-                    (state @ None, other) => *state = other,
-                    (Some(_), None) => {}
-                }
-                let packets = |used: &Option<Used>| used.map_or(0, |used| used.packets);
-                if packets(&one.used) > packets(&furthest.used) {
-                    furthest.used = one.used;
-                }
-                furthest
-            })
-            .unwrap_or_default()
+        let from = |known| self.start_from(known, wanted, now);
+        match self.known.get(sa.id()) {
+            // It may have been elsewhere since.
+            Some(known) if same_key(sa, &known.sa) => furthest(iter::once(known).chain(elsewhere).map(from)),
+            _ => furthest(elsewhere.chain(self.same_direction(sa)).map(from)),
+        }
     }
 
     fn start_from(&self, known: &Known, wanted: &WantedSa, now: Duration) -> Start {
@@ -350,6 +333,24 @@ impl Known {
 
 fn same_key(wanted: &Sa, known: &ObservedSa) -> bool {
     known.sa.as_ref().is_none_or(|known| same_crypto(&wanted.crypto, &known.crypto))
+}
+
+/// The furthest of what several SAs with one key would go on from.
+fn furthest(starts: impl Iterator<Item = Start>) -> Start {
+    starts
+        .reduce(|mut furthest, one| {
+            match (&mut furthest.state, one.state) {
+                (Some(state), Some(other)) => advance(state, other),
+                (state @ None, other) => *state = other,
+                (Some(_), None) => {}
+            }
+            let packets = |used: &Option<Used>| used.map_or(0, |used| used.packets);
+            if packets(&one.used) > packets(&furthest.used) {
+                furthest.used = one.used;
+            }
+            furthest
+        })
+        .unwrap_or_default()
 }
 
 /// None where nothing is used up.

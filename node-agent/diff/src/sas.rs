@@ -173,6 +173,7 @@ fn same(wanted: &WantedSa, observed: &Sa) -> bool {
         icmp_errors,
         cpu,
         iptfs,
+        keepalive,
     } = wanted.sa();
     *source == observed.source
         && *destination == observed.destination
@@ -187,6 +188,7 @@ fn same(wanted: &WantedSa, observed: &Sa) -> bool {
         && *icmp_errors == observed.icmp_errors
         && *cpu == observed.cpu
         && *iptfs == observed.iptfs
+        && *keepalive == observed.keepalive
         && encapsulation.is_some() == observed.encapsulation.is_some()
         && same_crypto(crypto, &observed.crypto)
         && match wanted {

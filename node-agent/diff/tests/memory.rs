@@ -189,3 +189,13 @@ fn one_between_other_addresses_is_the_same_one() {
     let other = Sa { spi: esplanade_model::Spi::new(sa().spi.get() + 1).unwrap(), ..moved(sa()) };
     assert_eq!(starts(outbound(other), &[&seen, &[]]), None);
 }
+
+#[test]
+fn one_that_comes_back_goes_on_where_it_was_in_between() {
+    let moved = Sa { destination: [198, 51, 100, 2].into(), ..sa() };
+    let there = after(70_000_000, 0, in_kernel(without_window(moved)));
+    let here = after(900, 0, leaving());
+    for dumps in [[&[here.clone()][..], &[there.clone()]], [&[there], &[here]]] {
+        assert_eq!(starts(outbound(sa()), &dumps).unwrap().sent, 70_000_000 + AT_ONCE);
+    }
+}

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use common::{crypto, in_kernel, inbound, ip, key, observed, outbound, sa, selector, wanted, without_window};
 use esplanade_crds::ProblemKind;
@@ -30,6 +30,7 @@ const SAME_KEYS: &[Change] = &[
     ("ICMP errors", |sa| sa.icmp_errors = true),
     ("CPU", |sa| sa.cpu = Some(1)),
     ("IPTFS", |sa| sa.iptfs.packet_size = 1000),
+    ("keepalives", |sa| sa.keepalive = NonZeroU32::new(20)),
     ("UDP", |sa| sa.encapsulation = udp(4500)),
     ("extended sequence numbers", |sa| sa.replay.extended_sequence_numbers = true),
 ];

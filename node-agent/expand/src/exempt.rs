@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use esplanade_model::{Action, Direction, Policy, Port, Selector};
+use esplanade_model::{Action, Direction, OutboundSa, Policy, Port, Selector, WantedSa};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::priority;
@@ -42,6 +42,19 @@ pub fn exemptions(api_server: &BTreeSet<SocketAddr>, own: impl IntoIterator<Item
         made.extend(selector(address.into(), address.into(), 0, Port::ANY, Port::ANY));
     }
     made.into_iter().flat_map(both_ways).collect()
+}
+
+/// Policies that let the keepalives of SAs leave. The kernel looks them up as it does any packet (`nat_keepalive_send_ipv4`),
+/// unlike the packets around what is protected. They arrive at a socket that takes everything.
+pub fn keepalives(sas: &[(String, WantedSa)]) -> Vec<Policy> {
+    let one = |(_, wanted): &(String, WantedSa)| {
+        let WantedSa::Outbound(OutboundSa(sa)) = wanted else { return None };
+        let (udp, _) = (sa.encapsulation?, sa.keepalive?);
+        let (from, to) = (Port::exactly(udp.source_port), Port::exactly(udp.destination_port));
+        let selector = selector(sa.source.into(), sa.destination.into(), UDP, from, to)?;
+        Some(Policy::new(Direction::Out, selector, priority::EXEMPT, Action::Allow))
+    };
+    sas.iter().filter_map(one).collect()
 }
 
 /// What passes through a node is looked up twice: as passing through, and then as leaving. A policy of ours is for one of

@@ -85,8 +85,13 @@ impl Mappings {
             return;
         }
         let Expansion { wanted, problems } = expansion;
-        let tunnels: BTreeSet<Reqid> =
-            wanted.sas.iter().map(|(_, sa)| sa.sa()).filter(|sa| sa.mode.is_tunnel()).map(|sa| sa.reqid).collect();
+        let tunnels: BTreeSet<Reqid> = wanted
+            .sas
+            .iter()
+            .map(|(_, sa)| sa.sa())
+            .filter(|sa| sa.mode.is_tunnel())
+            .map(|sa| sa.reqid)
+            .collect();
         let mut names: BTreeMap<SaId, String> =
             wanted.sas.iter().map(|(name, sa)| (sa.sa().id(), name.clone())).collect();
         // The ends of tunnels, as written and as they are.
@@ -119,7 +124,9 @@ impl Mappings {
     fn follow_in_tunnels(&self, moved: &BTreeMap<(Reqid, Ends), Ends>, wanted: &mut Wanted) {
         for (_, wanted) in &mut wanted.sas {
             let (sa, _) = parts(wanted);
-            if let (None, Some(ends)) = (sa.encapsulation, moved.get(&(sa.reqid, (sa.source, sa.destination)))) {
+            if let (None, Some(ends)) =
+                (sa.encapsulation, moved.get(&(sa.reqid, (sa.source, sa.destination))))
+            {
                 (sa.source, sa.destination) = *ends;
             }
         }

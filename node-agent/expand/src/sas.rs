@@ -3,6 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 
 use esplanade_crds::{
     AntiReplay, IpsecNodeStateSpec, NodeSecurityAssociation, Problem, Protocol as ApiProtocol, UdpPorts,
@@ -118,6 +119,8 @@ fn one(
         cpu: sa.cpu.filter(|_| matches!(shape.way, Way::Out)),
         iptfs: iptfs(sa.iptfs, shape.way),
         encapsulation: shape.encapsulation,
+        // Whoever sends keeps the mapping.
+        keepalive: shape.keepalive.filter(|_| matches!(shape.way, Way::Out)),
     };
     let wanted = match shape.way {
         Way::In => WantedSa::Inbound(InboundSa(made)),
@@ -156,6 +159,7 @@ struct Shape {
     selector: Option<Selector>,
     lifetime: Lifetime,
     encapsulation: Option<UdpEncapsulation>,
+    keepalive: Option<NonZeroU32>,
 }
 
 impl Shape {
@@ -200,6 +204,7 @@ impl Shape {
             selector: sa_selector::parse(sa.selector.as_ref(), mode, source)?,
             lifetime: lifetime::parse(sa.lifetime.as_ref())?,
             encapsulation: encapsulation(sa)?,
+            keepalive: sa.udp.and_then(|udp| NonZeroU32::new(udp.keepalive_seconds?.into())),
         })
     }
 
@@ -269,7 +274,7 @@ fn replay(asked: AntiReplay) -> Result<ReplayProtection, SaError> {
 }
 
 fn encapsulation(sa: &NodeSecurityAssociation) -> Result<Option<UdpEncapsulation>, SaError> {
-    let Some(UdpPorts { source, destination, follow_mapping: _ }) = sa.udp else { return Ok(None) };
+    let Some(UdpPorts { source, destination, .. }) = sa.udp else { return Ok(None) };
     if sa.protocol != ApiProtocol::ESP {
         return Err(SaError::Combination("only ESP goes in UDP"));
     }

@@ -12,7 +12,7 @@ use esplanade_expand::{OpenedKeys, expand, expand_again};
 fn what_is_known_is_not_opened_again() {
     let (pair, mut keys) = (fixture::pair(), 0);
     for folder in fixture::folders(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")) {
-        let fixture::Case { node, mut spec, peers, kernel } = fixture::case(&folder);
+        let fixture::Case { node, mut spec, peers, kernel, mappings: _ } = fixture::case(&folder);
         let whole = expand(&node, &spec, &peers, Some(&pair), &kernel);
         let mut opened = OpenedKeys::default();
         let mut again = |spec: &_| {

@@ -1,6 +1,7 @@
 //! Security associations.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 
 use crate::{Crypto, Iptfs, Lifetime, Mark, Reqid, SaId, Selector, Spi, UdpEncapsulation};
 
@@ -105,6 +106,10 @@ pub struct Sa {
     pub iptfs: Iptfs,
     /// ESP in UDP; none for plain ESP. UDPSA changes its ports, and can't add or remove it (`xfrm_state_update`).
     pub encapsulation: Option<UdpEncapsulation>,
+    /// ESP in UDP, outbound, where the kernel is told the direction: after so many seconds without a packet it sends one of
+    /// a single byte, so that address translations on the way keep their mapping (`XFRMA_NAT_KEEPALIVE_INTERVAL`, RFC 3948
+    /// §4). None for never.
+    pub keepalive: Option<NonZeroU32>,
 }
 
 impl Sa {
@@ -129,6 +134,7 @@ impl Sa {
             cpu: None,
             iptfs: Iptfs::default(),
             encapsulation: None,
+            keepalive: None,
         }
     }
 

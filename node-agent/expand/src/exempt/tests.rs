@@ -1,8 +1,11 @@
 use std::collections::BTreeSet;
 
-use esplanade_model::{Action, Direction, Mark, Mode, Policy, Port, Protocol, Reqid, Selector, Template};
+use esplanade_model::{
+    Action, Crypto, Direction, InboundSa, Mark, Mode, OutboundSa, Policy, Port, Protocol, Reqid, Sa,
+    Selector, Spi, Template, UdpEncapsulation, WantedSa,
+};
 
-use super::{exemptions, passing_through};
+use super::{exemptions, keepalives, passing_through};
 
 fn made() -> Vec<Policy> {
     let api = ["192.0.2.1:6443", "[2001:db8::1]:443"].map(|address| address.parse().unwrap());
@@ -105,4 +108,26 @@ fn what_passes_through_is_covered_both_times() {
     let expected = [beside(Direction::Forward, pods), beside(Direction::Out, pods.reversed())];
     let addresses = ["192.0.2.11".parse().unwrap()].into();
     assert_eq!(passing_through(&all, &addresses), expected);
+}
+
+#[test]
+fn keepalives_leave_and_nothing_else_does() {
+    let ends = ["192.0.2.11", "192.0.2.99"].map(|address| address.parse().unwrap());
+    let udp = Some(UdpEncapsulation { source_port: 4500, destination_port: 40_000 });
+    let (keepalive, spi, reqid) = (std::num::NonZeroU32::new(20), Spi::MIN, Reqid::from_hash(1));
+    let sa = Sa::tunnel(ends[0], ends[1], spi, reqid, Crypto::Deflate);
+    let of = |sa: &Sa| ("sa".to_owned(), WantedSa::Outbound(OutboundSa(sa.clone())));
+    let kept = Sa { encapsulation: udp, keepalive, ..sa.clone() };
+    let made = keepalives(&[of(&kept)]);
+    let [Policy { direction: Direction::Out, selector, action: Action::Allow, templates, .. }] = &made[..]
+    else {
+        panic!("{made:?}")
+    };
+    assert!(templates.is_empty());
+    assert_eq!((selector.source(), selector.destination()), (ends[0].into(), ends[1].into()));
+    assert_eq!((selector.protocol, selector.source_port), (17, Port::exactly(4500)));
+    assert_eq!(selector.destination_port, Port::exactly(40_000));
+    let silent = [of(&sa), of(&Sa { keepalive: None, ..kept.clone() })];
+    assert_eq!(keepalives(&silent), []);
+    assert_eq!(keepalives(&[("sa".to_owned(), WantedSa::Inbound(InboundSa(kept)))]), []);
 }

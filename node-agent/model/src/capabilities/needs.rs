@@ -5,7 +5,8 @@ use crate::{Crypto, Mode, Policy, Protocol, Sa, WantedSa};
 
 /// What an SA asks for, what is most likely to be missing first.
 pub(super) fn of_sa(sa: &WantedSa) -> Vec<Capability> {
-    let Sa { destination, crypto, interface_id, direction, cpu, mode, encapsulation, .. } = sa.sa();
+    let Sa { destination, crypto, interface_id, direction, cpu, mode, encapsulation, keepalive, .. } =
+        sa.sa();
     let mut needs = Vec::new();
     if *interface_id != 0 {
         needs.push(Capability::Interfaces);
@@ -15,6 +16,9 @@ pub(super) fn of_sa(sa: &WantedSa) -> Vec<Capability> {
     }
     if cpu.is_some() {
         needs.push(Capability::PerCpu);
+    }
+    if keepalive.is_some() {
+        needs.push(Capability::NatKeepalive);
     }
     if direction.is_some() {
         needs.push(Capability::Direction);
@@ -60,6 +64,7 @@ pub(super) fn field(capability: Capability) -> Option<&'static str> {
         Capability::AhOverIpv4 => "write protocol: ESP",
         Capability::CompressionDeflate => "remove compression",
         Capability::UdpEncapsulation => "remove encapsulation",
+        Capability::NatKeepalive => "remove keepaliveSeconds",
         Capability::Iptfs => "write mode: Tunnel",
         Capability::PerCpu => "remove cpu",
         Capability::PacketOffload => "remove offload",

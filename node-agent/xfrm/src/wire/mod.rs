@@ -9,7 +9,6 @@ mod address;
 pub(crate) mod allocate;
 mod attributes;
 pub mod batch;
-mod cpu;
 mod crypto;
 mod event;
 mod glance;
@@ -35,3 +34,4 @@ pub use request::{Request, encode};
 
 #[cfg(test)]
 pub(crate) mod tests;
+mod word;

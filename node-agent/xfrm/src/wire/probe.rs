@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use super::attributes::Attributes;
 use super::migrate::{MIGRATE_STATE_LEN, MSG_MIGRATE_STATE};
 use super::request::{self, Request};
-use super::{address, cpu, iptfs, sa};
+use super::{address, iptfs, sa, word};
 
 mod interface;
 
@@ -59,8 +59,7 @@ const SPI: Spi = match Spi::new(0x4553) {
     None => unreachable!(),
 };
 const DEFLATE: &[u8] = b"deflate";
-/// Attributes that netlink-packet-xfrm doesn't know, and what goes with them (include/uapi/linux/xfrm.h).
-const NAT_KEEPALIVE_INTERVAL: u16 = 34;
+/// What netlink-packet-xfrm doesn't know (include/uapi/linux/xfrm.h).
 const OFFLOAD_PACKET: u8 = 4;
 const ESPINUDP: u16 = 2;
 const LOOPBACK_INDEX: i32 = 1;
@@ -84,7 +83,7 @@ pub fn questions() -> Vec<Question> {
             none_made,
             vec![common(NOWHERE[0], |_, attributes| {
                 attributes.push(in_udp());
-                attributes.push(other(NAT_KEEPALIVE_INTERVAL, &20u32.to_ne_bytes()));
+                attributes.push(word::encode(word::NAT_KEEPALIVE_INTERVAL, 20));
             })],
         ),
         // There is no third.
@@ -97,7 +96,7 @@ pub fn questions() -> Vec<Question> {
         Question::new(
             vec![Capability::PerCpu],
             none_made,
-            vec![common(NOWHERE[0], |_, attributes| attributes.push(cpu::encode(0)))],
+            vec![common(NOWHERE[0], |_, attributes| attributes.push(word::encode(word::SA_PCPU, 0)))],
         ),
         // Packets of one byte have no room for their own headers. Kernels without IPTFS take the mode, or refuse both.
         Question::new(vec![Capability::Iptfs], first_made_only, [0, 1].map(of_iptfs).into()),

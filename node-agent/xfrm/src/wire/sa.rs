@@ -1,6 +1,6 @@
 //! SAs (`struct xfrm_usersa_info` and its attributes).
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use esplanade_model::{
     Cookie, Lifetime as Wear, Limits, Mark, Mode, Protocol, ReplayProtection, ReplayState, Reqid, Sa,
@@ -18,7 +18,7 @@ use netlink_packet_xfrm::{
 use super::attributes::Attributes;
 use super::crypto::Algorithms;
 use super::replay::{self, WireReplay};
-use super::{address, cpu, crypto, iptfs, mark, selector};
+use super::{address, crypto, iptfs, mark, selector, word};
 
 /// What an SA is made from. `replay` is the kernel's own view of it: an outbound SA has next to no window.
 pub(super) fn encode(
@@ -37,7 +37,9 @@ pub(super) fn encode(
     }
     mark::encode(sa.mark, &mut attributes);
     mark::encode_output(sa.output_mark, &mut attributes);
-    attributes.extend(sa.cpu.map(cpu::encode));
+    attributes.extend(sa.cpu.map(|cpu| word::encode(word::SA_PCPU, cpu)));
+    attributes
+        .extend(sa.keepalive.map(|keepalive| word::encode(word::NAT_KEEPALIVE_INTERVAL, keepalive.get())));
     if sa.mode == Mode::Iptfs {
         iptfs::encode(sa.iptfs, sa.direction, &mut attributes);
     }
@@ -260,7 +262,8 @@ pub(super) fn decode(
             mark: mark::decode(attributes)?,
             output_mark: mark::decode_output(attributes)?,
             icmp_errors: info.flags & XFRM_STATE_ICMP != 0,
-            cpu: cpu::decode(attributes)?,
+            cpu: word::decode(word::SA_PCPU, attributes)?,
+            keepalive: word::decode(word::NAT_KEEPALIVE_INTERVAL, attributes)?.and_then(NonZeroU32::new),
             iptfs: iptfs::decode(attributes)?,
             encapsulation: decode_encapsulation(attributes)?,
         };
@@ -299,7 +302,8 @@ fn is_like_ours(attribute: &XfrmAttrs) -> bool {
         | XfrmAttrs::EncapsulationTemplate(_)
         | XfrmAttrs::Pad() => true,
         XfrmAttrs::Other(other) => {
-            matches!(other.kind(), SA_DIR | cpu::SA_PCPU) || iptfs::ATTRIBUTES.contains(&other.kind())
+            matches!(other.kind(), SA_DIR | word::SA_PCPU | word::NAT_KEEPALIVE_INTERVAL)
+                || iptfs::ATTRIBUTES.contains(&other.kind())
         }
         // How often something is told changes nothing of the SA.
         XfrmAttrs::MappingTimeThreshold(value) => matches!(*value, 0 | MAPPING_INTERVAL),

@@ -9,6 +9,7 @@ mod cpu;
 mod encapsulation;
 mod foreign;
 mod iptfs;
+mod keepalive;
 mod lifetimes;
 mod look_ups;
 mod moves;
@@ -33,6 +34,7 @@ pub(crate) use cpu::*;
 pub(crate) use encapsulation::*;
 pub(crate) use foreign::*;
 pub(crate) use iptfs::*;
+pub(crate) use keepalive::*;
 pub(crate) use lifetimes::*;
 pub(crate) use look_ups::*;
 pub(crate) use moves::*;
@@ -81,6 +83,7 @@ macro_rules! tests_of_the_suite {
             an_sa_of_a_cpu_that_is_not_there_is_refused
             iptfs_reads_back
             iptfs_that_the_kernel_cannot_do_is_refused
+            keepalives_read_back
             generated_sas_read_back
             deleted_sas_are_gone
             an_sa_without_state_starts_at_zero

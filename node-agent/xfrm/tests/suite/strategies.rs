@@ -96,6 +96,7 @@ pub(crate) fn sa() -> impl Strategy<Value = Sa> {
             icmp_errors,
             cpu: None,
             iptfs: Iptfs::default(),
+            keepalive: None,
             selector: packets.filter(|packets| fits(packets, mode, destination)),
         },
     )

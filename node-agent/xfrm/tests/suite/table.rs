@@ -95,7 +95,7 @@ fn other_keys() -> Crypto {
 }
 
 /// Fails to compile where a field is added: then it needs a line in [`SA`]. Directions are `directions_read_back`'s,
-/// CPUs `an_sa_of_a_cpu_reads_back`'s, IPTFS's `iptfs_reads_back`'s.
+/// CPUs `an_sa_of_a_cpu_reads_back`'s, IPTFS's `iptfs_reads_back`'s, keepalives `keepalives_read_back`'s.
 fn every_field_of_an_sa(sa: &Sa) {
     let Sa {
         source: _,
@@ -115,6 +115,7 @@ fn every_field_of_an_sa(sa: &Sa) {
         cpu: _,
         iptfs: _,
         encapsulation: _,
+        keepalive: _,
     } = sa;
 }
 

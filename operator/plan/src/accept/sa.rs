@@ -89,6 +89,13 @@ pub(crate) fn sa(spec: &IpsecSASpec) -> Result<SaIntent, Finding> {
     )?;
     let ports = udp.map(|ports| [ports.source, ports.destination]);
     rule(!ports.iter().flatten().any(|port| *port == 0), "encapsulation: ports are 1 to 65535")?;
+    if let Some(seconds) = udp.and_then(|ports| ports.keepalive_seconds) {
+        rule(seconds > 0, "encapsulation.keepaliveSeconds: write 1 to 3600, or leave it out")?;
+        rule(
+            matches!(source, End::Node(_)),
+            "the source sends keepalives, and it isn't a node of the cluster: remove keepaliveSeconds",
+        )?;
+    }
     if udp.is_some_and(|ports| ports.follow_mapping) {
         rule(
             matches!(source, End::Address(_)),

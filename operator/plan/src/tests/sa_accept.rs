@@ -1,6 +1,8 @@
 //! What an IpsecSA is refused for.
 
-use esplanade_crds::{AntiReplay, EncapsulationType, IpFamily, IpsecSASpec, Mark, Protocol, SaEncapsulation};
+use esplanade_crds::{
+    AntiReplay, EncapsulationType, IpFamily, IpsecSASpec, Mark, Protocol, SaEncapsulation, SaEndpoint,
+};
 
 use super::build::{address_end, encryption, integrity, node_end};
 use super::world::World;
@@ -97,6 +99,8 @@ fn udp_has_a_port_for_both_ends_unless_an_end_has_its_own() {
         port: None,
         source_port: None,
         destination_port: None,
+        follow_mapping: false,
+        keepalive_seconds: None,
     };
     for (asked, ports) in [
         (UDP, (4500, 4500)),
@@ -116,6 +120,53 @@ fn udp_has_a_port_for_both_ends_unless_an_end_has_its_own() {
     assert_eq!(ah, (words.to_owned(), None));
     let zero = udp(|sa| sa.encapsulation = Some(SaEncapsulation { port: Some(0), ..UDP }));
     assert_eq!(zero, ("False Invalid: encapsulation: ports are 1 to 65535".to_owned(), None));
+}
+
+/// The condition Accepted of an SA in UDP from this end with this window, and whether both nodes are told of what was asked.
+fn from(source: SaEndpoint, window: u32, asked: SaEncapsulation) -> (String, Option<(bool, Option<u16>)>) {
+    let mut world = World::settled();
+    let sa = &mut world.sa("a-to-b").spec;
+    sa.source = source;
+    sa.anti_replay = Some(AntiReplay { window, extended_sequence_numbers: false });
+    sa.encapsulation = Some(SaEncapsulation { type_: EncapsulationType::UDP, ..asked });
+    let plan = world.plan();
+    let (spec, _) = &plan.node_states["b"];
+    let told = spec.security_associations.iter().find(|sa| sa.name == "a-to-b");
+    let told = told.and_then(|sa| sa.udp).map(|udp| (udp.follow_mapping, udp.keepalive_seconds));
+    (plan.sa("a-to-b", "Accepted"), told)
+}
+
+#[test]
+fn a_sender_outside_the_cluster_may_be_followed() {
+    let follow = || SaEncapsulation { follow_mapping: true, ..SaEncapsulation::default() };
+    assert_eq!(
+        from(address_end("203.0.113.7"), 64, follow()),
+        ("True Accepted".to_owned(), Some((true, None)))
+    );
+    assert_eq!(
+        from(node_end("a"), 64, follow()).0,
+        "False Invalid: encapsulation.followMapping is for a source behind an address translation outside the cluster: \
+         write source: {address: ADDRESS}, or remove followMapping"
+    );
+    assert_eq!(
+        from(address_end("203.0.113.7"), 0, follow()).0,
+        "False Invalid: a packet that is sent again must not turn the SA elsewhere (RFC 7296 §2.23): write antiReplay: \
+         {window: 64} beside followMapping, or remove followMapping"
+    );
+}
+
+#[test]
+fn a_node_may_send_keepalives() {
+    let every = |seconds| SaEncapsulation { keepalive_seconds: Some(seconds), ..SaEncapsulation::default() };
+    assert_eq!(from(node_end("a"), 0, every(20)), ("True Accepted".to_owned(), Some((false, Some(20)))));
+    assert_eq!(
+        from(address_end("203.0.113.7"), 0, every(20)).0,
+        "False Invalid: the source sends keepalives, and it isn't a node of the cluster: remove keepaliveSeconds"
+    );
+    assert_eq!(
+        from(node_end("a"), 0, every(0)).0,
+        "False Invalid: encapsulation.keepaliveSeconds: write 1 to 3600, or leave it out"
+    );
 }
 
 #[test]
