@@ -85,6 +85,18 @@ pub(crate) fn condition(object: &DynamicObject, kind: &str) -> Result<(String, S
     Ok((text("reason"), text("message")))
 }
 
+/// What an agent that was started again says until it is in sync.
+pub(crate) async fn in_sync_again(lab: &Lab, node: &str) -> Result<String> {
+    lab.wait("the agent to be in sync", SOON, async || {
+        let log = lab.agent(node)?.log();
+        // What the ones before said is there as well.
+        let (_, last) = log.rsplit_once("\"starting\"").context("no agent")?;
+        ensure!(log.matches("\"starting\"").count() > 1 && last.contains("\"in sync\""), "{log}");
+        Ok(last.to_owned())
+    })
+    .await
+}
+
 /// The example that the README starts with, its Secrets made, and Programmed.
 pub(crate) async fn example(lab: &Lab) -> Result<()> {
     for name in ["ipsec-a-to-b", "ipsec-b-to-a"] {

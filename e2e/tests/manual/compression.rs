@@ -17,8 +17,8 @@ const SIZES: [u32; 2] = [1000, 16];
 const PINGS: usize = 3;
 
 pub(crate) struct Variant {
-    name: &'static str,
-    mode: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) mode: &'static str,
     side: &'static str,
     esp: bool,
 }

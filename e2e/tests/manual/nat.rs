@@ -5,7 +5,7 @@ use base64::Engine as _;
 use esplanade_e2e::capture::{Packet, Payload};
 use esplanade_e2e::lab::{Config, Lab, NAMESPACE};
 
-use crate::cluster::{SOON, with_esplanade};
+use crate::cluster::{SOON, in_sync_again, with_esplanade};
 
 /// The translation's public address.
 const PUBLIC: &str = "192.0.2.99";
@@ -288,13 +288,7 @@ fn a_gateway_is_followed_where_its_mapping_goes() -> Result<()> {
         lab.stop_agent("node-b").await?;
         lab.start_agent("node-b").await?;
         lab.wait_condition("ipsecsa/nat-out", "Programmed", "True", SOON).await?;
-        lab.wait("the agent to be in sync", SOON, async || {
-            let log = lab.agent("node-b")?.log();
-            ensure!(log.contains("in sync"), "{log}");
-            Ok(())
-        })
-        .await?;
-        let log = lab.agent("node-b")?.log();
+        let log = in_sync_again(lab, "node-b").await?;
         assert!(!log.contains("kernel changed"), "{log}");
         let wire = node.capture().await?;
         ensure!(pings(lab, "3").await?, "answers are lost after a restart");

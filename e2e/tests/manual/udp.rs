@@ -11,7 +11,7 @@ const AB: u32 = 0x5_0001;
 const BA: u32 = 0x5_0002;
 
 pub(crate) struct Variant {
-    name: &'static str,
+    pub(crate) name: &'static str,
     mode: &'static str,
     family: &'static str,
     side: &'static str,
