@@ -195,7 +195,8 @@ fn one_that_comes_back_goes_on_where_it_was_in_between() {
     let moved = Sa { destination: [198, 51, 100, 2].into(), ..sa() };
     let there = after(70_000_000, 0, in_kernel(without_window(moved)));
     let here = after(900, 0, leaving());
-    for dumps in [[&[here.clone()][..], &[there.clone()]], [&[there], &[here]]] {
+    let (here, there) = ([here], [there]);
+    for dumps in [[&here[..], &there], [&there, &here]] {
         assert_eq!(starts(outbound(sa()), &dumps).unwrap().sent, 70_000_000 + AT_ONCE);
     }
 }
