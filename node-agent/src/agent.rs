@@ -65,8 +65,8 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts the watches and the thread that writes to the kernel. `block`: what no policy covers is to be dropped, but for
-    /// what the API server needs that is at these addresses.
+    /// Starts the watches and the thread that writes to the kernel. The API server is at these addresses, and where it says.
+    /// `block`: what no policy covers is to be dropped.
     ///
     /// # Errors
     /// No more threads.
@@ -81,17 +81,14 @@ impl Agent {
         ports: Box<dyn Ports>,
         resync: Duration,
         metrics: Metrics,
-        block: Option<BTreeSet<SocketAddr>>,
+        api_server: BTreeSet<SocketAddr>,
+        block: bool,
     ) -> std::io::Result<Self> {
         let node = identity.node.clone();
         let keying = Keying::new(&node, state_dir, &identity.boot_id);
         let worker = Worker::start(&node, &identity.kernel.release, keys, recorded, keying, open, ports)?;
-        let mut changes = watch(&client, &node);
-        let mut desired = Desired::new(&node, &identity.boot_id);
-        if let Some(api_server) = block {
-            desired.block_but(api_server);
-            changes = stream::select(changes, watch_api_server(&client)).boxed();
-        }
+        let changes = stream::select(watch(&client, &node), watch_api_server(&client, block)).boxed();
+        let desired = Desired::new(&node, &identity.boot_id, api_server, block);
         let (latest, to_report) = latest::channel(Latest::default());
         let (publish, to_publish) = latest::channel(None);
         let mut reporter = JoinSet::new();

@@ -49,8 +49,10 @@ pub struct Input {
     pub allocated: Vec<AllocatedSpi>,
     /// Objects that can't be read.
     pub problems: Vec<Problem>,
-    /// Where the API server is, if what no policy covers is to be dropped.
-    pub block: Option<Arc<BTreeSet<SocketAddr>>>,
+    /// Where the API server is: what goes there and comes from there passes.
+    pub api_server: Arc<BTreeSet<SocketAddr>>,
+    /// What no policy covers is to be dropped.
+    pub block: bool,
 }
 
 /// What of an IpsecPeer counts with automatic keys.
@@ -120,31 +122,28 @@ pub struct Desired {
     own: Own,
     peers: Peers,
     version: u64,
-    api_server: Option<ApiServer>,
+    api_server: ApiServer,
+    block: bool,
 }
 
 impl Desired {
-    /// Nothing yet, for this node, which has booted with this id.
-    pub fn new(node: &str, boot_id: &str) -> Self {
+    /// Nothing yet, for this node, which has booted with this id. The API server is at these addresses, and at those that
+    /// [`Desired::api_server`] is told of. `block`: what no policy covers is to be dropped.
+    pub fn new(node: &str, boot_id: &str, api_server: BTreeSet<SocketAddr>, block: bool) -> Self {
         Self {
             node: node.to_owned(),
             boot_id: boot_id.to_owned(),
             own: Own::default(),
             peers: Peers::default(),
             version: 0,
-            api_server: None,
+            api_server: ApiServer::new(api_server),
+            block,
         }
-    }
-
-    /// What no policy covers is to be dropped, but not what goes to and comes from these addresses, and those that
-    /// [`Desired::api_server`] is told of.
-    pub fn block_but(&mut self, api_server: BTreeSet<SocketAddr>) {
-        self.api_server = Some(ApiServer::new(api_server));
     }
 
     /// Takes in an event about the EndpointSlice of the API server. Whether there is something new to do.
     pub fn api_server(&mut self, event: Event<EndpointSlice>) -> bool {
-        let changed = self.api_server.as_mut().is_some_and(|api_server| api_server.apply(event));
+        let changed = self.api_server.apply(event);
         self.version += u64::from(changed);
         changed
     }
@@ -171,11 +170,8 @@ impl Desired {
         if !self.peers.complete() {
             return Err(NotYet::Lists);
         }
-        let block = match &self.api_server {
-            None => None,
-            // Not knowing all of them would take away what another agent knew of.
-            Some(api_server) => Some(api_server.addresses().ok_or(NotYet::Lists)?),
-        };
+        // Not knowing all of them would take away what another agent knew of, and could lock out an agent without keys.
+        let api_server = self.api_server.addresses().ok_or(NotYet::Lists)?;
         let (generation, spec, mut problems) = self.own.spec(&self.node, now)?;
         problems.extend(self.peers.problems(&self.node));
         Ok(Input {
@@ -188,7 +184,8 @@ impl Desired {
             peers_through: self.peers.through(),
             allocated: self.allocated(),
             problems,
-            block,
+            api_server,
+            block: self.block,
         })
     }
 

@@ -1,5 +1,6 @@
 //! `esplanade-node-agent`: keeps the kernel's XFRM databases at the node's desired state.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -75,7 +76,7 @@ struct AgentArgs {
     /// What becomes of packets that no policy covers, in every direction.
     #[arg(long, value_enum, default_value = "allow", ignore_case = true)]
     default_action: DefaultAction,
-    /// With --default-action block: where else the API server is than the client's configuration and its EndpointSlice say.
+    /// Where else the API server is than the client's configuration and its EndpointSlice say.
     #[arg(long)]
     api_server_address: Vec<SocketAddr>,
     /// Whose databases are kept.
@@ -189,15 +190,20 @@ async fn run(args: &AgentArgs) -> Result<()> {
         "starting"
     );
     let config = kube::Config::infer().await.context("finding the API server")?;
-    let block = match args.default_action {
-        DefaultAction::Allow => None,
-        DefaultAction::Block => {
-            let url = &config.cluster_url;
-            let found = api_server::addresses(url.host().unwrap_or_default(), url.port_u16()).await;
-            let found = found.context("finding the API server")?;
-            Some(found.into_iter().chain(args.api_server_address.iter().copied()).collect())
+    let url = &config.cluster_url;
+    let found = api_server::addresses(url.host().unwrap_or_default(), url.port_u16()).await;
+    let block = args.default_action == DefaultAction::Block;
+    let found = match found.context("finding the API server") {
+        Err(error) if !block => {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "connections with it pass only where it says that it is"
+            );
+            BTreeSet::new()
         }
+        found => found?,
     };
+    let api_server = found.into_iter().chain(args.api_server_address.iter().copied()).collect();
     let client = Client::try_from(config).context("finding the API server")?;
     let (open, ports) = (open(args.kernel), ports(args.kernel, &args.state_dir));
     let metrics = Metrics::default();
@@ -207,9 +213,10 @@ async fn run(args: &AgentArgs) -> Result<()> {
         answering.with_context(|| format!("listening at {address} for metrics"))?;
     }
     let (state_dir, resync) = (&args.state_dir, args.resync_period);
-    let mut agent =
-        Agent::start(client, identity, keys, recorded, state_dir, open, ports, resync, metrics, block)
-            .context("starting the kernel's thread")?;
+    let mut agent = Agent::start(
+        client, identity, keys, recorded, state_dir, open, ports, resync, metrics, api_server, block,
+    )
+    .context("starting the kernel's thread")?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: ending, the kernel stays as it is"),
         _ = interrupt.recv() => tracing::info!("SIGINT: ending, the kernel stays as it is"),

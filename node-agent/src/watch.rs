@@ -1,6 +1,7 @@
 //! The watches at the API server.
 
 use esplanade_crds::{IpsecNodeState, IpsecPeer};
+use futures::future::ready;
 use futures::stream::{self, BoxStream, StreamExt};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::WatchStreamExt;
@@ -41,12 +42,21 @@ fn told<K>(kind: &'static str, event: watcher::Result<watcher::Event<K>>) -> Opt
     event.inspect_err(|error| tracing::warn!(kind, %error, "watch interrupted")).ok()
 }
 
-/// Watches where the API server is, as [`watch`] does.
-pub fn watch_api_server(client: &Client) -> BoxStream<'static, Change> {
+/// Watches where the API server is, as [`watch`] does. Where it doesn't let this agent see that, what the agent was given is
+/// all there is; unless it `must` be known.
+pub fn watch_api_server(client: &Client, must: bool) -> BoxStream<'static, Change> {
     let own = watcher::Config::default().fields(&format!("metadata.name={API_SERVER}"));
     let slices = watcher(Api::namespaced(client.clone(), "default"), own).default_backoff();
-    let slices = slices.filter_map(async |event| {
-        told("EndpointSlice", event).map(|event| Change::ApiServer(Box::new(event)))
+    let slices = slices.filter_map(move |event| {
+        let forbidden =
+            matches!(&event, Err(watcher::Error::InitialListFailed(error)) if is_forbidden(error));
+        let event = told("EndpointSlice", event);
+        let event = event.or_else(|| (forbidden && !must).then_some(watcher::Event::InitDone));
+        ready(event.map(|event| Change::ApiServer(Box::new(event))))
     });
     slices.boxed()
+}
+
+fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{IpsecNodeStateSpec, Phase, Problem, ProblemKind};
 use esplanade_diff::{Hidden, Memory};
-use esplanade_expand::{OpenedKeys, exemptions, expand_again, keepalives, passing_through};
+use esplanade_expand::{OpenedKeys, exemptions, expand_again, keepalives, passing_through, uncovered};
 use esplanade_keying::Time;
 use esplanade_model::{Capabilities, Event, Policy, PolicyKey, Wanted};
 use esplanade_seal::KeyPair;
@@ -396,7 +396,7 @@ impl State {
                 &mut stale.insert((input.version, Expanded { problems: fresh.problems, ports })).1
             }
         };
-        if input.block.is_none() {
+        if !input.block {
             self.settings.let_pass(kernel.as_mut())?;
         }
         if settings_are_open {
@@ -404,7 +404,7 @@ impl State {
         }
         let closed = expanded.ports.open(self.ports.as_mut());
         let mut outcome = pass(kernel.as_mut(), &self.node, &mut self.engine, audit)?;
-        if input.block.is_some()
+        if input.block
             && let Err(why) = self.settings.block(kernel.as_mut(), &self.engine, &self.exempt)?
         {
             outcome.in_sync = false;
@@ -453,7 +453,7 @@ impl State {
             keying.start(input, engine, capabilities, Time(host::since_boot()?));
         }
         keying.take(input, Time(host::since_boot()?));
-        if input.block.is_none() {
+        if !input.block {
             settings.let_pass(kernel)?;
         }
         let mut total = Outcome::default();
@@ -498,7 +498,7 @@ impl State {
             };
             if keying.shape(&input.spec) == shape {
                 keying.save()?;
-                if input.block.is_some()
+                if input.block
                     && let Err(why) = settings.block(kernel, engine, exempt)?
                 {
                     total.in_sync = false;
@@ -515,15 +515,19 @@ impl State {
     }
 }
 
-/// What is wanted with what must pass a default action that blocks; the names of that.
+/// What is wanted with what must pass whatever is wanted; the names of what must pass a default action that blocks.
 fn exempted(node: &str, input: &Input, mut wanted: Wanted) -> (Wanted, Vec<PolicyKey>) {
-    let Some(api_server) = &input.block else { return (wanted, Vec::new()) };
-    let own = own_addresses(node, input);
-    let mut exempt = exemptions(api_server, own.iter().copied());
-    exempt.extend(keepalives(&wanted.sas));
-    let keys = exempt.iter().map(Policy::key).collect();
+    let api_server = &input.api_server;
+    let mut exempt = uncovered(api_server, &wanted.policies);
+    let (mut keys, mut through) = (Vec::new(), Vec::new());
+    if input.block {
+        let own = own_addresses(node, input);
+        exempt.extend(exemptions(api_server, own.iter().copied()));
+        exempt.extend(keepalives(&wanted.sas));
+        keys = exempt.iter().map(Policy::key).collect();
+        through = passing_through(&wanted.policies, &own);
+    }
     // Of two with one name the first counts.
-    let through = passing_through(&wanted.policies, &own);
     let exempt = exempt.into_iter().map(|policy| (String::new(), policy));
     wanted.policies = exempt.chain(wanted.policies).chain(through).collect();
     (wanted, keys)

@@ -39,9 +39,16 @@ impl ControlPlane {
 
     /// A kubeconfig for a bearer token, as text.
     pub fn kubeconfig_text(&self, token: &str) -> String {
+        self.kubeconfig_text_at(self.url(), token)
+    }
+
+    /// The same, for where the API server is to be had at another URL.
+    pub fn kubeconfig_text_at(&self, url: &str, token: &str) -> String {
         use base64::Engine as _;
         let ca = base64::engine::general_purpose::STANDARD.encode(self.ca_pem());
-        let cluster = json!({"server": self.url(), "certificate-authority-data": ca});
+        // A name that its certificate has, wherever it is reached.
+        let name = "kubernetes.default.svc";
+        let cluster = json!({"server": url, "certificate-authority-data": ca, "tls-server-name": name});
         json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "lab",
             "clusters": [{"name": "lab", "cluster": cluster}],

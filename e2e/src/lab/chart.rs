@@ -137,7 +137,7 @@ impl Lab {
         } else {
             let token = self.token_for_pod(NAMESPACE, &name).await?;
             let kubeconfig = format!("/run/lab/{name}.kubeconfig");
-            let text = self.control_plane().kubeconfig_text(&token);
+            let text = self.control_plane().kubeconfig_text_at(&self.api_server.borrow(), &token);
             let write = ["sh", "-c", "umask 077; cat >\"$1\"", "sh", &kubeconfig];
             node.run_with(write, &text).await?.ok()?;
             env.insert("KUBECONFIG".to_owned(), kubeconfig);

@@ -67,6 +67,8 @@ pub struct Lab {
     client: kube::Client,
     config: Config,
     nodes: Vec<Node>,
+    /// Where agents find the API server.
+    api_server: RefCell<String>,
     dir: tempfile::TempDir,
 }
 
@@ -115,7 +117,8 @@ impl Lab {
         let ((nodes, guest), control_plane) = tokio::try_join!(nodes, plane)?;
         let client = control_plane.client().await?;
         let programs = RefCell::default();
-        let lab = Self { programs, control_plane, guest, machine, client, config, nodes, dir };
+        let api_server = RefCell::new(control_plane.url().to_owned());
+        let lab = Self { programs, control_plane, guest, machine, client, config, nodes, api_server, dir };
         lab.create_nodes().await.context("creating the Node objects")?;
         Ok(lab)
     }
@@ -171,6 +174,27 @@ impl Lab {
         let number = number.with_context(|| format!("the lab has no node {node}"))?;
         topology::remove_node(&self.guest, number, pods).await?;
         topology::make_node(&self.guest, number, nodes, pods).await
+    }
+
+    /// From now on the API server is to be had on this node: programs that are installed later find it there, also those of
+    /// other nodes, through the network between the nodes.
+    ///
+    /// # Errors
+    /// `lab-forward` isn't built, or can't be started.
+    pub async fn serve_api_on(&self, node: &str) -> Result<()> {
+        let node = self.node(node);
+        let address = std::net::SocketAddr::new(node.addresses.v4.into(), addresses::api_server().port());
+        let program = crate::programs::find("lab-forward", "esplanade-e2e")?;
+        let program = program.to_str().context("the workspace's path isn't UTF-8")?;
+        let (from, to) = (address.to_string(), addresses::api_server().to_string());
+        let process = node.spawn("lab-forward", [program, &from, &to]).await?;
+        self.wait("lab-forward to listen", wait::LONG, async || {
+            anyhow::ensure!(process.log().contains("listening"), "{}", process.log());
+            Ok(())
+        })
+        .await?;
+        self.api_server.replace(format!("https://{address}"));
+        Ok(())
     }
 
     /// What the operator, the agents and the nodes' kernel said last.

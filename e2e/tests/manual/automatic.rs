@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::ops::Deref;
 
 use anyhow::{Context, Result, ensure};
 use esplanade_e2e::capture::{Packet, Payload};
 use esplanade_e2e::guest::Process;
-use esplanade_e2e::lab::{Config, Lab, Place, Pod};
+use esplanade_e2e::lab::{Config, Lab, Place};
 use nix::sys::signal::Signal;
 
 use crate::cluster::{SOON, kubectl, remove, with_esplanade};
@@ -21,15 +20,12 @@ async fn traffic(lab: &Lab) -> Result<Vec<Process>> {
     let nodes = lab.nodes();
     let pairs =
         nodes.iter().enumerate().flat_map(|(at, from)| nodes[at + 1..].iter().map(move |to| (from, to)));
-    let pairs = pairs.map(|(from, to)| (from.pod(0), to.pod(0).addresses.v4.into()));
-    pings(lab, &pairs.collect::<Vec<(&Pod, IpAddr)>>()).await
+    let pairs = pairs.map(|(from, to)| (&**from.pod(0), to.pod(0).addresses.v4.into()));
+    pings(lab, &pairs.collect::<Vec<(&Place, IpAddr)>>()).await
 }
 
 /// Questions and answers with numbers, every 10 ms; each has been answered when this is over.
-pub(crate) async fn pings<P: Deref<Target = Place>>(
-    lab: &Lab,
-    pairs: &[(&P, IpAddr)],
-) -> Result<Vec<Process>> {
+pub(crate) async fn pings(lab: &Lab, pairs: &[(&Place, IpAddr)]) -> Result<Vec<Process>> {
     let mut all = Vec::new();
     for (at, (from, to)) in pairs.iter().enumerate() {
         let ping = ["ping", "-i", "0.01", "-W", "5", &to.to_string()].map(str::to_owned);

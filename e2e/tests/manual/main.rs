@@ -2,6 +2,7 @@
 //! a real kernel, the wire captured.
 
 mod actions;
+mod all_traffic;
 mod allocated;
 mod automatic;
 mod beet;

@@ -68,7 +68,7 @@ fn esp(packets: &[Packet]) -> [usize; 2] {
 /// Questions and answers, every 10 ms, between the first pods of these nodes, over both families.
 async fn traffic(lab: &Lab, pairs: &[(&str, &str)]) -> Result<Vec<Process>> {
     let pairs = pairs.iter().map(|(from, to)| (lab.node(from).pod(0), lab.node(to).pod(0)));
-    let pairs = pairs.flat_map(|(from, to)| to.addresses.both().map(|address| (from, address)));
+    let pairs = pairs.flat_map(|(from, to)| to.addresses.both().map(|address| (&**from, address)));
     pings(lab, &pairs.collect::<Vec<_>>()).await
 }
 

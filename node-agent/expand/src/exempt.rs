@@ -1,4 +1,4 @@
-//! What passes on a node that drops whatever no policy covers: without it, nobody could tell the node anything any more.
+//! What passes whatever policies say: without it, nobody could tell the node anything any more.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -18,18 +18,11 @@ const DHCP: [(u16, u16); 2] = [(68, 67), (546, 547)];
 /// to 137, which are it (RFC 4861).
 const DISCOVERY: [(u16, u16); 4] = [(130, 0xfffe), (132, 0xfffc), (136, 0xfffe), (143, 0xffff)];
 
-/// Policies that let pass: the API server's connections with these addresses, from and to this node; neighbour discovery;
+/// On a node that drops whatever no policy covers, policies that let pass: the API server's connections with these addresses, from and to this node; neighbour discovery;
 /// DHCP of this node as a client; and what it sends to itself over IPv6, from each of its `own` addresses to the same. Of
 /// IPv4, the kernel exempts that itself (`IN_DEV_NOPOLICY` of the loopback device).
 pub fn exemptions(api_server: &BTreeSet<SocketAddr>, own: impl IntoIterator<Item = IpAddr>) -> Vec<Policy> {
-    let mut made = Vec::new();
-    for address in api_server {
-        let host = IpNet::from(address.ip());
-        let port = Port::exactly(address.port());
-        // This node asks it; and it runs on this node, and others ask it.
-        made.extend(selector(any(address.ip()), host, TCP, Port::ANY, port));
-        made.extend(selector(host, any(address.ip()), TCP, port, Port::ANY));
-    }
+    let mut made = connections(api_server);
     let nowhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     for (value, mask) in DISCOVERY {
         made.extend(selector(any(nowhere), any(nowhere), ICMPV6, Port::masked(value, mask), Port::ANY));
@@ -55,6 +48,54 @@ pub fn keepalives(sas: &[(String, WantedSa)]) -> Vec<Policy> {
         Some(Policy::new(Direction::Out, selector, priority::EXEMPT, Action::Allow))
     };
     sas.iter().filter_map(one).collect()
+}
+
+/// Where what no policy covers passes anyway: policies that let pass what these protect or drop of the API server's
+/// connections with these addresses. An agent that has no keys yet, as after a reboot, can only get some over connections that
+/// need none. Both ends have to let them pass, or neither: so for whomever the connection is, as long as it is covered.
+///
+/// Neighbour discovery has policies beside each that would cover it. DHCP needs none: a node that can't reach its server, which
+/// would have to be another node, asks everyone (RFC 2131 §4.4.5), and that no policy between nodes covers.
+pub fn uncovered(api_server: &BTreeSet<SocketAddr>, policies: &[(String, Policy)]) -> Vec<Policy> {
+    let covering: Vec<&Policy> = policies
+        .iter()
+        .map(|(_, policy)| policy)
+        .filter(|one| one.interface_id == 0 && (one.action == Action::Block || !one.templates.is_empty()))
+        .collect();
+    // Of pods, what comes back passes through.
+    let made = connections(api_server).into_iter().map(|outbound| {
+        let [out, back] = both_ways(outbound);
+        [out, Policy { direction: Direction::Forward, ..back.clone() }, back]
+    });
+    // Every way as soon as one is covered: the others follow when the policy is switched on further.
+    let covered =
+        |ways: &[Policy; 3]| ways.iter().any(|exempt| covering.iter().any(|one| overlap(one, exempt)));
+    made.filter(covered).flatten().collect()
+}
+
+/// The connections of the API server, outbound.
+fn connections(api_server: &BTreeSet<SocketAddr>) -> Vec<Selector> {
+    let mut made = Vec::new();
+    for address in api_server {
+        let host = IpNet::from(address.ip());
+        let port = Port::exactly(address.port());
+        // This node asks it; and it runs on this node, and others ask it.
+        made.extend(selector(any(address.ip()), host, TCP, Port::ANY, port));
+        made.extend(selector(host, any(address.ip()), TCP, port, Port::ANY));
+    }
+    made
+}
+
+/// There are packets that both are for.
+fn overlap(one: &Policy, other: &Policy) -> bool {
+    let nets = |a: IpNet, b: IpNet| a.contains(&b) || b.contains(&a);
+    let (a, b) = (one.selector, other.selector);
+    one.direction == other.direction
+        && (a.protocol == 0 || b.protocol == 0 || a.protocol == b.protocol)
+        && nets(a.source(), b.source())
+        && nets(a.destination(), b.destination())
+        && a.source_port.overlaps(b.source_port)
+        && a.destination_port.overlaps(b.destination_port)
 }
 
 /// What passes through a node is looked up twice: as passing through, and then as leaving. A policy of ours is for one of

@@ -28,7 +28,7 @@ use esplanade_seal::KeyPair;
 
 pub use automatic::{AutomaticSa, address_pairs};
 pub(crate) use error::SaError;
-pub use exempt::{exemptions, keepalives, passing_through};
+pub use exempt::{exemptions, keepalives, passing_through, uncovered};
 pub use mapping::{Followed, Mappings, followed};
 pub use opened::OpenedKeys;
 

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use esplanade_crds::{
@@ -35,9 +36,16 @@ fn state(name: &str, pending: &str) -> DeserializeGuard<IpsecNodeState> {
     DeserializeGuard(Ok(IpsecNodeState { metadata: meta(name, "7"), spec, status: None }))
 }
 
+/// Nothing yet, and the API server is where it always was.
+fn new() -> Desired {
+    let mut desired = Desired::new("a", "boot", BTreeSet::new(), false);
+    assert!(desired.api_server(Event::InitDone));
+    desired
+}
+
 /// With the lists of both kinds taken in: node a's state, and no peers.
 fn listed(now: Instant) -> Desired {
-    let mut desired = Desired::new("a", "boot");
+    let mut desired = new();
     for event in [Event::Init, Event::InitApply(state("a", "x")), Event::InitDone] {
         desired.node_state(event, now);
     }
@@ -60,7 +68,7 @@ fn through(desired: &Desired) -> Option<u64> {
 #[test]
 fn nothing_is_done_before_both_lists_are_complete() {
     let now = Instant::now();
-    let mut desired = Desired::new("a", "boot");
+    let mut desired = new();
     assert_eq!(desired.input(now).unwrap_err(), NotYet::Lists);
     desired.node_state(Event::Init, now);
     desired.node_state(Event::InitApply(state("a", "x")), now);
@@ -71,12 +79,15 @@ fn nothing_is_done_before_both_lists_are_complete() {
     desired.peer(Event::InitDone);
     let input = desired.input(now).unwrap();
     assert_eq!((input.generation, input.peers_through, input.peers.len()), (Some(3), Some(5), 1));
+    // Nor before it is known where the API server is.
+    desired.api_server = super::ApiServer::new(BTreeSet::new());
+    assert_eq!(desired.input(now).unwrap_err(), NotYet::Lists);
 }
 
 #[test]
 fn nothing_is_done_without_the_nodes_own_object() {
     let now = Instant::now();
-    let mut desired = Desired::new("a", "boot");
+    let mut desired = new();
     desired.node_state(Event::Init, now);
     desired.node_state(Event::InitApply(state("b", "x")), now);
     desired.node_state(Event::InitDone, now);
@@ -142,7 +153,7 @@ fn an_unreadable_state_counts_as_it_was_and_is_told() {
     assert!(desired.node_state(Event::Apply(state("a", "x")), now), "readable again");
     assert!(desired.input(now).unwrap().problems.is_empty());
 
-    let mut never = Desired::new("a", "boot");
+    let mut never = new();
     never.node_state(Event::Init, now);
     never.node_state(Event::InitApply(invalid("a", "8")), now);
     never.node_state(Event::InitDone, now);

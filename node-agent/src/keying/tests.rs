@@ -126,7 +126,8 @@ impl Cluster {
             peers_through: Some(*version),
             allocated: Vec::new(),
             problems: vec![],
-            block: None,
+            api_server: Arc::default(),
+            block: false,
         };
         let noticed = match &mut host.watch {
             Some(watch) => watch.look().unwrap(),

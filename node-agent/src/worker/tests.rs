@@ -61,7 +61,8 @@ fn input(version: u64) -> Input {
         peers_through: Some(9),
         allocated: vec![],
         problems: vec![],
-        block: None,
+        api_server: Arc::new(["192.0.2.9:6443".parse().unwrap()].into()),
+        block: false,
     }
 }
 
@@ -113,8 +114,7 @@ async fn many_policies_are_hashed_before_they_are_written() {
 
 /// The same input, where what no policy covers is to be dropped.
 fn blocking(version: u64) -> Input {
-    let api_server = ["192.0.2.9:6443".parse().unwrap()];
-    Input { block: Some(Arc::new(api_server.into())), ..input(version) }
+    Input { block: true, ..input(version) }
 }
 
 fn default_actions(kernel: &FakeKernel) -> Option<DefaultActions> {

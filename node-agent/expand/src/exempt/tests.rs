@@ -5,7 +5,7 @@ use esplanade_model::{
     Selector, Spi, Template, UdpEncapsulation, WantedSa,
 };
 
-use super::{exemptions, keepalives, passing_through};
+use super::{exemptions, keepalives, passing_through, uncovered};
 
 fn made() -> Vec<Policy> {
     let api = ["192.0.2.1:6443", "[2001:db8::1]:443"].map(|address| address.parse().unwrap());
@@ -42,6 +42,69 @@ fn the_api_server_is_reached_and_nothing_else_of_its_machine() {
         assert!(!passes(Out, [here, there], 17, [50_000, port]));
         assert!(!passes(Forward, [here, there], 6, [50_000, port]));
     }
+}
+
+#[test]
+fn what_policies_cover_of_the_api_servers_connections_passes_and_nothing_else() {
+    use Direction::{Forward, In, Out};
+    let api = ["192.0.2.1:6443", "[2001:db8::1]:443"].map(|address| address.parse().unwrap()).into();
+    let template = Template {
+        protocol: Protocol::Esp,
+        mode: Mode::Transport,
+        reqid: Reqid::from_hash(1),
+        tunnel: None,
+        optional: true,
+    };
+    let policy = |direction, [source, destination]: [&str; 2]| {
+        let selector = Selector::new(source.parse().unwrap(), destination.parse().unwrap()).unwrap();
+        let made = Policy::new(direction, selector, 70_000, Action::Allow);
+        Policy { templates: vec![template], ..made }
+    };
+    let exempt = |policy: Policy| {
+        let made = uncovered(&api, &[("nodes".to_owned(), policy)]);
+        assert!(made.iter().all(|one| one.selector.protocol == 6 && one.templates.is_empty()));
+        let words = |one: &Policy| {
+            let Selector { source_port, destination_port, .. } = one.selector;
+            let ports = (source_port.value(), destination_port.value());
+            (one.direction, one.selector.source().to_string(), one.selector.destination().to_string(), ports)
+        };
+        made.iter().map(words).collect::<Vec<_>>()
+    };
+    let (all, server) = ("0.0.0.0/0".to_owned(), "192.0.2.1/32".to_owned());
+    let asking = [
+        (Out, all.clone(), server.clone(), (0, 6443)),
+        (Forward, server.clone(), all.clone(), (6443, 0)),
+        (In, server.clone(), all.clone(), (6443, 0)),
+    ];
+    let asked = [
+        (Out, server.clone(), all.clone(), (6443, 0)),
+        (Forward, all.clone(), server.clone(), (0, 6443)),
+        (In, all, server, (0, 6443)),
+    ];
+    let from_server = ["192.0.2.1/32", "192.0.2.11/32"];
+    // Once what comes in is covered, what goes out is exempt: both ends do so, whichever is further.
+    assert_eq!(exempt(policy(In, from_server)), asking);
+    assert_eq!(exempt(policy(Forward, from_server)), asking);
+    assert_eq!(exempt(policy(Out, from_server)), asked);
+    assert_eq!(exempt(policy(Out, ["10.0.0.0/8", "192.0.2.0/24"])), asking);
+    let clear = |action| Policy { action, templates: vec![], ..policy(Out, from_server) };
+    assert_eq!(exempt(clear(Action::Block)), asked);
+    // What isn't covered, or passes anyway, needs nothing.
+    assert_eq!(exempt(clear(Action::Allow)), []);
+    assert_eq!(exempt(policy(Out, ["192.0.2.11/32", "192.0.2.12/32"])), []);
+    let only = |protocol, port| {
+        let mut made = policy(Out, from_server);
+        (made.selector.protocol, made.selector.source_port) = (protocol, Port::exactly(port));
+        exempt(made)
+    };
+    assert_eq!((only(17, 6443), only(6, 22), only(6, 6443)), (vec![], vec![], asked.to_vec()));
+    let to = |port| {
+        let mut made = policy(Out, ["192.0.2.11/32", "192.0.2.1/32"]);
+        (made.selector.protocol, made.selector.destination_port) = (6, Port::exactly(port));
+        exempt(made)
+    };
+    assert_eq!((to(22), to(6443)), (vec![], asking.to_vec()));
+    assert_eq!(exempt(Policy { interface_id: 7, ..policy(Out, from_server) }), []);
 }
 
 #[test]

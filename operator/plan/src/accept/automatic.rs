@@ -16,10 +16,8 @@ const SLOWEST: u32 = 84 * 3600;
 
 /// What this version can't do with automatic keys.
 pub(super) fn unimplemented(spec: &IpsecPolicySpec, protection: &Protection) -> Vec<String> {
-    let mut sides = spec.from.iter().chain(&spec.to);
-    let outside = sides.clone().any(|entry| entry.cidrs.is_some() || entry.gateway.is_some());
-    let nodes = sides.any(|entry| entry.nodes.is_some());
-    let transport = protection.mode == Mode::Transport;
+    let outside =
+        spec.from.iter().chain(&spec.to).any(|entry| entry.cidrs.is_some() || entry.gateway.is_some());
     let automatic = protection.keying.automatic.clone().unwrap_or_default();
     let limits = automatic.max_packets.is_some() || automatic.max_bytes.is_some();
     let extended = protection.anti_replay.is_none_or(|one| one.extended_sequence_numbers);
@@ -30,15 +28,7 @@ pub(super) fn unimplemented(spec: &IpsecPolicySpec, protection: &Protection) -> 
              {manual: {securityAssociations: [NAME, …]}}",
         ),
         (
-            nodes && !transport,
-            "nodes with automatic keying in another mode than Transport: write mode: Transport, or podCIDRs",
-        ),
-        (
-            transport && spec.traffic.is_empty(),
-            "all traffic between nodes with automatic keying: write which, e.g. traffic: [{protocol: UDP, port: 8472}]",
-        ),
-        (
-            !transport && protection.mode != Mode::Tunnel,
+            !matches!(protection.mode, Mode::Tunnel | Mode::Transport),
             "automatic keying with another mode than Tunnel and Transport: write mode: Tunnel",
         ),
         (protection.protocol != Protocol::ESP, "automatic keying with AH or IPComp: write protocol: ESP"),
