@@ -118,15 +118,13 @@ impl Agent {
         }
     }
 
-    /// Lets the pass that runs come to its end. What the kernel holds stays there.
+    /// Lets the pass that runs come to its end, and record what the next agent needs. What the kernel holds stays there.
     pub async fn finish(mut self) {
         let last = async {
-            while self.schedule.due().is_none() {
-                match self.worker.news().await {
-                    Ok(News::Done(_)) | Err(WorkerGone) => return,
-                    Ok(News::Opened(_)) => {}
-                }
+            if self.worker.leave().is_err() {
+                return;
             }
+            while !matches!(self.worker.news().await, Ok(News::Left) | Err(WorkerGone)) {}
         };
         if tokio::time::timeout(LAST_PASS, last).await.is_err() {
             tracing::warn!("the pass over the kernel takes long: ending in the middle of it");
@@ -222,6 +220,8 @@ impl Agent {
 
     fn news(&mut self, news: News) -> Result<(), Ended> {
         match news {
+            // Only asked for at the end.
+            News::Left => {}
             News::Opened(watch) => {
                 self.metrics.opened();
                 self.notices = Some(Notices::new(watch).map_err(Ended::Notices)?);

@@ -10,7 +10,7 @@ use esplanade_crds::{IpsecNodeStateSpec, NodePolicy, Phase, Problem, ProblemKind
 use esplanade_expand::AutomaticSa;
 use esplanade_keying::node::{self, Node, Seen, Settings};
 use esplanade_keying::{KeyId, KeyPair, NodeUid, PolicyRevision, Ring, Sa, Time, Version};
-use esplanade_model::{Capabilities, Direction, Missing, SaId, Wanted, WantedSa};
+use esplanade_model::{AUTOMATIC, Capabilities, Direction, Missing, SaId, Wanted, WantedSa};
 use esplanade_sync::{Engine, Name};
 
 use crate::desired::Input;
@@ -21,9 +21,6 @@ mod material;
 
 use file::RingFile;
 use material::{Carried, Material, Taken, direction, revision};
-
-/// What SAs are named after in the engine: no IpsecSA can have such a name.
-const PREFIX: &str = "policy/";
 
 /// Automatic keys of this node.
 #[derive(Debug)]
@@ -458,7 +455,7 @@ impl Running {
                 continue;
             }
             self.ids.insert((sa, inbound), id);
-            wanted.sas.push((format!("{PREFIX}{}", policy.name), made));
+            wanted.sas.push((format!("{AUTOMATIC}{}", policy.name), made));
         }
         if let Some((until, ids)) = &self.held {
             if self.now < *until {
@@ -559,7 +556,7 @@ fn is_automatic(spec: &IpsecNodeStateSpec) -> bool {
 
 /// What is wrong with an SA of a policy's is wrong with the policy.
 pub(crate) fn of_policy(problem: Problem) -> Problem {
-    match problem.name.strip_prefix(PREFIX) {
+    match problem.name.strip_prefix(AUTOMATIC) {
         Some(name) if problem.kind == ProblemKind::IpsecSA => {
             Problem { kind: ProblemKind::IpsecPolicy, name: name.to_owned(), ..problem }
         }

@@ -14,6 +14,7 @@ pub mod keying;
 pub mod mapping;
 pub mod metrics;
 pub mod notices;
+pub mod numbers;
 pub mod pass;
 pub mod ports;
 pub mod publish;

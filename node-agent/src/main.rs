@@ -18,7 +18,7 @@ use esplanade_node_agent::settings::Settings;
 use esplanade_node_agent::show::{self, MonitorArgs, ShowArgs};
 use esplanade_node_agent::status::Identity;
 use esplanade_node_agent::worker::{Open, Recorded};
-use esplanade_node_agent::{api_server, hidden, host, sealing_key, wear};
+use esplanade_node_agent::{api_server, hidden, host, numbers, sealing_key, wear};
 use esplanade_xfrm::Netlink;
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
@@ -179,6 +179,7 @@ async fn run(args: &AgentArgs) -> Result<()> {
     };
     let recorded = Recorded {
         worn: wear::load(&args.state_dir, &keys, &identity.boot_id).context("worn out keys")?,
+        numbers: numbers::load(&args.state_dir, &keys, &identity.boot_id).context("sequence numbers")?,
         hidden: hidden::load(&args.state_dir, &keys, &identity.boot_id).context("hidden keys")?,
         settings: Settings::load(&args.state_dir, &identity.boot_id).context("the kernel's settings")?,
         senders: Senders::load(&args.state_dir, &identity.boot_id).context("where senders are")?,

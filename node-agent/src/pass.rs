@@ -9,8 +9,11 @@ use esplanade_crds::{Counts, Problem, ProblemKind};
 use esplanade_diff::Object;
 use esplanade_diff::exhausted::is_exhausted;
 use esplanade_model::{Op, SaId, WantedSa};
-use esplanade_sync::{Engine, Plan, ToRead};
+use esplanade_sync::{Engine, Name, Plan, ToRead};
 use esplanade_xfrm::{Kernel, KernelError};
+
+use crate::host;
+use crate::state_file::FileError;
 
 mod words;
 
@@ -29,8 +32,11 @@ pub struct Outcome {
     pub surprises: usize,
 }
 
+/// Keeps the record of how far senders have come.
+pub(crate) type Keep<'a> = &'a dyn Fn(&str) -> Result<(), FileError>;
+
 /// Makes the kernel of `node` hold what is wanted. Only what may have changed is read, everything if it is not known or to
-/// be audited; with nothing to write that is all, else what was written is read back.
+/// be audited; with nothing to write that is all, else what was written is read back. Nothing is recorded.
 ///
 /// # Errors
 /// The kernel could not be asked; what of it was done isn't known. The engine knows that it doesn't.
@@ -40,7 +46,18 @@ pub fn pass(
     engine: &mut Engine,
     audit: bool,
 ) -> Result<Outcome, KernelError> {
-    let outcome = try_pass(kernel, node, engine, audit);
+    recorded_pass(kernel, node, engine, audit, &|_| Ok(()))
+}
+
+/// [`pass`], with a record of senders before they are made. One that can't be recorded isn't made.
+pub(crate) fn recorded_pass(
+    kernel: &mut dyn Kernel,
+    node: &str,
+    engine: &mut Engine,
+    audit: bool,
+    keep: Keep<'_>,
+) -> Result<Outcome, KernelError> {
+    let outcome = try_pass(kernel, node, engine, audit, keep);
     if outcome.is_err() {
         engine.distrust();
     }
@@ -52,13 +69,14 @@ fn try_pass(
     node: &str,
     engine: &mut Engine,
     audit: bool,
+    keep: Keep<'_>,
 ) -> Result<Outcome, KernelError> {
     let surprises = engine.surprises();
     let to_read = engine.begin(uptime(), audit);
     read(kernel, engine, &to_read)?;
     let moved = make_moves(kernel, engine)?;
     let plan = engine.plan();
-    let operations = if plan.is_empty() { moved } else { moved + write(kernel, engine, &plan)? };
+    let operations = if plan.is_empty() { moved } else { moved + write(kernel, engine, plan, keep)? };
     let make = |object: Option<Object>, what: &str| {
         let (kind, name) = match object {
             Some(object) => (object.kind, object.name),
@@ -110,8 +128,24 @@ fn make_moves(kernel: &mut dyn Kernel, engine: &mut Engine) -> Result<usize, Ker
 }
 
 /// Carries the plan out and reads back what became of it; how many operations it took.
-fn write(kernel: &mut dyn Kernel, engine: &mut Engine, plan: &Plan) -> Result<usize, KernelError> {
-    let mut ops = engine.ops(plan, uptime());
+fn write(
+    kernel: &mut dyn Kernel,
+    engine: &mut Engine,
+    mut plan: Plan,
+    keep: Keep<'_>,
+) -> Result<usize, KernelError> {
+    let begin = uptime();
+    let mut left_out = Vec::new();
+    let senders = engine.reserve(&plan, begin);
+    if !senders.is_empty()
+        && let Some(Err(error)) = engine.take_numbers(begin, true).map(|record| keep(&record))
+    {
+        plan.leave_out(&senders);
+        let text = format!("not made, since how far it has come can't be recorded: {error}");
+        left_out = senders.into_iter().map(|name| (name, text.clone())).collect();
+    }
+    left_out.iter().for_each(|(name, _)| engine.refused(name));
+    let mut ops = engine.ops(&plan, begin);
     let refusals = kernel.carry_out(&mut ops)?;
     let operations = ops.made();
     // What the kernel refused, in its own words; the first where it is several about one.
@@ -125,10 +159,10 @@ fn write(kernel: &mut dyn Kernel, engine: &mut Engine, plan: &Plan) -> Result<us
         said.entry(name).or_insert_with(|| text(op.as_ref(), &refusal.to_string()));
     }
     exhausted.into_iter().for_each(|id| engine.note_exhausted(id));
-    let now = uptime();
-    for name in plan.names().iter().filter(|name| !said.contains_key(name)) {
-        engine.written(name, now);
-    }
+    let (refused, written): (Vec<Name>, Vec<Name>) =
+        plan.names().iter().partition(|name| said.contains_key(name));
+    refused.iter().for_each(|name| engine.refused(name));
+    engine.written(&written, begin);
     let to_read = engine.begin_reading_back(uptime(), plan.names());
     read(kernel, engine, &to_read)?;
     // Without a refusal the kernel took the operation for something else.
@@ -138,7 +172,7 @@ fn write(kernel: &mut dyn Kernel, engine: &mut Engine, plan: &Plan) -> Result<us
             said.insert(*name, text(op.as_ref(), "the kernel accepted it, and shows something else"));
         }
     }
-    said.into_iter().for_each(|(name, text)| engine.say(name, text));
+    said.into_iter().chain(left_out).for_each(|(name, text)| engine.say(name, text));
     Ok(operations)
 }
 
@@ -165,10 +199,15 @@ fn epoch() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// The time since the first call.
+/// The time since boot, without what the machine was suspended since the first call. Other processes of this boot count from
+/// the same moment.
 pub(crate) fn uptime() -> Duration {
-    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
-    FIRST.elapsed()
+    static FIRST: LazyLock<(Instant, Duration)> = LazyLock::new(|| {
+        let since_boot = host::since_boot();
+        // Without it what others recorded is of a time to come, which is as good as nothing known.
+        (Instant::now(), since_boot.map(Duration::from_millis).unwrap_or_default())
+    });
+    FIRST.1 + FIRST.0.elapsed()
 }
 
 /// One problem for each object, the first: a policy is many entries in the kernel, and one kind of trouble with it is

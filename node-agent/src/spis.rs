@@ -108,7 +108,7 @@ impl Spis {
         let mut refused = Vec::new();
         for ((larval, op), result) in self.larval.iter().zip(&ops).zip(results) {
             match (op, result) {
-                (Op::FillSa { .. }, Ok(())) => engine.written(&Name::Sa(larval.1), now),
+                (Op::FillSa { .. }, Ok(())) => engine.written(&[Name::Sa(larval.1)], now),
                 (Op::FillSa { .. }, Err(refusal)) => {
                     tracing::info!("filling the larval {}: {refusal}", larval.1);
                     refused.push(let_go(larval));

@@ -32,6 +32,8 @@ pub(crate) struct Lines {
     pub(crate) text: String,
     /// It was written in this boot.
     pub(crate) of_this_boot: bool,
+    /// There is a file without a first line: nobody knows when it was written.
+    pub(crate) is_cut_short: bool,
 }
 
 impl BootFile {
@@ -40,13 +42,14 @@ impl BootFile {
     /// # Errors
     /// There is a file, and it can't be read.
     pub(crate) fn load(path: &Path, boot_id: &str) -> Result<(Lines, Self), FileError> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        let (text, there) = match fs::read_to_string(path) {
+            Ok(text) => (text, true),
+            Err(error) if error.kind() == ErrorKind::NotFound => (String::new(), false),
             Err(error) => return Err(FileError::at("reading", path)(error)),
         };
         let (boot, lines) = text.split_once('\n').unwrap_or_default();
-        let lines = Lines { text: lines.to_owned(), of_this_boot: boot == boot_id };
+        let (of_this_boot, is_cut_short) = (boot == boot_id, there && boot.is_empty());
+        let lines = Lines { text: lines.to_owned(), of_this_boot, is_cut_short };
         Ok((lines, Self(Some((path.to_owned(), boot_id.to_owned())))))
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use esplanade_diff::{BadRecord, Memory, Wear};
+use esplanade_diff::{BadRecord, Wear};
 use esplanade_seal::KeyPair;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -39,7 +39,7 @@ pub struct Record(BootFile);
 ///
 /// # Errors
 /// There is a record, and it can't be read.
-pub fn load(directory: &Path, keys: &KeyPair, boot_id: &str) -> Result<(Memory, Record), WearError> {
+pub fn load(directory: &Path, keys: &KeyPair, boot_id: &str) -> Result<(Wear, Record), WearError> {
     let path = directory.join(FILE);
     let (lines, file) = BootFile::load(&path, boot_id)?;
     // What was installed before a boot is gone in any case.
@@ -56,7 +56,7 @@ pub fn load(directory: &Path, keys: &KeyPair, boot_id: &str) -> Result<(Memory, 
     hasher.update(keys.to_bytes().as_slice());
     let salt = Zeroizing::new(hasher.finalize().into());
     match Wear::read(salt, &kept) {
-        Ok(wear) => Ok((Memory::new(wear), Record(file))),
+        Ok(wear) => Ok((wear, Record(file))),
         Err(source) => Err(WearError::Malformed { path, source }),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{IpsecNodeStateSpec, Phase, Problem, ProblemKind};
-use esplanade_diff::{Hidden, Memory};
+use esplanade_diff::{Hidden, Memory, Numbers, Wear};
 use esplanade_expand::{OpenedKeys, exemptions, expand_again, keepalives, passing_through, uncovered};
 use esplanade_keying::Time;
 use esplanade_model::{Capabilities, Event, Policy, PolicyKey, Wanted};
@@ -23,13 +23,16 @@ use crate::hidden;
 use crate::host;
 use crate::keying::{Keying, Progress, PublishKeys, of_policy};
 use crate::mapping::Senders;
-use crate::pass::{Outcome, pass, read_everything, uptime};
+use crate::numbers;
+use crate::pass::{Outcome, read_everything, recorded_pass, uptime};
 use crate::ports::{Ports, Wants};
 use crate::settings::{NotBlocked, Settings};
 use crate::spis::Spis;
 use crate::state_file::FileError;
 use crate::status::{PassResult, Report};
 use crate::wear::Record;
+
+mod record;
 
 /// A kernel, and what tells of others' changes to it. Whoever opens it afresh gets both.
 pub type Opened = (Box<dyn Kernel>, Box<dyn Watch>);
@@ -41,7 +44,9 @@ pub type Open = Box<dyn FnMut() -> Result<Opened, KernelError> + Send>;
 #[derive(Debug, Default)]
 pub struct Recorded {
     /// Which keys are worn out.
-    pub worn: (Memory, Record),
+    pub worn: (Wear, Record),
+    /// How far senders have come.
+    pub numbers: (Numbers, numbers::Record),
     /// Which keys SAs have, where the kernel doesn't show them.
     pub hidden: (Hidden, hidden::Record),
     /// What was set for all policies.
@@ -56,6 +61,8 @@ pub enum News {
     Opened(Box<dyn Watch>),
     /// A pass ended.
     Done(Box<Done>),
+    /// The thread has recorded what the next agent needs, and ends.
+    Left,
 }
 
 /// A pass that ended.
@@ -84,6 +91,7 @@ impl Done {
 enum Job {
     Pass(Box<Order>),
     Reopen,
+    Leave,
 }
 
 /// What a pass is made for.
@@ -136,8 +144,10 @@ impl Worker {
             ports,
             kernel: None,
             capabilities: None,
-            engine: Engine::new(recorded.worn.0).with_hidden(recorded.hidden.0),
+            engine: Engine::new(Memory::new(recorded.worn.0, recorded.numbers.0))
+                .with_hidden(recorded.hidden.0),
             record: recorded.worn.1,
+            numbers: recorded.numbers.1,
             hidden: recorded.hidden.1,
             settings: recorded.settings,
             senders: recorded.senders,
@@ -169,6 +179,14 @@ impl Worker {
         self.jobs.send(Job::Reopen).map_err(|_| WorkerGone)
     }
 
+    /// Lets the thread end, after what it is at.
+    ///
+    /// # Errors
+    /// The thread is gone.
+    pub fn leave(&self) -> Result<(), WorkerGone> {
+        self.jobs.send(Job::Leave).map_err(|_| WorkerGone)
+    }
+
     /// Waits for news.
     ///
     /// # Errors
@@ -194,6 +212,7 @@ struct State {
     /// The spec of the input of this version, with the SPIs that the kernel chose.
     numbered: Option<(u64, Arc<IpsecNodeStateSpec>)>,
     record: Record,
+    numbers: numbers::Record,
     hidden: hidden::Record,
     settings: Settings,
     senders: Senders,
@@ -251,6 +270,11 @@ impl State {
         while let Ok(job) = todo.recv() {
             match job {
                 Job::Reopen => self.kernel = None,
+                Job::Leave => {
+                    self.leave();
+                    let _ = tell.send(News::Left);
+                    return;
+                }
                 Job::Pass(order) => {
                     let done = self.pass(*order, tell);
                     if tell.send(News::Done(Box::new(done))).is_err() {
@@ -281,6 +305,7 @@ impl State {
         if let Some(record) = self.engine.take_hidden() {
             self.hidden.write(&record);
         }
+        self.record_numbers(false);
         let in_sync = matches!(result, PassResult::Done { in_sync: true, .. });
         let needed = self.keying.is_needed(&input);
         let progress = self.keying.progress(&input.spec, in_sync).filter(|_| needed);
@@ -403,7 +428,8 @@ impl State {
             self.settings.keep_thresholds(kernel.as_mut(), &self.engine)?;
         }
         let closed = expanded.ports.open(self.ports.as_mut());
-        let mut outcome = pass(kernel.as_mut(), &self.node, &mut self.engine, audit)?;
+        let keep = |record: &str| self.numbers.write(record);
+        let mut outcome = recorded_pass(kernel.as_mut(), &self.node, &mut self.engine, audit, &keep)?;
         if input.block
             && let Err(why) = self.settings.block(kernel.as_mut(), &self.engine, &self.exempt)?
         {
@@ -442,6 +468,7 @@ impl State {
             senders,
             exempt,
             ports,
+            numbers,
             ..
         } = self;
         // Both were there a moment ago.
@@ -481,7 +508,8 @@ impl State {
                 settings.keep_thresholds(kernel, engine)?;
             }
             let closed = base.ports.open(ports.as_mut());
-            let result = pass(kernel, node, engine, audit && round == 0);
+            let keep = |record: &str| numbers.write(record);
+            let result = recorded_pass(kernel, node, engine, audit && round == 0, &keep);
             keying.passed(engine, &spec, result.is_ok());
             let outcome = result?;
             let mut problems = input.problems.clone();

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use esplanade_model::{
-    Capability, DefaultActions, Op, PolicyKey, Reader, Refusal, SaId, Spi, Thresholds, Unnumbered,
+    Capability, DefaultActions, Op, PolicyKey, Reader, Refusal, ReplayState, SaId, Spi, Thresholds,
+    Unnumbered, Used, WantedSa,
 };
 use esplanade_node_agent::pass;
 use esplanade_sync::Engine;
@@ -121,5 +122,9 @@ impl Kernel for Timed {
 
     fn allocate_spi(&mut self, sa: &Unnumbered) -> Result<Result<Spi, Refusal>, KernelError> {
         self.kernel.allocate_spi(sa)
+    }
+
+    fn replay_state(&mut self, sa: &WantedSa) -> Result<Option<(ReplayState, Used)>, KernelError> {
+        self.kernel.replay_state(sa)
     }
 }

@@ -21,7 +21,8 @@ pub fn problem(object: &Object, id: SaId) -> Problem {
     let category = reason::SEQUENCE_NUMBERS_EXHAUSTED.to_owned();
     let message = format!(
         "the outbound {id} has used up its sequence numbers, and its packets are dropped: give it new keys in its \
-         Secrets, and antiReplay.extendedSequenceNumbers: true to have 2⁶⁴ of them"
+         Secrets, and antiReplay.extendedSequenceNumbers: true to have 2⁶⁴ of them. What it may have sent while no \
+         agent ran counts"
     );
     Problem { kind: object.kind, name: object.name.clone(), category, message }
 }

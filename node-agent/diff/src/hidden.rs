@@ -5,14 +5,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use esplanade_model::{Crypto, Key, ObservedSa, Protocol, SaId, Spi, WantedSa};
+use esplanade_model::{Key, ObservedSa, Protocol, SaId, Spi, WantedSa};
 use foldhash::fast::FixedState;
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::crypto::same_crypto;
-
-type Fingerprint = [u8; 32];
+use crate::fingerprint::Fingerprint;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Mark {
@@ -51,10 +49,7 @@ impl Hidden {
             return None;
         }
         self.marks.retain(|id, _| there(id));
-        let line = |(id, mark): (&SaId, &Mark)| {
-            let digits: String = mark.key.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("{} {:?} {} {digits}\n", id.destination, id.protocol, id.spi.get())
-        };
+        let line = |(id, mark): (&SaId, &Mark)| format!("{} {}\n", write_id(*id), mark.key);
         Some(self.marks.iter().map(line).collect())
     }
 
@@ -81,7 +76,7 @@ impl Hidden {
         let Some(sa) = observed.sa.as_mut().filter(|sa| sa.crypto.is_redacted()) else { return };
         let Some(wanted) = wanted else { return };
         let crypto = &wanted.sa().crypto;
-        let key = fingerprint(&self.salt, crypto);
+        let key = Fingerprint::of(&self.salt, [], crypto);
         if fresh {
             self.changed |= self.marks.insert(id, Mark { key, own: true }) != Some(Mark { key, own: true });
         }
@@ -104,30 +99,26 @@ impl Hidden {
 
 /// A key that nobody has.
 fn stand_in(key: &Fingerprint, length: usize) -> Key {
-    Key::new(Zeroizing::new(key.iter().copied().cycle().take(length).collect()))
+    Key::new(Zeroizing::new(key.bytes().iter().copied().cycle().take(length).collect()))
 }
 
-fn fingerprint(salt: &[u8; 32], crypto: &Crypto) -> Fingerprint {
-    let mut hasher = Sha256::new_with_prefix(salt);
-    for (algorithm, key) in crypto.keys() {
-        for part in [algorithm.as_bytes(), key.expose()] {
-            hasher.update((part.len() as u64).to_be_bytes());
-            hasher.update(part);
-        }
-    }
-    hasher.finalize().into()
+/// The name of an SA as the words of a record.
+pub(crate) fn write_id(id: SaId) -> String {
+    format!("{} {:?} {}", id.destination, id.protocol, id.spi.get())
 }
 
-fn parse(line: &str) -> Option<(SaId, Mark)> {
-    let mut words = line.split(' ');
+/// As it was written.
+pub(crate) fn parse_id<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<SaId> {
     let destination = words.next()?.parse().ok()?;
     let protocol = words.next()?;
     let protocol = [Protocol::Esp, Protocol::Ah].into_iter().find(|one| format!("{one:?}") == protocol)?;
     let spi = Spi::new(words.next()?.parse().ok()?)?;
-    let digits = words.next().filter(|digits| digits.len() == 64 && digits.is_ascii())?;
-    let mut key = [0; 32];
-    for (at, byte) in key.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some((SaId { destination, protocol, spi }, Mark { key, own: false }))
+    Some(SaId { destination, protocol, spi })
+}
+
+fn parse(line: &str) -> Option<(SaId, Mark)> {
+    let mut words = line.split(' ');
+    let id = parse_id(&mut words)?;
+    let key = Fingerprint::parse(words.next()?)?;
+    Some((id, Mark { key, own: false }))
 }

@@ -7,9 +7,11 @@
 pub mod conflict;
 mod crypto;
 pub mod exhausted;
+mod fingerprint;
 mod hash;
 mod hidden;
 mod memory;
+mod numbers;
 pub mod policies;
 mod replay;
 pub mod sas;
@@ -21,6 +23,7 @@ use esplanade_model::{Observed, Op, Wanted};
 
 pub use hidden::Hidden;
 pub use memory::{Memory, Outlook, Start};
+pub use numbers::Numbers;
 pub use stage::Stage;
 pub use wear::{BadRecord, Wear};
 

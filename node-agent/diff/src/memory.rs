@@ -3,12 +3,14 @@
 use std::iter;
 use std::time::Duration;
 
-use esplanade_model::{ObservedSa, ReplayState, Sa, SaId, Used, WantedSa};
+use esplanade_model::{ObservedSa, OutboundSa, ReplayState, Sa, SaId, Used, WantedSa};
 
 use crate::crypto::same_crypto;
+use crate::numbers::Numbers;
 use crate::replay;
 use crate::wear::Wear;
 
+mod senders;
 mod store;
 
 use store::Store;
@@ -20,7 +22,7 @@ const PER_SECOND: u64 = 1 << 21;
 /// The furthest that an SA goes on past where it was seen. A receiver of extended sequence numbers can't follow a step of
 /// 2³² (RFC 4303 appendix A2.2). It is reached when the last look is 17 minutes old. With 32-bit sequence numbers an SA
 /// that is seen every minute can vanish 32 times before it is used up.
-const FURTHEST: u64 = 1 << 31;
+pub(crate) const FURTHEST: u64 = 1 << 31;
 
 /// SAs remembered besides those that are there.
 const AT_MOST: usize = 1 << 16;
@@ -42,6 +44,7 @@ pub struct Memory {
     /// Ends that were told before this many losses of events count no more.
     losses: u64,
     wear: Wear,
+    numbers: Numbers,
 }
 
 #[derive(Debug)]
@@ -54,6 +57,10 @@ struct Known {
     end: End,
     /// Its key is in the record of those that hard lifetimes count for.
     recorded: bool,
+    /// We have made it, and it wasn't seen since.
+    fresh: bool,
+    /// We have deleted it: nothing was sent since.
+    over: bool,
 }
 
 /// How an SA ended.
@@ -90,9 +97,9 @@ pub struct Start {
 }
 
 impl Memory {
-    /// With the record of earlier processes.
-    pub fn new(wear: Wear) -> Self {
-        Self { wear, ..Self::default() }
+    /// With the records of earlier processes.
+    pub fn new(wear: Wear, numbers: Numbers) -> Self {
+        Self { wear, numbers, ..Self::default() }
     }
 
     /// The record of worn out keys, if it changed since it was last taken: it has to outlive the process.
@@ -102,6 +109,10 @@ impl Memory {
 
     /// Takes in an SA that was there `at` this time.
     pub fn see(&mut self, sa: &ObservedSa, at: Duration) {
+        self.see_as(sa.sa.as_ref(), sa, at);
+    }
+
+    fn take_in(&mut self, sa: &ObservedSa, at: Duration) {
         let recorded = self.record_installed(sa);
         let as_before = |known: &Known| sa.sa.is_none() || known.sa.sa == sa.sa;
         let known = match self.known.get_mut(sa.id) {
@@ -111,12 +122,19 @@ impl Memory {
             }
             _ => self.known.take(sa.id),
         };
+        if let (Some(known), Some(seen)) = (&known, &sa.sa)
+            && !same_key(seen, &known.sa)
+        {
+            self.numbers.has_other_key(seen, (known.sa.state.sent, known.at), at);
+        }
         self.known.put(match known {
             Some(mut known) => {
                 known.see(sa, at, recorded);
                 known
             }
-            None => Known { sa: sa.clone(), at, ended: None, end: End::None, recorded },
+            None => {
+                Known { sa: sa.clone(), at, ended: None, end: End::None, recorded, fresh: false, over: false }
+            }
         });
     }
 
@@ -142,6 +160,7 @@ impl Memory {
             advance(&mut known.sa.state, before);
             known.sa.used = used;
             (known.at, known.ended, known.end) = (at, None, End::None);
+            (known.fresh, known.over) = (false, false);
         }
     }
 
@@ -154,8 +173,12 @@ impl Memory {
 
     /// Takes in the last of an SA that somebody deleted: nothing went through it after this, unless it came again.
     pub fn end(&mut self, last: &ObservedSa, at: Duration) {
-        self.see(last, at);
+        let known = self.known.get(last.id);
+        let known = known.filter(|known| last.sa.as_ref().is_none_or(|last| same_key(last, &known.sa)));
+        let before = known.map_or(0, |known| self.sent_before(known, known.is_another(last), at));
+        self.take_in(last, at);
         if let Some(known) = self.known.get_mut(last.id) {
+            known.sa.state.sent = known.sa.state.sent.max(before);
             (known.ended, known.end) = (Some(self.losses), End::Deleted);
         }
     }
@@ -174,30 +197,43 @@ impl Memory {
         }
     }
 
-    /// Takes in that an SA was made, at `now`: it may be worn out before it is ever seen.
-    pub fn made(&mut self, sa: &Sa, now: Duration) {
+    /// Takes in that an SA was made, or set to go on, past the number `sent` at `now`, or changed in place (none): it may be
+    /// worn out, or gone, before it is ever seen.
+    pub fn made(&mut self, sa: &Sa, sent: Option<u64>, now: Duration) {
+        let id = sa.id();
+        if sent.is_some() {
+            let last = self.known.get(id).map(|known| (known.sa.state.sent, known.at));
+            self.numbers.made(id, last, now);
+        }
         if sa.lifetime.hard.is_none() {
+            if let Some(known) = self.known.get_mut(id).filter(|known| same_key(sa, &known.sa)) {
+                known.make(sent, now);
+            }
             return;
         }
-        let known = self.known.take(sa.id()).filter(|known| same_key(sa, &known.sa));
+        let known = self.known.take(id).filter(|known| same_key(sa, &known.sa));
         self.known.put(match known {
             Some(mut known) => {
-                (known.at, known.end) = (now, End::None);
+                known.make(sent, now);
                 known.sa.sa = Some(sa.clone());
                 known
             }
             None => {
-                let (state, used) = (ReplayState::default(), Used::default());
-                let sa = ObservedSa { id: sa.id(), mark: sa.mark, sa: Some(sa.clone()), state, used };
-                Known { sa, at: now, ended: None, end: End::None, recorded: false }
+                let state = ReplayState { sent: sent.unwrap_or_default(), ..ReplayState::default() };
+                let sa = ObservedSa { id, mark: sa.mark, sa: Some(sa.clone()), state, used: Used::default() };
+                Known { sa, at: now, ended: None, end: End::None, recorded: false, fresh: true, over: false }
             }
         });
     }
 
-    /// Takes in that we deleted an SA.
-    pub fn unmade(&mut self, id: SaId) {
+    /// Takes in that we deleted an SA, at `now`.
+    pub fn unmade(&mut self, id: SaId, now: Duration) {
+        let last = self.known.get(id).map(|known| (known.sa.state.sent, known.at));
+        self.numbers.unmade(id, last, now);
+        let unseen = self.known.get(id).map_or(0, |known| self.unseen_of(known, now));
         let Some(known) = self.known.get_mut(id) else { return };
-        known.end = End::Deleted;
+        known.sa.state.sent = known.sa.state.sent.saturating_add(unseen);
+        (known.at, known.end, known.over) = (now, End::Deleted, true);
         // A fingerprint costs more than the rest of it.
         if self.wear.is_empty() {
             return;
@@ -210,7 +246,7 @@ impl Memory {
     /// Another SA under this name may have come and gone since its end was told.
     pub fn may_have_come_again(&mut self, id: SaId) {
         if let Some(known) = self.known.get_mut(id) {
-            known.ended = None;
+            (known.ended, known.over) = (None, false);
         }
     }
 
@@ -274,20 +310,35 @@ impl Memory {
             })
         });
         let from = |known| self.start_from(known, wanted, now);
-        match self.known.get(sa.id()) {
+        let mut start = match self.known.get(sa.id()) {
             // It may have been elsewhere since.
             Some(known) if same_key(sa, &known.sa) => furthest(iter::once(known).chain(elsewhere).map(from)),
             _ => furthest(elsewhere.chain(self.same_direction(sa)).map(from)),
+        };
+        if let WantedSa::Outbound(OutboundSa(sa)) = wanted {
+            // Its key may have been under another SPI since, or with another agent.
+            let others = furthest(self.same_direction(sa).map(from)).state.map(|state| state.sent);
+            if let Some(sent) = others.max(self.recorded_use(sa, now)) {
+                let state = start.state.get_or_insert_default();
+                state.sent = state.sent.max(sent);
+            }
         }
+        start
     }
 
     fn start_from(&self, known: &Known, wanted: &WantedSa, now: Duration) -> Start {
-        let unseen = if known.ended == Some(self.losses) { 0 } else { unseen(now.saturating_sub(known.at)) };
+        let unseen = self.unseen_of(known, now);
         let state = match wanted {
             WantedSa::Inbound(sa) if known.sa.id.spi != sa.0.spi => None,
             _ => replay::carried_over(wanted, &known.sa, unseen),
         };
         Start { state, used: used(&known.sa) }
+    }
+
+    /// What it may have sent since it was seen.
+    fn unseen_of(&self, known: &Known, now: Duration) -> u64 {
+        let exact = known.over || known.ended == Some(self.losses);
+        if exact { 0 } else { unseen(now.saturating_sub(known.at)) }
     }
 
     /// What is known of an SA of ours.
@@ -309,9 +360,23 @@ impl Memory {
 }
 
 impl Known {
+    fn make(&mut self, sent: Option<u64>, now: Duration) {
+        if let Some(sent) = sent {
+            self.sa.state.sent = self.sa.state.sent.max(sent);
+            (self.at, self.fresh, self.over) = (now, true, false);
+        }
+        (self.ended, self.end) = (None, End::None);
+    }
+
     fn see(&mut self, sa: &ObservedSa, at: Duration, recorded: bool) {
         remember(&mut self.sa, sa);
         (self.at, self.ended, self.end, self.recorded) = (at, None, End::None, recorded);
+        (self.fresh, self.over) = (false, false);
+    }
+
+    /// Somebody else has put this one in its place.
+    fn is_another(&self, sa: &ObservedSa) -> bool {
+        self.end != End::None || !self.fresh && self.sa.used.added != sa.used.added
     }
 
     /// How it ended, should that matter: it had a hard lifetime.
@@ -358,10 +423,15 @@ pub(crate) fn used(sa: &ObservedSa) -> Option<Used> {
     (sa.used != Used::default()).then_some(sa.used)
 }
 
-/// How many packets can have left in this time.
+/// How many packets are taken to have left in this time.
 fn unseen(time: Duration) -> u64 {
+    at_most_sent_in(time).min(FURTHEST)
+}
+
+/// How many packets can have left in this time.
+pub(crate) fn at_most_sent_in(time: Duration) -> u64 {
     // One second more: the operations take time as well.
-    time.as_secs().saturating_add(2).saturating_mul(PER_SECOND).min(FURTHEST)
+    time.as_secs().saturating_add(2).saturating_mul(PER_SECOND)
 }
 
 /// The newest of an SA. Its numbers never go back as long as its keys are the same.

@@ -2,8 +2,8 @@
 
 use esplanade_crds::ProblemKind;
 use esplanade_model::{
-    Crypto, Direction, Lifetime, Move, Observed, ObservedSa, Op, ReplayProtection, Sa, SaDirection, SaId,
-    Wanted, WantedSa,
+    Crypto, Direction, Lifetime, Move, Observed, ObservedSa, Op, ReplayProtection, ReplayState, Sa,
+    SaDirection, SaId, Wanted, WantedSa,
 };
 
 use crate::crypto::same_crypto;
@@ -92,22 +92,35 @@ pub fn moved(wanted: &WantedSa, there: &Sa) -> Option<Move> {
 }
 
 /// The operations that bring an SA into being where it is wrong or missing. One that is there must have been read right
-/// before; where none is, it goes on from `start`.
+/// before. It goes on from `start`; one that is there from where it is, if that is further.
 pub fn bring(wanted: &WantedSa, there: Option<&ObservedSa>, start: Start) -> Vec<Op> {
-    match there {
-        // UPDSA changes no more of it, and says that it did (`xfrm_state_update`).
-        Some(there) if there.sa.as_ref().is_some_and(|there| same(wanted, there)) => {
-            vec![Op::UpdateSa(wanted.clone())]
-        }
-        Some(there) => {
-            let state = replay::carried_over(wanted, there, replay::AFTER_DUMP);
-            let same_key =
-                there.sa.as_ref().is_none_or(|there| same_crypto(&wanted.sa().crypto, &there.crypto));
-            let used = memory::used(there).filter(|_| same_key);
-            vec![Op::DeleteSa(there.id, there.mark), add(wanted, Start { state, used })]
-        }
-        None => vec![add(wanted, start)],
+    let Some(there) = there else { return vec![add(wanted, start)] };
+    // UPDSA changes no more of it, and says that it did (`xfrm_state_update`).
+    if there.sa.as_ref().is_some_and(|there| same(wanted, there)) {
+        let right = there.sa.as_ref().is_some_and(|there| is_right(wanted, there));
+        let set = start.state.map(|state| Op::SetReplayState { sa: wanted.clone(), state });
+        let update = (!right).then(|| Op::UpdateSa(wanted.clone()));
+        return update.into_iter().chain(set).collect();
     }
+    let state = match (replay::carried_over(wanted, there, replay::AFTER_DUMP), start.state) {
+        (Some(there), Some(start)) => Some(ReplayState { sent: there.sent.max(start.sent), ..there }),
+        (there, start) => there.or(start),
+    };
+    let used = memory::used(there).filter(|_| may_have_key(wanted, there));
+    vec![Op::DeleteSa(there.id, there.mark), add(wanted, Start { state, used })]
+}
+
+/// One that is there has the wanted key, or nobody knows which.
+pub fn may_have_key(wanted: &WantedSa, there: &ObservedSa) -> bool {
+    there.sa.as_ref().is_none_or(|there| same_crypto(&wanted.sa().crypto, &there.crypto))
+}
+
+/// Where a sender that is there goes on from, if it must have sent so much and hasn't.
+pub fn moved_on(wanted: &WantedSa, behind: Option<u64>) -> Start {
+    let most = replay::last_number(wanted.sa().replay);
+    let sent = behind.map(|must| must.saturating_add(replay::AFTER_DUMP).min(most));
+    let state = sent.map(|sent| ReplayState { sent, ..ReplayState::default() });
+    Start { state, used: None }
 }
 
 /// When an SA is brought into being.

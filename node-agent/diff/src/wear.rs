@@ -4,12 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use esplanade_model::Sa;
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-/// What names a key in one direction, whatever the SPI. It tells nothing of the key to those who lack the salt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Fingerprint([u8; 32]);
+use crate::fingerprint::Fingerprint;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Mark {
@@ -30,8 +27,13 @@ pub struct Wear {
 
 /// A line of a record that isn't one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("line {0} is none of a record of worn out keys")]
-pub struct BadRecord(usize);
+#[error("line {0} is none of such a record")]
+pub struct BadRecord(pub(crate) usize);
+
+impl BadRecord {
+    /// There isn't even a whole line.
+    pub const FIRST_LINE: Self = Self(0);
+}
 
 impl fmt::Debug for Wear {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,12 +63,9 @@ impl Wear {
     /// The record, if it changed since it was last taken.
     pub fn take_record(&mut self) -> Option<String> {
         std::mem::take(&mut self.changed).then(|| {
-            let line = |(fingerprint, mark): (&Fingerprint, &Mark)| {
-                let digits: String = fingerprint.0.iter().map(|byte| format!("{byte:02x}")).collect();
-                match mark {
-                    Mark::Installed => format!("{digits} installed\n"),
-                    Mark::Worn(words) => format!("{digits} worn {words}\n"),
-                }
+            let line = |(fingerprint, mark): (&Fingerprint, &Mark)| match mark {
+                Mark::Installed => format!("{fingerprint} installed\n"),
+                Mark::Worn(words) => format!("{fingerprint} worn {words}\n"),
             };
             self.marks.iter().map(line).collect()
         })
@@ -76,23 +75,13 @@ impl Wear {
         self.marks.is_empty()
     }
 
-    /// Of the key of an SA. None for one that the kernel hides.
+    /// Of the key of an SA in one direction, whatever the SPI. None for one that the kernel hides.
     pub(crate) fn fingerprint(&self, sa: &Sa) -> Option<Fingerprint> {
         if sa.crypto.is_redacted() {
             return None;
         }
-        let mut hasher = Sha256::new_with_prefix(self.salt.as_slice());
-        let mut part = |bytes: &[u8]| {
-            hasher.update((bytes.len() as u64).to_be_bytes());
-            hasher.update(bytes);
-        };
-        part(sa.source.to_string().as_bytes());
-        part(sa.destination.to_string().as_bytes());
-        for (algorithm, key) in sa.crypto.keys() {
-            part(algorithm.as_bytes());
-            part(key.expose());
-        }
-        Some(Fingerprint(hasher.finalize().into()))
+        let ends = [sa.source, sa.destination].map(|end| end.to_string());
+        Some(Fingerprint::of(&self.salt, ends.iter().map(String::as_bytes), &sa.crypto))
     }
 
     /// Why the key must not be used again.
@@ -132,12 +121,5 @@ fn parse(line: &str) -> Option<(Fingerprint, Mark)> {
         Some(("worn", words)) => Mark::Worn(words.to_owned()),
         _ => return None,
     };
-    let mut bytes = [0; 32];
-    if digits.len() != 64 || !digits.is_ascii() {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some((Fingerprint(bytes), mark))
+    Some((Fingerprint::parse(digits)?, mark))
 }

@@ -93,6 +93,7 @@ impl Model {
                 there.1 = Some(policy);
             }
             Op::Migrate { .. } => panic!("no diff has moves in it"),
+            Op::SetReplayState { sa, .. } => panic!("{}: a diff knows only what is there", sa.sa().id()),
             Op::DeletePolicy { direction, index, interface_id, mark } => {
                 let before = self.policies.len();
                 self.policies.retain(|key, (taken, _)| {

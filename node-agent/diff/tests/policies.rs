@@ -189,6 +189,7 @@ fn shorthand(op: &Op) -> String {
         Op::AddInbound { sa, .. } => format!("add in {}", sa.0.spi),
         Op::AddOutbound { sa, .. } => format!("add out {}", sa.0.spi),
         Op::FillSa { sa, .. } => format!("fill {}", sa.0.spi),
+        Op::SetReplayState { sa, .. } => format!("set {}", sa.sa().spi),
         Op::DeleteSa(id, _) => format!("delete {}", id.spi),
         Op::AddPolicy { policy, .. } => format!("add {:?}", policy.direction),
         Op::UpdatePolicy { policy, .. } => format!("update {:?}", policy.direction),

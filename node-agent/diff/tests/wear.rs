@@ -7,7 +7,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use common::{crypto, in_kernel, inbound, learn, outbound, sa, without_window};
-use esplanade_diff::{Memory, Outlook, Start, Wear};
+use esplanade_diff::{Memory, Numbers, Outlook, Start, Wear};
 use esplanade_model::{Lifetime, Limits, ObservedSa, Sa, Spi, Used, WantedSa};
 use zeroize::Zeroizing;
 
@@ -112,7 +112,7 @@ fn without_a_hard_limit_nothing_waits() {
 fn one_that_wears_out_before_the_next_dump_is_known_too() {
     let mut memory = Memory::default();
     assert_eq!(used(missing(&mut memory, &outbound(limited()), seconds(1))), None);
-    memory.made(&limited(), seconds(1));
+    memory.made(&limited(), Some(0), seconds(1));
     expires(&mut memory, &limited());
     worn(missing(&mut memory, &outbound(limited()), seconds(2)));
 }
@@ -121,7 +121,7 @@ fn one_that_wears_out_before_the_next_dump_is_known_too() {
 fn one_that_we_deleted_is_not_worn_out() {
     let mut memory = Memory::default();
     learn(&mut memory, &[there(limited())], seconds(1));
-    memory.unmade(limited().id());
+    memory.unmade(limited().id(), seconds(1));
     assert_eq!(used(missing(&mut memory, &outbound(limited()), seconds(60))), Some(USED));
 }
 
@@ -131,12 +131,12 @@ fn salt(byte: u8) -> Zeroizing<[u8; 32]> {
 
 /// Another process that goes on with this record.
 fn next(record: &str) -> Memory {
-    Memory::new(Wear::read(salt(1), record).unwrap())
+    Memory::new(Wear::read(salt(1), record).unwrap(), Numbers::default())
 }
 
 #[test]
 fn the_record_outlives_the_process() {
-    let mut memory = Memory::new(Wear::new(salt(1)));
+    let mut memory = Memory::new(Wear::new(salt(1)), Numbers::default());
     learn(&mut memory, &[there(limited())], seconds(1));
     let installed = memory.take_record().unwrap();
     assert_eq!(memory.take_record(), None);
@@ -162,14 +162,14 @@ fn the_record_outlives_the_process() {
     // Taken away on purpose.
     let mut memory = next(&installed);
     learn(&mut memory, &[there(limited())], seconds(1));
-    memory.unmade(limited().id());
+    memory.unmade(limited().id(), seconds(1));
     assert_eq!(memory.take_record().unwrap(), "");
 }
 
 #[test]
 fn a_record_tells_nothing_without_its_salt() {
     let record = |byte| {
-        let mut memory = Memory::new(Wear::new(salt(byte)));
+        let mut memory = Memory::new(Wear::new(salt(byte)), Numbers::default());
         learn(&mut memory, &[there(limited())], seconds(1));
         memory.take_record().unwrap()
     };

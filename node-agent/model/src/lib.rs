@@ -39,4 +39,4 @@ pub use sa::{InboundSa, Mode, OutboundSa, ReplayProtection, Sa, SaDirection};
 pub use selector::{MixedFamilies, Port, Selector};
 pub use spd::{DefaultActions, Threshold, Thresholds};
 pub use unnumbered::Unnumbered;
-pub use wanted::{Wanted, WantedSa};
+pub use wanted::{AUTOMATIC, Wanted, WantedSa};

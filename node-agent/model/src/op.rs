@@ -41,6 +41,14 @@ pub enum Op {
         /// What of its lifetime is used up already; none starts anew.
         used: Option<Used>,
     },
+    /// NEWAE: the SA goes on from another state, and carries on meanwhile. A ring of another length is refused
+    /// (`xfrm_replay_verify_len`); a state of another layout than the SA's changes nothing, and the kernel says that it did.
+    SetReplayState {
+        /// The SA, as it is in the kernel.
+        sa: WantedSa,
+        /// Where it goes on from.
+        state: ReplayState,
+    },
     /// DELSA, with the mark that the SA has.
     DeleteSa(SaId, Mark),
     /// NEWPOLICY under this index.

@@ -22,6 +22,10 @@ impl WantedSa {
     }
 }
 
+/// What the name of an SA's object begins with where its keys are automatic, and never come back: no IpsecSA can have such a
+/// name.
+pub const AUTOMATIC: &str = "policy/";
+
 /// What the kernel's databases should hold, each with the name of the API object that it comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Wanted {

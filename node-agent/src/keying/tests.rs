@@ -137,6 +137,7 @@ impl Cluster {
         loop {
             match host.worker.news().await.unwrap() {
                 News::Opened(watch) => host.watch = Some(watch),
+                News::Left => panic!("nobody asked it to"),
                 News::Done(done) => {
                     if let Some(publish) = &done.publish {
                         let peer = peers.get_mut(name).unwrap();

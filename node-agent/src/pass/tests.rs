@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use esplanade_crds::{Counts, ProblemKind};
 use esplanade_model::{
     Action, Authentication, Capability, Cipher, Crypto, DefaultActions, Direction, Event, InboundSa, Key,
-    Mode, Op, OutboundSa, Policy, PolicyKey, Protocol, Reader, Refusal, ReplayProtection, Reqid, Sa,
-    SaDirection, SaId, Selector, Spi, Template, Thresholds, Unnumbered, Wanted, WantedSa,
+    Mode, Op, OutboundSa, Policy, PolicyKey, Protocol, Reader, Refusal, ReplayProtection, ReplayState, Reqid,
+    Sa, SaDirection, SaId, Selector, Spi, Template, Thresholds, Unnumbered, Used, Wanted, WantedSa,
 };
 use esplanade_sync::Engine;
 use esplanade_xfrm::fake::{FakeKernel, ForeignPolicy, ForeignSa};
@@ -130,6 +130,10 @@ impl Kernel for Counting {
 
     fn allocate_spi(&mut self, sa: &Unnumbered) -> Result<Result<Spi, Refusal>, KernelError> {
         self.kernel.allocate_spi(sa)
+    }
+
+    fn replay_state(&mut self, sa: &WantedSa) -> Result<Option<(ReplayState, Used)>, KernelError> {
+        self.kernel.replay_state(sa)
     }
 }
 
@@ -487,7 +491,8 @@ const EXHAUSTED: (&str, &str, &str) = (
     "a-to-b",
     "SequenceNumbersExhausted",
     "the outbound ESP SA to 192.0.2.2 with SPI 0x00001000 has used up its sequence numbers, and its packets are dropped: \
-     give it new keys in its Secrets, and antiReplay.extendedSequenceNumbers: true to have 2⁶⁴ of them",
+     give it new keys in its Secrets, and antiReplay.extendedSequenceNumbers: true to have 2⁶⁴ of them. What it may \
+     have sent while no agent ran counts",
 );
 
 #[test]

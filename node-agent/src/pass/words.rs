@@ -9,6 +9,7 @@ pub(super) fn op(op: &Op) -> String {
         Op::AddOutbound { sa, .. } => format!("adding the outbound {}", sa.0.id()),
         Op::FillSa { sa, .. } => format!("adding the inbound {}", sa.0.id()),
         Op::UpdateSa(sa) => format!("changing the {}", sa.sa().id()),
+        Op::SetReplayState { sa, .. } => format!("moving the {} past its sequence numbers", sa.sa().id()),
         Op::DeleteSa(id, _) => format!("deleting the {id}"),
         Op::AddPolicy { policy, .. } => format!("adding the {}", describe(policy)),
         Op::UpdatePolicy { policy, .. } => format!("changing the {}", describe(policy)),

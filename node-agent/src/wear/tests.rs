@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use esplanade_crds::ProblemKind;
-use esplanade_diff::Memory;
+use esplanade_diff::{Memory, Numbers, Wear};
 use esplanade_model::{
     Authentication, Crypto, Event, Key, Lifetime, Limits, OutboundSa, Reqid, Sa, Spi, Wanted, WantedSa,
 };
@@ -36,9 +36,9 @@ fn sa() -> Sa {
     }
 }
 
-fn engine(memory: Memory) -> Engine {
+fn engine(wear: Wear) -> Engine {
     let sa = WantedSa::Outbound(OutboundSa(sa()));
-    let mut engine = Engine::new(memory);
+    let mut engine = Engine::new(Memory::new(wear, Numbers::default()));
     engine.want(Wanted { sas: vec![("limited".into(), sa)], ..Wanted::default() });
     engine
 }
@@ -62,8 +62,8 @@ fn an_sa_that_expired_stays_away_from_the_next_agent_too() {
     let directory = tempfile::tempdir().unwrap();
     let kernel = FakeKernel::new();
     let mut watch = kernel.watch().unwrap();
-    let (memory, record) = load(directory.path(), &keys(), "boot-1").unwrap();
-    let mut first = engine(memory);
+    let (wear, record) = load(directory.path(), &keys(), "boot-1").unwrap();
+    let mut first = engine(wear);
     assert_eq!(made(&kernel, &mut first).operations, 1);
     kernel.expire_sa(sa().id());
     hear(&mut first, &mut watch);
@@ -86,8 +86,8 @@ fn an_sa_that_expired_stays_away_from_the_next_agent_too() {
 fn one_that_ended_while_no_agent_ran_does_too_but_for_a_boot() {
     let directory = tempfile::tempdir().unwrap();
     let kernel = FakeKernel::new();
-    let (memory, record) = load(directory.path(), &keys(), "boot-1").unwrap();
-    let mut first = engine(memory);
+    let (wear, record) = load(directory.path(), &keys(), "boot-1").unwrap();
+    let mut first = engine(wear);
     made(&kernel, &mut first);
     record.write(&first.take_record().unwrap());
     kernel.flush();
@@ -101,7 +101,7 @@ fn one_that_ended_while_no_agent_ran_does_too_but_for_a_boot() {
 fn a_flushed_one_comes_back_and_counts_on() {
     let kernel = FakeKernel::new();
     let mut watch = kernel.watch().unwrap();
-    let mut engine = engine(Memory::default());
+    let mut engine = engine(Wear::default());
     made(&kernel, &mut engine);
     kernel.count_traffic(sa().id(), 60, 0);
     pass(&mut kernel.clone(), "a", &mut engine, true).unwrap();
@@ -114,7 +114,7 @@ fn a_flushed_one_comes_back_and_counts_on() {
 #[test]
 fn how_an_sa_ended_is_waited_for() {
     let kernel = FakeKernel::new();
-    let mut engine = engine(Memory::default());
+    let mut engine = engine(Wear::default());
     made(&kernel, &mut engine);
     kernel.flush();
     engine.distrust();

@@ -228,7 +228,8 @@ impl Engine {
             self.end_of_policies();
             self.unknown = false;
             self.auditing = false;
-            let Self { memory, sas, .. } = self;
+            let Self { memory, sas, now, .. } = self;
+            memory.end_reading(*now, |id| matches!(sas.get(id), Some(SaThere::Ours { .. })));
             memory.limit(sas.len(), |id| sas.get(id).is_some());
         }
         self.asked_sas.clear();
@@ -265,18 +266,6 @@ impl Engine {
             }
             false
         });
-    }
-
-    /// The kernel has carried out all that was planned about this, at `now`.
-    pub fn written(&mut self, name: &Name, now: Duration) {
-        let Name::Sa(id) = name else { return };
-        match self.want.sa(id) {
-            Some(wanted) => {
-                self.memory.made(wanted.sa(), now);
-                self.hidden.written(*id);
-            }
-            None => self.memory.unmade(*id),
-        }
     }
 
     /// What is known counts for nothing: everything is to be read.

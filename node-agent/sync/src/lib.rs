@@ -18,6 +18,7 @@ mod moves;
 mod named;
 mod plan;
 mod reading;
+mod senders;
 mod table;
 mod thresholds;
 mod want;

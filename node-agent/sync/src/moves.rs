@@ -99,6 +99,11 @@ impl Engine {
 
     /// The moves were made, as far as the kernel was willing: what is to be read, from this time on.
     pub fn begin_reading_moved(&mut self, now: Duration, moves: &Moves) -> ToRead {
+        for name in &moves.names {
+            if let Name::Sa(id) = name {
+                self.memory.moved(*id);
+            }
+        }
         self.begin_reading_back(now, &moves.names)
     }
 }

@@ -30,6 +30,11 @@ impl Plan {
         self.steps.is_empty()
     }
 
+    /// Leaves these steps out.
+    pub fn leave_out(&mut self, names: &[Name]) {
+        self.steps.retain(|step| !names.contains(step));
+    }
+
     /// What it is about.
     pub fn names(&self) -> &[Name] {
         &self.steps
@@ -97,10 +102,25 @@ impl Engine {
         }
     }
 
-    fn operations(&self, name: &Name, now: Duration, free: impl FnMut(u32) -> bool) -> Vec<Op> {
+    pub(crate) fn operations(&self, name: &Name, now: Duration, free: impl FnMut(u32) -> bool) -> Vec<Op> {
         match name {
             Name::Sa(id) => match (self.want.sa(id), self.wrong_sas.get(id)) {
-                (Some(wanted), Some(Some(there))) => sas::bring(wanted, Some(there), Start::default()),
+                (Some(wanted), Some(Some(there))) => {
+                    let start = match wanted {
+                        WantedSa::Inbound(_) => Start::default(),
+                        WantedSa::Outbound(sa) if sas::may_have_key(wanted, there) => {
+                            let behind = self.memory.behind(&sa.0, there);
+                            // The key of one that we can't read may be any.
+                            let recorded = match there.sa {
+                                None => self.memory.recorded_use(&sa.0, now),
+                                Some(_) => None,
+                            };
+                            sas::moved_on(wanted, behind.max(recorded))
+                        }
+                        WantedSa::Outbound(_) => self.memory.start(wanted, now),
+                    };
+                    sas::bring(wanted, Some(there), start)
+                }
                 (Some(wanted), _) => sas::bring(wanted, None, self.memory.start(wanted, now)),
                 (None, _) => match self.sas.get(id) {
                     Some(SaThere::Ours { mark, .. }) => vec![Op::DeleteSa(*id, *mark)],

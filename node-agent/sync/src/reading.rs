@@ -48,6 +48,12 @@ impl Reader for Engine {
     fn sa_counted(&mut self, state: ReplayState, used: Used) {
         if let Some(id) = self.counting.take() {
             self.note_sent(id, state.sent);
+            // Put back within the second that it was added in: else it wouldn't be recognised.
+            let before = self.memory.known(id).filter(|known| known.state.sent > state.sent).cloned();
+            if let (Some(before), Some(WantedSa::Outbound(_))) = (before, self.want.sa(&id)) {
+                let observed = ObservedSa { state: state.clone(), used, ..before };
+                self.wrong_sas.entry(id).or_insert(Some(Box::new(observed)));
+            }
             self.memory.count(id, state, used, self.now);
         }
     }
@@ -121,7 +127,15 @@ impl Engine {
         self.hidden.reveal(&mut observed, self.want.sa(&id));
         let (id, mark) = (observed.id, observed.mark);
         self.suspect(Some(Name::Sa(id)), glance);
-        self.memory.see(&observed, self.now);
+        let behind = match self.want.sa(&id) {
+            Some(WantedSa::Outbound(wanted)) => {
+                self.memory.see_sender(&wanted.0, &observed, self.now).is_some()
+            }
+            _ => {
+                self.memory.see(&observed, self.now);
+                false
+            }
+        };
         self.note_sent(id, observed.state.sent);
         let before = match self.sas.get(&id) {
             Some(SaThere::Ours { outbound, .. }) => *outbound,
@@ -138,8 +152,11 @@ impl Engine {
         let verdict = wanted.map(|wanted| sas::judge(wanted, Found::Ours(&observed)));
         self.put_sa(Some(id), glance, SaThere::Ours { outbound, at: self.now, mark });
         match verdict {
-            Some(Verdict::Right) => self.settle_sa(&id),
-            Some(Verdict::Wrong | Verdict::Conflict) => {
+            Some(Verdict::Right) if !behind => {
+                self.settle_sa(&id);
+                self.note_found(&id);
+            }
+            Some(_) => {
                 self.conflicts.remove(&Name::Sa(id));
                 self.wrong_sas.insert(id, Some(Box::new(observed)));
             }

@@ -160,6 +160,11 @@ impl Kernel {
                     true
                 })
             }
+            Op::SetReplayState { sa, state } => {
+                let refuses = self.refuses(sa.sa().spi.get());
+                let there = self.sas.get_mut(&sa.sa().id()).filter(|_| !refuses);
+                there.map(|(_, _, there)| *there = state).is_some()
+            }
             Op::AddInbound { sa, state, .. } => self.add(sa.0, state),
             // Only of what was allocated, which the engine has no part in.
             Op::FillSa { .. } => unreachable!("no plan fills larval SAs"),
@@ -365,13 +370,21 @@ impl World {
         self.read(&to_read);
         let plan = self.engine.plan();
         let now = self.now();
-        let ops: Vec<_> = self.engine.ops(&plan, now).collect();
-        for op in ops.into_iter().take(cut.unwrap_or(usize::MAX)) {
-            self.kernel.apply(op);
+        self.engine.reserve(&plan, now);
+        let mut ops = self.engine.ops(&plan, now);
+        let mut refused = BTreeSet::new();
+        for at in 0..cut.unwrap_or(usize::MAX) {
+            let Some(op) = ops.next() else { break };
+            if !self.kernel.apply(op) {
+                refused.extend(ops.about(at).map(|(name, _)| name));
+            }
         }
         if cut.is_some() {
             return self.engine.distrust();
         }
+        let written: Vec<_> = plan.names().iter().filter(|name| !refused.contains(name)).copied().collect();
+        refused.iter().for_each(|name| self.engine.refused(name));
+        self.engine.written(&written, now);
         let now = self.now();
         let to_read = self.engine.begin_reading_back(now, plan.names());
         self.read(&to_read);

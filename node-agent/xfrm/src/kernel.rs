@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd};
 
 use esplanade_model::{
-    Capability, DefaultActions, Event, Observed, Op, PolicyKey, Reader, Refusal, SaId, Spi, Thresholds,
-    Unnumbered,
+    Capability, DefaultActions, Event, Observed, Op, PolicyKey, Reader, Refusal, ReplayState, SaId, Spi,
+    Thresholds, Unnumbered, Used, WantedSa,
 };
 
 use crate::KernelError;
@@ -78,6 +78,13 @@ pub trait Kernel: Send {
     /// # Errors
     /// The kernel could not be asked; or, inside, it refused.
     fn allocate_spi(&mut self, sa: &Unnumbered) -> Result<Result<Spi, Refusal>, KernelError>;
+
+    /// Where an SA is, and what of its lifetime is used up (GETAE); none where there is no such SA. No keys come with it, and
+    /// it finds an SA by its mark.
+    ///
+    /// # Errors
+    /// It could not be asked.
+    fn replay_state(&mut self, sa: &WantedSa) -> Result<Option<(ReplayState, Used)>, KernelError>;
 
     /// All of both databases.
     ///

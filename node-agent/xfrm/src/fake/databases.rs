@@ -94,10 +94,10 @@ impl SaEntry {
             Self::Foreign(_) | Self::Larval(_) => 0,
         };
         let print = match self {
-            Self::Ours { sa, .. } => match shown(sa.as_ref(), hides_keys) {
+            Self::Ours { sa, used, .. } => match shown(sa.as_ref(), hides_keys) {
                 Some(sa) => {
                     let op = Op::AddInbound { sa: InboundSa(sa), state: None, used: None };
-                    print(encode(&op).body.as_slice())
+                    print((encode(&op).body.as_slice(), used.added))
                 }
                 None => print((id, "unlike ours")),
             },
@@ -172,6 +172,7 @@ impl Databases {
             Op::FillSa { sa, state, used } => self.fill_sa(&sa.0, state.as_ref(), *used),
             Op::UpdateSa(WantedSa::Inbound(sa)) => self.update_sa(&sa.0),
             Op::UpdateSa(WantedSa::Outbound(sa)) => self.update_sa(&outbound(&sa.0)),
+            Op::SetReplayState { sa, state } => self.set_state(sa, state),
             // ESRCH: gone already, or not found by this mark (`__xfrm_state_lookup`).
             Op::DeleteSa(id, mark) => {
                 if self.sas.get(id).is_some_and(|entry| mark.implies(entry.mark())) {
@@ -294,6 +295,36 @@ impl Databases {
             }
             Some(_) => Ok(()),
             None => Err(check::refusal(libc::ESRCH, None)),
+        }
+    }
+
+    /// `xfrm_new_ae`
+    fn set_state(&mut self, wanted: &WantedSa, to: &ReplayState) -> Result<(), Refusal> {
+        let (mark, written) = (wanted.sa().mark, replay::in_kernel(wanted));
+        match self.sas.get_mut(&wanted.sa().id()) {
+            Some(SaEntry::Ours { mark: own, sa: Some(sa), state, .. }) if mark.implies(*own) => {
+                match (replay::is_ring(sa.replay), replay::is_ring(written)) {
+                    (true, true) if sa.replay.window.div_ceil(32) != written.window.div_ceil(32) => {
+                        return Err(check::refusal(libc::EINVAL, None));
+                    }
+                    (a, b) if a == b => *state = replay::fitted(to, sa.replay),
+                    // It goes where nobody looks (`xfrm_update_ae_params`).
+                    _ => {}
+                }
+                Ok(())
+            }
+            Some(SaEntry::Larval(_)) => Err(check::refusal(libc::EINVAL, None)),
+            _ => Err(check::refusal(libc::ESRCH, None)),
+        }
+    }
+
+    /// `xfrm_get_ae`
+    pub(super) fn state(&self, wanted: &WantedSa) -> Option<(ReplayState, Used)> {
+        match self.sas.get(&wanted.sa().id())? {
+            SaEntry::Ours { mark, state, used, .. } if wanted.sa().mark.implies(*mark) => {
+                Some((state.clone(), *used))
+            }
+            _ => None,
         }
     }
 

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use esplanade_model::{
-    Action, Capability, DefaultActions, Event, Observed, Op, PolicyKey, Reader, Refusal, Sa, SaId, SaRecord,
-    Spi, Thresholds, Unnumbered,
+    Action, Capability, DefaultActions, Event, Observed, Op, PolicyKey, Reader, Refusal, ReplayState, Sa,
+    SaId, SaRecord, Spi, Thresholds, Unnumbered, Used, WantedSa,
 };
 
 use crate::{Kernel, KernelError};
@@ -231,7 +231,7 @@ impl Inner {
             Op::AddInbound { sa: added, .. } => sa(&added.0.id()),
             Op::AddOutbound { sa: added, .. } => sa(&added.0.id()),
             Op::FillSa { sa: filled, .. } => sa(&filled.0.id()),
-            Op::UpdateSa(wanted) => sa(&wanted.sa().id()),
+            Op::UpdateSa(wanted) | Op::SetReplayState { sa: wanted, .. } => sa(&wanted.sa().id()),
             Op::DeleteSa(id, _) => sa(id),
             Op::AddPolicy { policy: added, .. } | Op::UpdatePolicy { policy: added, .. } => {
                 policy(&added.key())
@@ -344,6 +344,14 @@ impl Kernel for FakeKernel {
         match inner.failures.pop() {
             Some(error) => Err(error),
             None => Ok(inner.databases.allocate_spi(sa)),
+        }
+    }
+
+    fn replay_state(&mut self, sa: &WantedSa) -> Result<Option<(ReplayState, Used)>, KernelError> {
+        let mut inner = self.lock();
+        match inner.failures.pop() {
+            Some(error) => Err(error),
+            None => Ok(inner.databases.state(sa)),
         }
     }
 }

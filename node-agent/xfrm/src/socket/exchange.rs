@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use esplanade_model::{Op, Refusal, Spi, Unnumbered};
+use esplanade_model::{Op, Refusal, ReplayState, Spi, Unnumbered, Used, WantedSa};
 use zeroize::Zeroizing;
 
 use super::link::Link;
 use crate::KernelError;
 use crate::wire::batch::{self, Datagram};
 use crate::wire::reply::{Message, Messages};
-use crate::wire::{Dumped, allocate};
+use crate::wire::{Dumped, allocate, replay_state as wire};
 
 /// The kernel sends dumps in pieces of 32 KiB, or of one record if that's longer.
 const BUFFER: usize = 128 * 1024;
@@ -123,6 +123,21 @@ pub(super) fn allocate_spi(
 ) -> Result<Result<Spi, Refusal>, KernelError> {
     let body = allocate::encode(sa);
     ask(link, sequence, buffer, (allocate::REQUEST, &body), |message| allocate::decode(message.body))
+}
+
+/// Asks where an SA is.
+pub(super) fn replay_state(
+    link: &impl Link,
+    sequence: &Sequence,
+    buffer: &mut Buffer,
+    sa: &WantedSa,
+) -> Result<Option<(ReplayState, Used)>, KernelError> {
+    let body = wire::question(sa);
+    match ask(link, sequence, buffer, (wire::REQUEST, &body), |message| wire::decode(message, sa))? {
+        Ok(answer) => Ok(Some(answer)),
+        Err(refusal) if refusal.errno == libc::ESRCH => Ok(None),
+        Err(refusal) => Err(KernelError::Dump { database: Dumped::Sas.name(), refusal }),
+    }
 }
 
 /// Reads a whole database once, and hands on each message of it; whether no change disturbed that.

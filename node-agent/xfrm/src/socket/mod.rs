@@ -14,7 +14,8 @@ pub(crate) mod sys;
 use std::collections::BTreeSet;
 
 use esplanade_model::{
-    Capability, DefaultActions, Op, PolicyKey, Reader, Refusal, SaId, Spi, Thresholds, Unnumbered,
+    Capability, DefaultActions, Op, PolicyKey, Reader, Refusal, ReplayState, SaId, Spi, Thresholds,
+    Unnumbered, Used, WantedSa,
 };
 
 use crate::wire::batch::{Datagram, Limits};
@@ -109,6 +110,10 @@ impl Kernel for Netlink {
 
     fn allocate_spi(&mut self, sa: &Unnumbered) -> Result<Result<Spi, Refusal>, KernelError> {
         exchange::allocate_spi(&self.requests, &self.sequence, &mut self.buffer, sa)
+    }
+
+    fn replay_state(&mut self, sa: &WantedSa) -> Result<Option<(ReplayState, Used)>, KernelError> {
+        exchange::replay_state(&self.dumps, &self.sequence, &mut self.buffer, sa)
     }
 }
 

@@ -9,7 +9,7 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::reply::{Message, Messages};
-use super::request::{self, Request, Sink};
+use super::request::{self, Kind, Request, Sink};
 use crate::KernelError;
 
 /// Length of `struct nlmsghdr`.
@@ -142,8 +142,9 @@ impl Datagram {
 
     /// Lets its last message ask for an answer; what answers there are to all of them.
     pub fn ask_for_answer(&mut self) -> Answers {
-        if let Some(flags) = self.bytes.get_mut(self.last + FLAGS..self.last + FLAGS + 2) {
-            flags.copy_from_slice(&(NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
+        if let Some(bytes) = self.bytes.get_mut(self.last + FLAGS..self.last + FLAGS + 2) {
+            let flags = u16::from_ne_bytes([bytes[0], bytes[1]]);
+            bytes.copy_from_slice(&(flags | NLM_F_ACK).to_ne_bytes());
         }
         Answers::to(self.gone.iter().copied(), self.first_sequence)
     }
@@ -180,7 +181,8 @@ impl std::fmt::Debug for Datagram {
 }
 
 impl Sink for Datagram {
-    fn room(&mut self, message_type: u16, gone: Option<i32>, length: usize) -> Option<&mut [u8]> {
+    fn room(&mut self, kind: Kind, length: usize) -> Option<&mut [u8]> {
+        let Kind { message_type, gone, flags } = kind;
         let at = self.bytes.len();
         let end = at + HEADER_LENGTH + length.next_multiple_of(4);
         if end > self.limits.bytes || self.gone.len() == self.limits.messages {
@@ -188,7 +190,7 @@ impl Sink for Datagram {
         }
         let number = u32::try_from(self.gone.len()).unwrap_or(u32::MAX);
         let sequence = self.first_sequence.wrapping_add(number);
-        self.bytes.extend(header(message_type, NLM_F_REQUEST, sequence, self.port, length));
+        self.bytes.extend(header(message_type, NLM_F_REQUEST | flags, sequence, self.port, length));
         self.bytes.resize(end, 0);
         self.used = self.used.max(end);
         self.last = at;

@@ -25,6 +25,8 @@ const UNLIMITED: [u8; SA_COUNTS - SA_LIMITS] = {
 const SA_USED: usize = 32;
 /// Where `curlft` begins: what was sent and when.
 const SA_COUNTS: usize = 160;
+/// In `struct xfrm_usersa_info`, `curlft.add_time`: another SA under the same name has another.
+const SA_ADDED: std::ops::Range<usize> = SA_COUNTS + 16..SA_COUNTS + 24;
 /// Where `seq` follows on `curlft` and `stats`.
 const SA_SEQ: usize = 204;
 /// In `struct xfrm_userpolicy_info`, where `curlft` begins.
@@ -46,6 +48,7 @@ impl Glancer {
             return self.whole(body);
         };
         print.write(&header[..SA_COUNTS]);
+        print.write(&header[SA_ADDED]);
         // What is used up matters where something limits it.
         if header[SA_LIMITS..SA_COUNTS] != UNLIMITED {
             counters.write(&header[SA_COUNTS..SA_COUNTS + SA_USED]);

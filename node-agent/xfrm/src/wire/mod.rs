@@ -19,6 +19,7 @@ mod observe;
 mod policy;
 pub mod probe;
 pub mod replay;
+pub(crate) mod replay_state;
 pub mod reply;
 mod request;
 mod sa;

@@ -4,7 +4,7 @@
 //! and a ring of `window` bits in which packet n is bit `(n - 1) % window`, with 64-bit sequence numbers or without.
 //! [`ReplayState::bitmap`] has them all in one order: bit i stands for the packet i before the newest.
 
-use esplanade_model::{ReplayProtection, ReplayState, Sa};
+use esplanade_model::{ReplayProtection, ReplayState, Sa, WantedSa};
 use netlink_packet_xfrm::{Replay, ReplayEsn, UserSaInfo, XfrmAttrs};
 
 use super::attributes::Attributes;
@@ -24,6 +24,14 @@ pub fn is_ring(replay: ReplayProtection) -> bool {
 pub fn outbound(sa: &Sa) -> ReplayProtection {
     let needs_one = sa.replay.extended_sequence_numbers && sa.direction.is_none();
     ReplayProtection { window: needs_one.into(), ..sa.replay }
+}
+
+/// What the kernel has for a wanted SA.
+pub fn in_kernel(wanted: &WantedSa) -> ReplayProtection {
+    match wanted {
+        WantedSa::Inbound(sa) => sa.0.replay,
+        WantedSa::Outbound(sa) => outbound(&sa.0),
+    }
 }
 
 /// The state as it reads back from an SA with this replay protection: packets older than the window it was kept in

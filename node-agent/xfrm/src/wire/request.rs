@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-use esplanade_model::{Direction, Mark, Op, PolicyIndex, PolicyKey, SaId, WantedSa};
-use netlink_packet_core::{Emitable, NlasIterator};
+use esplanade_model::{Direction, Mark, Op, PolicyIndex, PolicyKey, SaId};
+use netlink_packet_core::{Emitable, NLM_F_REPLACE, NlasIterator};
 use netlink_packet_xfrm::constants::{
-    XFRM_MSG_DELPOLICY, XFRM_MSG_DELSA, XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA, XFRM_MSG_MIGRATE,
+    XFRM_MSG_DELPOLICY, XFRM_MSG_DELSA, XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA, XFRM_MSG_MIGRATE, XFRM_MSG_NEWAE,
     XFRM_MSG_NEWPOLICY, XFRM_MSG_NEWSA, XFRM_MSG_UPDPOLICY, XFRM_MSG_UPDSA,
 };
 use netlink_packet_xfrm::{UserPolicyId, UserSaId};
 use zeroize::Zeroizing;
 
 use super::attributes::Attributes;
-use super::{address, mark, migrate, policy, sa, selector};
+use super::{address, mark, migrate, policy, replay_state, sa, selector};
 
 /// A message to the kernel without its `nlmsghdr`. Wiped when dropped, never printed.
 pub struct Request {
@@ -32,11 +32,21 @@ impl fmt::Debug for Request {
     }
 }
 
+/// What is said of a message besides its body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    /// As [`Request::message_type`].
+    pub(super) message_type: u16,
+    /// As [`Request::gone`].
+    pub(super) gone: Option<i32>,
+    /// As [`Request::flags`].
+    pub(super) flags: u16,
+}
+
 /// Where messages are written to.
 pub(super) trait Sink {
-    /// Room of this length for the body of a message of this type; none where there isn't so much. `gone`: the error number
-    /// that says that what is to be deleted isn't there.
-    fn room(&mut self, message_type: u16, gone: Option<i32>, length: usize) -> Option<&mut [u8]>;
+    /// Room of this length for the body of a message; none where there isn't so much.
+    fn room(&mut self, kind: Kind, length: usize) -> Option<&mut [u8]>;
 }
 
 /// The message that carries the operation out.
@@ -48,9 +58,10 @@ pub fn encode(op: &Op) -> Request {
 }
 
 impl Sink for Request {
-    fn room(&mut self, message_type: u16, gone: Option<i32>, length: usize) -> Option<&mut [u8]> {
+    fn room(&mut self, kind: Kind, length: usize) -> Option<&mut [u8]> {
+        let Kind { message_type, gone, flags } = kind;
         // At its full length at once: growing would leave keys behind in freed memory.
-        *self = Self { message_type, gone, body: Zeroizing::new(vec![0; length]), flags: 0 };
+        *self = Self { message_type, gone, body: Zeroizing::new(vec![0; length]), flags };
         Some(&mut self.body)
     }
 }
@@ -72,12 +83,15 @@ pub(super) fn write(op: &Op, to: &mut impl Sink) -> Result<(), usize> {
             request(XFRM_MSG_UPDSA, &info, &attributes, to)
         }
         Op::UpdateSa(wanted) => {
-            let replay = match wanted {
-                WantedSa::Inbound(sa) => sa.0.replay,
-                WantedSa::Outbound(sa) => super::replay::outbound(&sa.0),
-            };
+            let replay = super::replay::in_kernel(wanted);
             let (info, attributes) = sa::encode(wanted.sa(), replay, None, None);
             request(XFRM_MSG_UPDSA, &info, &attributes, to)
+        }
+        Op::SetReplayState { sa, state } => {
+            let (wire, attributes) = replay_state::encode(sa, Some(state));
+            // Without it the kernel refuses (`xfrm_new_ae`).
+            let kind = Kind { message_type: XFRM_MSG_NEWAE, gone: None, flags: NLM_F_REPLACE };
+            message(kind, &wire, &attributes, to)
         }
         Op::DeleteSa(id, mark) => {
             let (wire, attributes) = sa_id(*id, *mark);
@@ -121,7 +135,7 @@ pub(super) fn ask_for_policy(key: &PolicyKey, to: &mut impl Sink) -> Result<(), 
     of_what_may_be_gone(XFRM_MSG_GETPOLICY, libc::ENOENT, &wire, &attributes, to)
 }
 
-fn sa_id(id: SaId, mark: Mark) -> (UserSaId, Attributes) {
+pub(super) fn sa_id(id: SaId, mark: Mark) -> (UserSaId, Attributes) {
     let wire = UserSaId {
         daddr: address::encode(id.destination),
         spi: id.spi.get(),
@@ -157,7 +171,7 @@ pub(super) fn request(
     attributes: &Attributes,
     to: &mut impl Sink,
 ) -> Result<(), usize> {
-    message(message_type, None, header, attributes, to)
+    message(Kind { message_type, gone: None, flags: 0 }, header, attributes, to)
 }
 
 /// Of something that may be gone already.
@@ -168,19 +182,18 @@ fn of_what_may_be_gone(
     attributes: &Attributes,
     to: &mut impl Sink,
 ) -> Result<(), usize> {
-    message(message_type, Some(gone), header, attributes, to)
+    message(Kind { message_type, gone: Some(gone), flags: 0 }, header, attributes, to)
 }
 
 fn message(
-    message_type: u16,
-    gone: Option<i32>,
+    kind: Kind,
     header: &impl Emitable,
     attributes: &Attributes,
     to: &mut impl Sink,
 ) -> Result<(), usize> {
     let list = attributes.as_slice();
     let (start, length) = (header.buffer_len(), list.buffer_len());
-    let Some(room) = to.room(message_type, gone, start + length) else { return Err(start + length) };
+    let Some(room) = to.room(kind, start + length) else { return Err(start + length) };
     header.emit(&mut room[..start]);
     list.emit(&mut room[start..]);
     debug_assert!(NlasIterator::new(&room[start..]).all(|item| item.is_ok()));

@@ -123,7 +123,11 @@ fn encode_used(used: &Used) -> Lifetime {
 
 /// What of its lifetime the SA has used up.
 pub(super) fn decode_used(info: &UserSaInfo) -> Used {
-    let Lifetime { bytes, packets, add_time, use_time } = info.lifetime_cur;
+    used(&info.lifetime_cur)
+}
+
+pub(super) fn used(wire: &Lifetime) -> Used {
+    let Lifetime { bytes, packets, add_time, use_time } = *wire;
     Used { bytes, packets, added: add_time, first_used: use_time }
 }
 

@@ -90,6 +90,9 @@ macro_rules! tests_of_the_suite {
             sequence_numbers_go_on_after_a_replacement
             windows_move_into_other_windows
             generated_states_read_back
+            a_state_is_set_in_place
+            the_state_of_one_sa_is_told
+            a_state_that_does_not_fit_changes_nothing
             an_sa_takes_the_place_of_a_larval_one
             a_larval_sa_keeps_its_spi
             a_filled_sa_goes_on_where_it_is_told

@@ -25,6 +25,7 @@ fn kind(op: &Op) -> &'static str {
         Op::UpdatePolicy { .. } => "UPDPOLICY",
         Op::DeletePolicy { .. } => "DELPOLICY",
         Op::Migrate { .. } => "MIGRATE",
+        Op::SetReplayState { .. } => "NEWAE",
     }
 }
 

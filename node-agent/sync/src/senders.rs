@@ -1,0 +1,105 @@
+//! Senders: what is recorded of them before they are made and as they count, and what became of that.
+
+use std::time::Duration;
+
+use esplanade_model::{AUTOMATIC, Op, ReplayState, Sa, SaId, Used, WantedSa};
+
+use crate::engine::{Engine, SaThere};
+use crate::plan::{Name, Plan};
+
+impl Engine {
+    /// Those of the plan's steps that make senders, or set them to go on, whose keys come back: they are to be carried out
+    /// once the record of that is written ([`Engine::take_numbers`]). `now`: that of the operations.
+    pub fn reserve(&mut self, plan: &Plan, now: Duration) -> Vec<Name> {
+        let sender = |name: &Name| match name {
+            Name::Sa(id) if self.comes_back(id) => {
+                let sent = self.goes_on_past(name, now)?;
+                Some((*name, self.want.sa(id)?.sa().clone(), sent))
+            }
+            _ => None,
+        };
+        let senders: Vec<_> = plan.names().iter().filter_map(sender).collect();
+        let reserve = |(name, sa, sent): (Name, Sa, u64)| {
+            self.memory.reserve(&sa, sent, now);
+            name
+        };
+        senders.into_iter().map(reserve).collect()
+    }
+
+    /// A wanted SA is there as it should be.
+    pub(crate) fn note_found(&mut self, id: &SaId) {
+        if self.comes_back(id)
+            && let Some(wanted) = self.want.sa(id)
+        {
+            self.memory.found(wanted.sa());
+        }
+    }
+
+    /// It is a wanted sender with the keys of an IpsecSA.
+    fn comes_back(&self, id: &SaId) -> bool {
+        let wanted = self.want.sas.get(id);
+        wanted
+            .is_some_and(|(object, sa)| matches!(sa, WantedSa::Outbound(_)) && !object.starts_with(AUTOMATIC))
+    }
+
+    /// The number that what is planned lets an SA go on past; none where it lets it be.
+    fn goes_on_past(&self, name: &Name, now: Duration) -> Option<u64> {
+        let Name::Sa(id) = name else { return None };
+        let Some(WantedSa::Outbound(_)) = self.want.sa(id) else { return None };
+        self.operations(name, now, |_| true).iter().find_map(|op| match op {
+            Op::AddOutbound { state, .. } => Some(state.as_ref().map_or(0, |state| state.sent)),
+            Op::SetReplayState { state, .. } => Some(state.sent),
+            _ => None,
+        })
+    }
+
+    /// How far senders have come that have the keys of IpsecSAs, for the next process; none where the last record will do.
+    /// `always`: what was read counts even if the last record is nearly as new.
+    pub fn take_numbers(&mut self, now: Duration, always: bool) -> Option<String> {
+        let Self { memory, sas, .. } = self;
+        memory.refresh(now, always, |id| match sas.get(&id) {
+            Some(SaThere::Ours { at, .. }) => Some(*at),
+            _ => None,
+        });
+        memory.numbers().take_record()
+    }
+
+    /// The senders that [`Engine::take_numbers`] tells of and that are wanted.
+    pub fn recorded_senders(&self) -> Vec<WantedSa> {
+        self.memory.recorded().filter_map(|id| self.want.sa(&id).cloned()).collect()
+    }
+
+    /// Where a sender of those was `at` this time.
+    pub fn counted(&mut self, id: SaId, state: ReplayState, used: Used, at: Duration) {
+        // Another one in its place is looked at by a pass.
+        if self.memory.known(id).is_some_and(|known| known.used.added == used.added) {
+            self.memory.count(id, state, used, at);
+        }
+    }
+
+    /// The kernel has refused some of what was planned about this.
+    pub fn refused(&mut self, name: &Name) {
+        if let Name::Sa(id) = name {
+            self.memory.refused(*id);
+        }
+    }
+
+    /// The kernel has carried out all that was planned about these. `now`: that of the operations.
+    pub fn written(&mut self, names: &[Name], now: Duration) {
+        // What each goes on past depends on the others.
+        let sent: Vec<_> = names.iter().map(|name| self.goes_on_past(name, now)).collect();
+        for (name, sent) in names.iter().zip(sent) {
+            let Name::Sa(id) = name else { continue };
+            if let Some(SaThere::Ours { at, .. }) = self.sas.get(id) {
+                self.memory.still_there(*id, *at);
+            }
+            match self.want.sa(id) {
+                Some(wanted) => {
+                    self.memory.made(wanted.sa(), sent, now);
+                    self.hidden.written(*id);
+                }
+                None => self.memory.unmade(*id, now),
+            }
+        }
+    }
+}
