@@ -282,6 +282,11 @@ impl Numbers {
         }
     }
 
+    /// It is there with this key, as far as this process knows.
+    pub(crate) fn is_live(&self, sa: &Sa) -> bool {
+        self.live.get(&sa.id()).is_some_and(|key| *key == self.key(sa))
+    }
+
     /// The SAs in the kernel that this process has made or found.
     pub(crate) fn live(&self) -> impl Iterator<Item = SaId> {
         self.live.keys().copied()

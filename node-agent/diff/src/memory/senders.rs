@@ -40,7 +40,10 @@ impl Memory {
 
     /// Numbers up to this one may be used with the key of a sender by `now`, as far as only the record tells; none if none are.
     pub fn recorded_use(&self, sa: &Sa, now: Duration) -> Option<u64> {
-        let known = |id| self.known.get(id).is_some_and(|known| same_key(sa, &known.sa));
+        let known = |id| {
+            let known = self.known.get(id).filter(|known| same_key(sa, &known.sa));
+            known.is_some_and(|known| self.numbers.is_live(known.sa.sa.as_ref().unwrap_or(sa)))
+        };
         self.numbers.used(sa, now, known).map(|sent| sent.min(last_number(sa.replay)))
     }
 
@@ -56,7 +59,12 @@ impl Memory {
         let known = self.known.get(sa.id).filter(|known| same_key(like, &known.sa));
         let Some(known) = known else { return self.numbers.must_have_sent(like, sa, at) };
         let put_back = known.is_another(sa) || sa.state.sent < known.sa.state.sent;
-        Some(self.sent_before(known, put_back, at))
+        // What is known may be only of one that somebody has put back.
+        let recorded = match self.numbers.is_live(like) {
+            true => None,
+            false => self.numbers.must_have_sent(like, sa, at),
+        };
+        Some(self.sent_before(known, put_back, at)).max(recorded)
     }
 
     /// What an SA had sent by `at` that was known before it is seen, or the one that had its name and its key.
