@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::Client;
+use kube::runtime::events::Recorder;
+use kube::{Client, Resource};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 
+mod announce;
 pub mod cache;
 pub mod change;
 pub mod error;
@@ -25,6 +27,7 @@ mod write;
 
 pub use write::{SPEC_MANAGER, STATUS_MANAGER};
 
+use announce::Announcer;
 use cache::Unreadable;
 use change::{Change, Kind, What};
 use error::Category;
@@ -61,6 +64,7 @@ pub struct Controller {
     index: Index,
     secrets: Secrets,
     writer: Writer,
+    announcer: Announcer,
     retries: Retries,
     told: BTreeSet<(Kind, Unreadable)>,
     next: Option<Instant>,
@@ -68,9 +72,15 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts the watches. Secrets are those of `namespace`.
+    /// Starts the watches. Secrets are those of `namespace`; `recorder` makes Events about users' objects.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, leadership: Leadership, metrics: Metrics) -> Self {
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        leadership: Leadership,
+        metrics: Metrics,
+        recorder: Recorder,
+    ) -> Self {
         let (events, watches) = watch::start(&client, namespace);
         let writer = Writer::new(client.clone(), leadership.slack());
         Self {
@@ -81,6 +91,7 @@ impl Controller {
             index: Index::default(),
             secrets: Secrets::new(client, namespace),
             writer,
+            announcer: Announcer::start(recorder),
             retries: Retries::default(),
             told: BTreeSet::new(),
             next: None,
@@ -201,6 +212,7 @@ impl Controller {
                 self.metrics.written(change.kind());
                 tracing::info!(kind = %change.kind(), name = change.name, "written");
                 self.retries.done(&change.key());
+                self.announce(change);
                 if let What::Unreadable(kind, error) = &change.what {
                     self.told.insert((*kind, error.clone()));
                 }
@@ -217,6 +229,25 @@ impl Controller {
                 tracing::warn!(category = %error.category, %error, "write failed");
                 self.retries.failed(change.key(), error.category, Instant::now(), rand::random());
             }
+        }
+    }
+}
+
+impl Controller {
+    /// Makes Events of what a status says now and didn't before.
+    fn announce(&self, change: &Change) {
+        match &change.what {
+            What::SaStatus { status, .. } => {
+                let Some(object) = self.index.sas.get(&change.name) else { return };
+                let before = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
+                self.announcer.changed(&object.object_ref(&()), before, &status.conditions);
+            }
+            What::PolicyStatus { status, .. } => {
+                let Some(object) = self.index.policies.get(&change.name) else { return };
+                let before = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
+                self.announcer.changed(&object.object_ref(&()), before, &status.conditions);
+            }
+            _ => {}
         }
     }
 }

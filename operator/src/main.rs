@@ -76,11 +76,13 @@ async fn run(args: &Args) -> Result<()> {
         let answering = esplanade_metrics::answer_at(address, metrics.answers(elector.leadership())).await;
         answering.with_context(|| format!("listening at {address} for metrics"))?;
     }
-    let mut controller = Controller::new(client.clone(), &args.namespace, elector.leadership(), metrics);
+    let recorder = recorder(&client, args);
+    let mut controller =
+        Controller::new(client.clone(), &args.namespace, elector.leadership(), metrics, recorder.clone());
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: ending"),
         _ = interrupt.recv() => tracing::info!("SIGINT: ending"),
-        result = work(&mut elector, &mut controller, announce(&client, args)) => return result,
+        result = work(&mut elector, &mut controller, announce(&recorder, args)) => return result,
     }
     // No write of ours comes after this.
     drop(controller);
@@ -109,10 +111,14 @@ async fn work(
     }
 }
 
+/// What makes Events, in this Pod's name.
+fn recorder(client: &Client, args: &Args) -> Recorder {
+    let instance = Some(args.pod_name.clone());
+    Recorder::new(client.clone(), Reporter { controller: "esplanade-operator".to_owned(), instance })
+}
+
 /// An event at the Lease, as other leader-elected controllers make it.
-async fn announce(client: &Client, args: &Args) {
-    let reporter =
-        Reporter { controller: "esplanade-operator".to_owned(), instance: Some(args.pod_name.clone()) };
+async fn announce(recorder: &Recorder, args: &Args) {
     let event = Event {
         type_: EventType::Normal,
         reason: "LeaderElection".to_owned(),
@@ -127,7 +133,7 @@ async fn announce(client: &Client, args: &Args) {
         namespace: Some(args.namespace.clone()),
         ..ObjectReference::default()
     };
-    if let Err(error) = Recorder::new(client.clone(), reporter).publish(&event, &lease).await {
+    if let Err(error) = recorder.publish(&event, &lease).await {
         tracing::warn!(%error, "can't announce the leader");
     }
 }

@@ -18,6 +18,20 @@ async fn dropped(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
+/// Waits for an Event: its type, its reason, and what it is about.
+async fn told(lab: &Lab, wanted: &str) -> Result<()> {
+    let columns = "custom-columns=TYPE:.type,REASON:.reason,KIND:.regarding.kind,NAME:.regarding.name";
+    lab.wait(&format!("an Event {wanted}"), SOON, async || {
+        let events =
+            kubectl(lab, &["get", "events.events.k8s.io", "-n", "default", "--no-headers", "-o", columns])
+                .await?;
+        let mut lines = events.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+        ensure!(lines.any(|line| line == wanted), "{events}");
+        Ok(())
+    })
+    .await
+}
+
 #[test]
 fn an_sa_deleted_is_told_and_its_traffic_dropped() -> Result<()> {
     with_esplanade(Config::default(), async |lab| {
@@ -86,6 +100,7 @@ fn a_secret_that_is_missing_then_wrong_then_right() -> Result<()> {
         };
         let message = reason_becomes("SecretNotFound").await?;
         assert!(message.contains("ipsec-a-to-b"), "{message}");
+        told(lab, "Warning SecretNotFound IpsecSA a-to-b").await?;
         lab.wait_condition("ipsecsa/b-to-a", "Programmed", "True", SOON).await?;
         dropped(lab).await?;
 
@@ -96,6 +111,8 @@ fn a_secret_that_is_missing_then_wrong_then_right() -> Result<()> {
         secret(lab, "ipsec-a-to-b", &[("encryption", 32), ("integrity", 32)]).await?;
         lab.wait_condition("ipsecpolicy/pods", "Programmed", "True", SOON).await?;
         ping_pods(lab).await?;
+        told(lab, "Warning InvalidKey IpsecSA a-to-b").await?;
+        told(lab, "Normal Encrypted IpsecPolicy pods").await?;
 
         // A new key under the same name: both ends change over.
         let before = lab.get("ipsecnodestate/node-a").await?.metadata.generation;
