@@ -22,6 +22,11 @@ pub const IN_SYNC: &str = "InSync";
 /// Something could not be done; the message has the kernel's words (`IpsecNodeState`). Present only while true.
 pub const DEGRADED: &str = "Degraded";
 
+/// A problem of this category stands in nobody's way.
+pub fn is_warning(category: &str) -> bool {
+    [reason::EXPIRING, reason::KEPT].contains(&category)
+}
+
 /// Reasons of conditions.
 pub mod reason {
     /// `Accepted=True`.
@@ -70,6 +75,8 @@ pub mod reason {
     pub const EXPIRED: &str = "Expired";
     /// A soft lifetime is over: the hard one is near.
     pub const EXPIRING: &str = "Expiring";
+    /// A node keeps a policy in force that it is no longer told of.
+    pub const KEPT: &str = "Kept";
     /// `Expired=False`: no limit is reached.
     pub const IN_USE: &str = "InUse";
     /// An SA has sent as many packets as it has sequence numbers.

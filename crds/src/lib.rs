@@ -10,6 +10,9 @@
 mod common;
 /// Annotation of an IpsecNodeState: a time (RFC 3339). The node renews a key that is older.
 pub const ROTATE_ANNOTATION: &str = "esplanade.dev/rotate-keys-before";
+/// Annotation of an IpsecNodeState: UIDs of IpsecPolicies, divided by commas. The node gives them up where it keeps them
+/// although its spec names them no more.
+pub const GIVE_UP_ANNOTATION: &str = "esplanade.dev/give-up-policies";
 pub mod conditions;
 mod encapsulation;
 mod finish;
@@ -30,8 +33,8 @@ pub use iptfs::Iptfs;
 pub use node_state::{
     AllocatedSpi, Counts, GatewaySelectors, IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, Kernel,
     NodeAutomaticKeying, NodeEncryption, NodeIntegrity, NodeKeys, NodePolicy, NodeSaSelector,
-    NodeSecurityAssociation, Phase, Problem, ProblemKind, ResolvedEndpoint, RetiringSecurityAssociation,
-    SealedKey, SealingKey, SecretVersion,
+    NodeSecurityAssociation, Phase, PhaseTarget, PolicyInKernel, Problem, ProblemKind, ResolvedEndpoint,
+    RetiringSecurityAssociation, SealedKey, SealingKey, SecretVersion,
 };
 pub use peer::{IpsecPeer, IpsecPeerSpec, IpsecPeerStatus, PeerSelectors, PublishedKey};
 pub use policy::{

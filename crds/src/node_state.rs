@@ -75,6 +75,10 @@ pub struct NodePolicy {
     pub revision: String,
     /// How far this node should go.
     pub phase: Phase,
+    /// With automatic keys: how far the policy is to be switched on in the end. Below that a node doesn't go back, whatever
+    /// `phase` says: it could be that of an older object.
+    #[serde(default, skip_serializing_if = "PhaseTarget::is_enforce")]
+    pub target: PhaseTarget,
     /// `spec.priority` of the IpsecPolicy.
     pub priority: u16,
     /// `spec.action` of the IpsecPolicy.
@@ -135,6 +139,54 @@ pub enum Phase {
     Encrypt,
     /// Clear text is dropped.
     Enforce,
+}
+
+/// How far a policy is to be switched on in the end.
+#[derive(
+    Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default,
+)]
+pub enum PhaseTarget {
+    /// It is being switched off.
+    Off,
+    /// As with `enforcement: Permissive`.
+    Encrypt,
+    /// As with `enforcement: Strict`.
+    #[default]
+    Enforce,
+}
+
+impl PhaseTarget {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+    fn is_enforce(&self) -> bool {
+        *self == Self::Enforce
+    }
+
+    /// The phase that it ends at; none for `Off`.
+    pub fn phase(self) -> Option<Phase> {
+        match self {
+            Self::Off => None,
+            Self::Encrypt => Some(Phase::Encrypt),
+            Self::Enforce => Some(Phase::Enforce),
+        }
+    }
+}
+
+impl From<Phase> for PhaseTarget {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Prepare => Self::Off,
+            Phase::Encrypt => Self::Encrypt,
+            Phase::Enforce => Self::Enforce,
+        }
+    }
+}
+
+impl NodePolicy {
+    /// The phase that a node which has `reached` one is to be in: as told, but not lower than it has come on the way to
+    /// `target`. Only who says that a policy is switched off can have clear text back.
+    pub fn phase_from(&self, reached: Option<Phase>) -> Phase {
+        self.target.phase().min(reached).map_or(self.phase, |least| least.max(self.phase))
+    }
 }
 
 /// A gateway's networks in a policy.
@@ -333,6 +385,10 @@ pub struct IpsecNodeStateStatus {
     /// SPIs that the kernel chose, for the SAs of `spec` that come in here without one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allocated: Vec<AllocatedSpi>,
+    /// The policies with automatic keys in the kernel, also such as `spec` doesn't name, and how far each is switched on
+    /// there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicyInKernel>,
     /// What could not be done, at most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -342,6 +398,22 @@ pub struct IpsecNodeStateStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     #[schemars(length(max = 16))]
     pub conditions: Vec<Condition>,
+}
+
+/// A policy with automatic keys in a kernel.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PolicyInKernel {
+    /// Name of the IpsecPolicy.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Its UID.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// As in `spec.policies[].revision`.
+    #[schemars(length(max = 64))]
+    pub revision: String,
+    /// How far it is switched on.
+    pub phase: Phase,
 }
 
 /// An SPI that the kernel chose.

@@ -23,7 +23,7 @@ use crate::report::{Latest, Reporter};
 use crate::schedule::{DEBOUNCE, Schedule};
 use crate::status::Identity;
 use crate::told::Told;
-use crate::watch::{Change, watch, watch_api_server};
+use crate::watch::{Change, watch, watch_api_server, watch_history};
 use crate::worker::{News, Open, Reasons, Recorded, Worker, WorkerGone};
 
 /// How long a pass that runs may take when the agent is to end: a part of it could be missing else until the next
@@ -42,6 +42,17 @@ pub enum Ended {
     /// A defect.
     #[error("the watches ended")]
     Watches,
+    /// What was seen has never been, as far as the API server knows: the next process begins from what is.
+    #[error(
+        "the API server is at resourceVersion {now}, and was at {seen}: etcd was restored from a backup. Beginning anew; the \
+         kernel stays as it is"
+    )]
+    TurnedBack {
+        /// The highest that was seen.
+        seen: u64,
+        /// The one that it is at.
+        now: u64,
+    },
     /// The process can't go on.
     #[error("waiting for the kernel's events: {0}")]
     Notices(#[source] std::io::Error),
@@ -87,7 +98,8 @@ impl Agent {
         let node = identity.node.clone();
         let keying = Keying::new(&node, state_dir, &identity.boot_id);
         let worker = Worker::start(&node, &identity.kernel.release, keys, recorded, keying, open, ports)?;
-        let changes = stream::select(watch(&client, &node), watch_api_server(&client, block)).boxed();
+        let changes = stream::select(watch(&client, &node), watch_api_server(&client, block));
+        let changes = stream::select(changes, watch_history(&client)).boxed();
         let desired = Desired::new(&node, &identity.boot_id, api_server, block);
         let (latest, to_report) = latest::channel(Latest::default());
         let (publish, to_publish) = latest::channel(None);
@@ -134,7 +146,7 @@ impl Agent {
     async fn step(&mut self) -> Result<(), Ended> {
         let due = self.schedule.due();
         tokio::select! {
-            change = self.changes.next() => self.change(change.ok_or(Ended::Watches)?),
+            change = self.changes.next() => self.change(change.ok_or(Ended::Watches)?)?,
             noticed = changed(&mut self.notices) => self.noticed(noticed)?,
             news = self.worker.news() => self.news(news?)?,
             () = at(due) => self.begin()?,
@@ -142,12 +154,16 @@ impl Agent {
         Ok(())
     }
 
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: Change) -> Result<(), Ended> {
         let now = Instant::now();
         let something_new = match change {
             Change::NodeState(event) => self.desired.node_state(*event, now),
             Change::Peer(event) => self.desired.peer(*event),
             Change::ApiServer(event) => self.desired.api_server(*event),
+            Change::History(now) => match self.desired.turned_back(now) {
+                Some(seen) => return Err(Ended::TurnedBack { seen, now }),
+                None => false,
+            },
         };
         if something_new {
             self.schedule.wake(now + DEBOUNCE);
@@ -160,6 +176,7 @@ impl Agent {
             }
             new
         });
+        Ok(())
     }
 
     fn noticed(&mut self, noticed: Result<Noticed, KernelError>) -> Result<(), Ended> {

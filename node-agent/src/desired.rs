@@ -21,8 +21,8 @@ use api_server::ApiServer;
 use own::Own;
 use peers::Peers;
 
-/// After its IpsecNodeState was deleted the kernel stays as it is for so long: somebody may have deleted the object
-/// alone, and the operator makes it anew.
+/// After its IpsecNodeState was deleted, and its IpsecPeer too, the kernel stays as it is for so long: somebody may have
+/// deleted the objects alone, and the operator makes them anew. With the IpsecPeer still there, it stays.
 pub const DELETION_GRACE: Duration = Duration::from_secs(10);
 
 /// A watch event of an object that may be unreadable.
@@ -43,6 +43,8 @@ pub struct Input {
     pub keyed: Arc<BTreeMap<String, KeyedPeer>>,
     /// A key of the node's that is older is to be renewed.
     pub rotate_before: Option<jiff::Timestamp>,
+    /// UIDs of policies that aren't to be kept.
+    pub given_up: BTreeSet<String>,
     /// The highest resourceVersion of an IpsecPeer such that every event up to it is in `peers`.
     pub peers_through: Option<u64>,
     /// SPIs that agents of this node have reported since it booted.
@@ -124,6 +126,8 @@ pub struct Desired {
     version: u64,
     api_server: ApiServer,
     block: bool,
+    /// The highest resourceVersion seen, when the API server last said which one it is at.
+    seen: Option<u64>,
 }
 
 impl Desired {
@@ -138,6 +142,7 @@ impl Desired {
             version: 0,
             api_server: ApiServer::new(api_server),
             block,
+            seen: None,
         }
     }
 
@@ -172,6 +177,10 @@ impl Desired {
         }
         // Not knowing all of them would take away what another agent knew of, and could lock out an agent without keys.
         let api_server = self.api_server.addresses().ok_or(NotYet::Lists)?;
+        // The Node is there: somebody has deleted the object alone.
+        if self.own.is_deleted() && self.peers.specs().contains_key(&self.node) {
+            return Err(NotYet::NoNodeState);
+        }
         let (generation, spec, mut problems) = self.own.spec(&self.node, now)?;
         problems.extend(self.peers.problems(&self.node));
         Ok(Input {
@@ -181,6 +190,7 @@ impl Desired {
             peers: self.peers.specs(),
             keyed: self.peers.keyed(),
             rotate_before: self.own.rotate_before(),
+            given_up: self.own.given_up().clone(),
             peers_through: self.peers.through(),
             allocated: self.allocated(),
             problems,
@@ -193,6 +203,13 @@ impl Desired {
         let status = self.target().and_then(|target| target.status.as_ref());
         let status = status.filter(|status| status.boot_id.as_ref() == Some(&self.boot_id));
         status.map(|status| status.allocated.clone()).unwrap_or_default()
+    }
+
+    /// The API server says that it is at this resourceVersion. Where that is less than what had been seen when it was last
+    /// said, so before it was asked: that.
+    pub fn turned_back(&mut self, now: u64) -> Option<u64> {
+        let seen = self.peers.highest().max(self.target().and_then(|target| target.version));
+        std::mem::replace(&mut self.seen, seen).filter(|seen| now < *seen)
     }
 
     /// Where the status goes, if the object is there.

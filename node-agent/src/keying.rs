@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use esplanade_crds::conditions::reason;
-use esplanade_crds::{IpsecNodeStateSpec, NodePolicy, Phase, Problem, ProblemKind, PublishedKey};
+use esplanade_crds::{
+    IpsecNodeStateSpec, IpsecPeerSpec, NodePolicy, Phase, PolicyInKernel, Problem, ProblemKind, PublishedKey,
+};
 use esplanade_expand::AutomaticSa;
 use esplanade_keying::node::{self, Node, Seen, Settings};
 use esplanade_keying::{KeyId, KeyPair, NodeUid, PolicyRevision, Ring, Sa, Time, Version};
@@ -17,9 +19,11 @@ use crate::desired::Input;
 use crate::state_file::FileError;
 
 mod file;
+mod in_force;
 mod material;
 
 use file::RingFile;
+use in_force::InForce;
 use material::{Carried, Material, Taken, direction, revision};
 
 /// Automatic keys of this node.
@@ -27,6 +31,7 @@ use material::{Carried, Material, Taken, direction, revision};
 pub struct Keying {
     name: String,
     file: RingFile,
+    in_force: InForce,
     running: Option<Running>,
 }
 
@@ -93,12 +98,26 @@ pub(crate) struct Shape(Vec<Sa>, Vec<Sa>, Vec<(PolicyRevision, Phase)>);
 impl Keying {
     /// For the node of this name; the ring is kept in this directory.
     pub fn new(name: &str, directory: &Path, boot_id: &str) -> Self {
-        Self { name: name.to_owned(), file: RingFile::new(directory, boot_id), running: None }
+        let (file, in_force) = (RingFile::new(directory, boot_id), InForce::load(directory, boot_id));
+        Self { name: name.to_owned(), file, in_force, running: None }
     }
 
     /// There are automatic keys, or there should be.
     pub(crate) fn is_needed(&self, input: &Input) -> bool {
-        is_automatic(&input.spec) || self.running.is_some() || self.file.is_there()
+        is_automatic(&input.spec)
+            || self.running.is_some()
+            || self.file.is_there()
+            || !self.in_force.is_empty()
+    }
+
+    /// What was told, with what is kept though it isn't.
+    pub(crate) fn complete(&mut self, input: &Input) -> Input {
+        self.in_force.complete(&self.name, input)
+    }
+
+    /// The policies in the kernel.
+    pub(crate) fn policies(&self) -> Vec<PolicyInKernel> {
+        self.in_force.report()
     }
 
     /// The node has an IpsecPeer.
@@ -122,10 +141,12 @@ impl Keying {
         let continued = !records.is_empty();
         let node = Node::new(me, Settings::default(), records, now);
         let mut running = Running::new(me, node, Material::new(&own.node_uid, pairs), now);
+        // Policies that have gone meanwhile have SAs in the kernel still.
+        running.material.take(&self.name, &self.in_force.found(input));
         running.material.take(&self.name, input);
         let seen = running.identify(&self.name, input, engine, kernel);
-        running.phases_found(&self.name, input, engine, kernel);
-        if continued {
+        running.phases_found(&self.name, input, &self.in_force, engine, kernel);
+        if continued && !self.in_force.was_found() {
             let known: BTreeSet<SaId> = running.ids.values().copied().collect();
             let unknown = engine.own_sas().filter(|id| !known.contains(id)).collect();
             running.held = Some((now.after(Settings::default().drain), unknown));
@@ -149,16 +170,32 @@ impl Keying {
 
     /// The spec to expand: where clear text can't be given up yet, the phase is an earlier one than told.
     pub(crate) fn spec(&self, spec: &Arc<IpsecNodeStateSpec>) -> Arc<IpsecNodeStateSpec> {
-        let Some(running) = &self.running else { return Arc::clone(spec) };
-        let phases = spec.policies.iter().map(|policy| running.phase(policy));
+        let phases = spec.policies.iter().map(|policy| self.phase(policy));
         if phases.clone().eq(spec.policies.iter().map(|policy| policy.phase)) {
             return Arc::clone(spec);
         }
         let mut changed = (**spec).clone();
         for policy in &mut changed.policies {
-            policy.phase = running.phase(policy);
+            policy.phase = self.phase(policy);
         }
         Arc::new(changed)
+    }
+
+    fn phase(&self, policy: &NodePolicy) -> Phase {
+        match &self.running {
+            Some(running) => running.phase(policy),
+            None if policy.automatic.is_some() => policy.phase_from(self.in_force.phase(revision(policy))),
+            None => policy.phase,
+        }
+    }
+
+    /// Before a pass that brings the kernel to these phases, among these peers.
+    pub(crate) fn intend(
+        &mut self,
+        spec: &IpsecNodeStateSpec,
+        peers: &BTreeMap<String, IpsecPeerSpec>,
+    ) -> Result<(), FileError> {
+        self.in_force.intend(spec, peers)
     }
 
     /// What the next pass is about.
@@ -199,7 +236,16 @@ impl Keying {
     }
 
     /// Takes in what a pass has left in the kernel. `done`: it came to its end.
-    pub(crate) fn passed(&mut self, engine: &mut Engine, spec: &IpsecNodeStateSpec, done: bool) {
+    pub(crate) fn passed(
+        &mut self,
+        engine: &mut Engine,
+        spec: &IpsecNodeStateSpec,
+        peers: &BTreeMap<String, IpsecPeerSpec>,
+        done: bool,
+    ) {
+        if done {
+            self.in_force.settle(spec, peers);
+        }
         let Some(running) = &mut self.running else { return };
         if done {
             running.look(engine);
@@ -325,14 +371,18 @@ impl Running {
     }
 
     /// The phase that the kernel is to be brought to: what was told, but clear text isn't given up before what is sent
-    /// instead arrives.
+    /// instead arrives, and doesn't come back unless the policy is switched off.
     fn phase(&self, policy: &NodePolicy) -> Phase {
+        if policy.automatic.is_none() {
+            return policy.phase;
+        }
         let revision = revision(policy);
-        let waits = policy.automatic.is_some()
-            && policy.phase > Phase::Prepare
-            && self.applied.get(&revision) == Some(&Phase::Prepare)
+        let reached = self.applied.get(&revision).copied();
+        let phase = policy.phase_from(reached);
+        let waits = phase > Phase::Prepare
+            && reached == Some(Phase::Prepare)
             && !self.material.carried_for(revision).all(|of| self.node.sends_surely(of));
-        if waits { Phase::Prepare } else { policy.phase }
+        if waits { Phase::Prepare } else { phase }
     }
 
     /// The SAs that an agent before this one left and that can be told.
@@ -399,8 +449,18 @@ impl Running {
     }
 
     /// The phases that the kernel is at, by its policies: it sends protected where an outbound one is there.
-    fn phases_found(&mut self, name: &str, input: &Input, engine: &Engine, kernel: &Capabilities) {
-        let expanded = esplanade_expand::expand(name, &input.spec, &input.peers, None, kernel);
+    fn phases_found(
+        &mut self,
+        name: &str,
+        input: &Input,
+        known: &InForce,
+        engine: &Engine,
+        kernel: &Capabilities,
+    ) {
+        // With all that there could be.
+        let mut spec = (*input.spec).clone();
+        spec.policies.iter_mut().for_each(|policy| policy.phase = Phase::Enforce);
+        let expanded = esplanade_expand::expand(name, &spec, &input.peers, None, kernel);
         for policy in input.spec.policies.iter().filter(|policy| policy.automatic.is_some()) {
             let there = |direction: Direction| {
                 let of_policy = expanded.wanted.policies.iter().filter(|(of, _)| *of == policy.name);
@@ -408,8 +468,9 @@ impl Running {
                 keys.any(|key| engine.has_policy(&key))
             };
             if there(Direction::In) || there(Direction::Forward) {
-                let sends = there(Direction::Out);
-                self.applied.insert(revision(policy), if sends { policy.phase } else { Phase::Prepare });
+                let (sends, revision) = (there(Direction::Out), revision(policy));
+                let known = known.phase(revision).unwrap_or(policy.phase).max(Phase::Encrypt);
+                self.applied.insert(revision, if sends { known } else { Phase::Prepare });
             }
         }
     }

@@ -120,7 +120,11 @@ fn todo(latest: &Latest, identity: &Identity, written: Option<&Written>, now: In
         answer.uid == target.uid && (target.version <= answer.version || target.status == answer.status)
     });
     let current = written.map(|written| &written.sent).or(target.status.as_ref());
-    let next = status(current, identity, report, time);
+    let believed = current.map(|current| match written {
+        Some(_) => current.clone(),
+        None => of_this_history(current, target.version),
+    });
+    let next = status(believed.as_ref(), identity, report, time);
     let Some(current) = current else { return Todo::Write(Box::new(next)) };
     if *current == next {
         return Todo::Nothing;
@@ -131,6 +135,17 @@ fn todo(latest: &Latest, identity: &Identity, written: Option<&Written>, now: In
         }
         _ => Todo::Write(Box::new(next)),
     }
+}
+
+/// What of a status found in an object at this resourceVersion can be true: an acknowledgement of what comes later was made
+/// before etcd was restored from a backup.
+fn of_this_history(found: &IpsecNodeStateStatus, version: Option<u64>) -> IpsecNodeStateStatus {
+    let mut status = found.clone();
+    let through = status.peers_applied_through.as_ref().and_then(|through| through.parse().ok());
+    if through > version {
+        status.peers_applied_through = None;
+    }
+    status
 }
 
 /// 1 s, 2 s, 4 s … 30 s, shortened at random by up to a half.

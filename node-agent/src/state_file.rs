@@ -50,7 +50,12 @@ impl BootFile {
         let (boot, lines) = text.split_once('\n').unwrap_or_default();
         let (of_this_boot, is_cut_short) = (boot == boot_id, there && boot.is_empty());
         let lines = Lines { text: lines.to_owned(), of_this_boot, is_cut_short };
-        Ok((lines, Self(Some((path.to_owned(), boot_id.to_owned())))))
+        Ok((lines, Self::at(path, boot_id)))
+    }
+
+    /// Goes on here, whatever is there.
+    pub(crate) fn at(path: &Path, boot_id: &str) -> Self {
+        Self(Some((path.to_owned(), boot_id.to_owned())))
     }
 
     /// Replaces what is recorded.

@@ -1,7 +1,9 @@
 //! What is reported: the status of the node's IpsecNodeState.
 
-use esplanade_crds::conditions::{DEGRADED, IN_SYNC, READY, reason};
-use esplanade_crds::{AllocatedSpi, Counts, IpsecNodeStateStatus, Kernel, Problem, ProblemKind, SealingKey};
+use esplanade_crds::conditions::{self, DEGRADED, IN_SYNC, READY, reason};
+use esplanade_crds::{
+    AllocatedSpi, Counts, IpsecNodeStateStatus, Kernel, PolicyInKernel, Problem, ProblemKind, SealingKey,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 /// How many problems a status lists.
@@ -37,6 +39,8 @@ pub struct Report {
     pub capabilities: Option<Vec<String>>,
     /// SPIs that the kernel chose.
     pub allocated: Vec<AllocatedSpi>,
+    /// Policies with automatic keys in the kernel.
+    pub policies: Vec<PolicyInKernel>,
     /// What it came to.
     pub result: PassResult,
 }
@@ -80,6 +84,7 @@ pub fn status(
         sealing_key: Some(identity.sealing_key.clone()),
         boot_id: Some(identity.boot_id.clone()),
         kernel: Some(Kernel { capabilities, ..identity.kernel.clone() }),
+        policies: report.policies.clone(),
         ..IpsecNodeStateStatus::default()
     };
     let (problems, in_sync) = match &report.result {
@@ -136,7 +141,8 @@ fn conditions(
     now: &Time,
 ) -> Vec<Condition> {
     // A warning: all is as it should be.
-    let problems: Vec<_> = problems.iter().filter(|problem| problem.category != reason::EXPIRING).collect();
+    let problems: Vec<_> =
+        problems.iter().filter(|problem| !conditions::is_warning(&problem.category)).collect();
     let trouble = problems.first().map(|first| (first.category.as_str(), in_words(&problems)));
     let (ready_reason, ready_message) = match &trouble {
         Some((category, message)) => (*category, message.clone()),

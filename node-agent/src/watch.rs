@@ -1,9 +1,12 @@
 //! The watches at the API server.
 
+use std::time::Duration;
+
 use esplanade_crds::{IpsecNodeState, IpsecPeer};
 use futures::future::ready;
 use futures::stream::{self, BoxStream, StreamExt};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::ListParams;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client};
@@ -20,6 +23,8 @@ pub enum Change {
     NodeState(Box<Watched<IpsecNodeState>>),
     /// Of an IpsecPeer.
     Peer(Box<Watched<IpsecPeer>>),
+    /// The resourceVersion that the API server is at.
+    History(u64),
     /// Of where the API server is.
     ApiServer(Box<watcher::Event<EndpointSlice>>),
 }
@@ -40,6 +45,29 @@ pub fn watch(client: &Client, node: &str) -> BoxStream<'static, Change> {
 
 fn told<K>(kind: &'static str, event: watcher::Result<watcher::Event<K>>) -> Option<watcher::Event<K>> {
     event.inspect_err(|error| tracing::warn!(kind, %error, "watch interrupted")).ok()
+}
+
+/// How often the API server is asked how far it is.
+const HISTORY: Duration = Duration::from_secs(30);
+
+/// Asks the API server again and again which resourceVersion it is at: the watches don't tell when etcd was restored from a
+/// backup, but wait until it is where they were.
+pub fn watch_history(client: &Client) -> BoxStream<'static, Change> {
+    let peers: Api<IpsecPeer> = Api::all(client.clone());
+    let asked = stream::unfold(peers, async |peers| {
+        tokio::time::sleep(HISTORY).await;
+        // Without a resourceVersion: as it is now, whichever API server answers.
+        let list = peers.list_metadata(&ListParams::default().limit(1)).await;
+        let version = match list {
+            Ok(list) => list.metadata.resource_version.and_then(|version| version.parse().ok()),
+            Err(error) => {
+                tracing::debug!(%error, "the API server doesn't say how far it is");
+                None
+            }
+        };
+        Some((version.map(Change::History), peers))
+    });
+    asked.filter_map(async |change| change).boxed()
 }
 
 /// Watches where the API server is, as [`watch`] does. Where it doesn't let this agent see that, what the agent was given is

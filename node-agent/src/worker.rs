@@ -245,7 +245,7 @@ struct Base {
 enum PassError {
     #[error(transparent)]
     Kernel(#[from] KernelError),
-    #[error("the key ring: {0}")]
+    #[error("the files of automatic keys: {0}")]
     Ring(#[from] FileError),
     #[error("the time since boot: {0}")]
     Clock(#[from] std::io::Error),
@@ -322,6 +322,7 @@ impl State {
             confirmed,
             capabilities: self.capabilities.as_ref().map(Capabilities::names),
             allocated: self.spis.allocated(),
+            policies: self.keying.policies(),
             result,
         };
         Done { report, operations, surprises, publish, wake }
@@ -349,6 +350,7 @@ impl State {
         audit: bool,
         tell: &mpsc::UnboundedSender<News>,
     ) -> Result<Outcome, PassError> {
+        let input = &self.keying.complete(input);
         let mut settings_are_open = audit;
         let kernel = match &mut self.kernel {
             Some(kernel) => kernel,
@@ -508,9 +510,10 @@ impl State {
                 settings.keep_thresholds(kernel, engine)?;
             }
             let closed = base.ports.open(ports.as_mut());
+            keying.intend(&spec, &input.peers)?;
             let keep = |record: &str| numbers.write(record);
             let result = recorded_pass(kernel, node, engine, audit && round == 0, &keep);
-            keying.passed(engine, &spec, result.is_ok());
+            keying.passed(engine, &spec, &input.peers, result.is_ok());
             let outcome = result?;
             let mut problems = input.problems.clone();
             problems.extend(base.problems.iter().cloned());

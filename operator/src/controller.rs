@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use esplanade_crds::IpsecPeer;
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::ListParams;
 use kube::runtime::events::Recorder;
-use kube::{Client, Resource};
+use kube::{Api, Client, Resource};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, interval};
 
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
@@ -40,6 +42,10 @@ use write::Writer;
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// A plan whose Secrets couldn't be read is made again after this; one that waits for a time, this after that.
 const READ_AGAIN: Duration = Duration::from_secs(1);
+/// How often the API server is asked how far it is.
+const HISTORY: Duration = Duration::from_secs(30);
+/// How long that may take.
+const ANSWER: Duration = Duration::from_secs(5);
 /// Requests at a time.
 const CONCURRENCY: usize = 16;
 
@@ -49,6 +55,14 @@ pub enum Ended {
     /// Somebody else may lead by now.
     #[error("the Lease was lost")]
     NotLeading,
+    /// What was seen has never been, as far as the API server knows.
+    #[error("the API server is at resourceVersion {now}, and was at {seen}: etcd was restored from a backup")]
+    TurnedBack {
+        /// The highest that was seen.
+        seen: u64,
+        /// The one that it is at.
+        now: u64,
+    },
     /// The watches are gone.
     #[error("the watches ended")]
     WatchesEnded,
@@ -68,6 +82,8 @@ pub struct Controller {
     retries: Retries,
     told: BTreeSet<(Kind, Unreadable)>,
     next: Option<Instant>,
+    peers: Api<IpsecPeer>,
+    history: Interval,
     metrics: Metrics,
 }
 
@@ -89,12 +105,14 @@ impl Controller {
             events,
             _watches: watches,
             index: Index::default(),
-            secrets: Secrets::new(client, namespace),
+            secrets: Secrets::new(client.clone(), namespace),
             writer,
             announcer: Announcer::start(recorder),
             retries: Retries::default(),
             told: BTreeSet::new(),
             next: None,
+            peers: Api::all(client),
+            history: interval(HISTORY),
             metrics,
         }
     }
@@ -102,9 +120,29 @@ impl Controller {
     /// Keeps the index up to date without writing anything: another leads. Never returns but with an error.
     pub async fn stand_by(&mut self) -> Ended {
         loop {
-            let Some(event) = self.events.recv().await else { return Ended::WatchesEnded };
-            self.apply(event);
+            tokio::select! {
+                _ = self.history.tick() => {
+                    if let Some(ended) = self.has_turned_back().await {
+                        return ended;
+                    }
+                }
+                event = self.events.recv() => {
+                    let Some(event) = event else { return Ended::WatchesEnded };
+                    self.apply(event);
+                }
+            }
         }
+    }
+
+    /// The watches don't tell when etcd was restored from a backup, but wait until it is where they were.
+    async fn has_turned_back(&self) -> Option<Ended> {
+        let seen = self.index.newest()?;
+        let first = ListParams::default().limit(1);
+        let list = tokio::time::timeout(ANSWER, self.peers.list_metadata(&first)).await.ok()?;
+        let list =
+            list.inspect_err(|error| tracing::debug!(%error, "the API server doesn't say how far it is"));
+        let now = list.ok()?.metadata.resource_version?.parse().ok()?;
+        (now < seen).then_some(Ended::TurnedBack { seen, now })
     }
 
     /// Plans and writes. Returns when this process leads no longer.
@@ -117,6 +155,11 @@ impl Controller {
                 // Before the events: a steady stream of them must not put the plan off.
                 () = tokio::time::sleep_until(due), if self.next.is_some() => {
                     if let Some(ended) = self.round().await {
+                        return ended;
+                    }
+                }
+                _ = self.history.tick() => {
+                    if let Some(ended) = self.has_turned_back().await {
                         return ended;
                     }
                 }

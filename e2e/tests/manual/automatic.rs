@@ -12,11 +12,11 @@ use nix::sys::signal::Signal;
 use crate::cluster::{SOON, kubectl, remove, with_esplanade};
 use crate::wire::clear_pod_packets;
 
-const POLICY: &str = "apiVersion: esplanade.dev/v1alpha1\nkind: IpsecPolicy\nmetadata:\n  name: pods\nspec:\n  \
+pub(crate) const POLICY: &str = "apiVersion: esplanade.dev/v1alpha1\nkind: IpsecPolicy\nmetadata:\n  name: pods\nspec:\n  \
                       from: [{podCIDRs: {}}]\n";
 
 /// Questions and answers with numbers, every 10 ms, between the first pods of each two nodes.
-async fn traffic(lab: &Lab) -> Result<Vec<Process>> {
+pub(crate) async fn traffic(lab: &Lab) -> Result<Vec<Process>> {
     let nodes = lab.nodes();
     let pairs =
         nodes.iter().enumerate().flat_map(|(at, from)| nodes[at + 1..].iter().map(move |to| (from, to)));
@@ -77,7 +77,7 @@ pub(crate) async fn spis(lab: &Lab, node: &str) -> Result<BTreeSet<String>> {
 }
 
 /// Protected packets on the wire.
-fn esp(packets: &[Packet]) -> usize {
+pub(crate) fn esp(packets: &[Packet]) -> usize {
     let is_esp = |packet: &&Packet| packet.ip().is_some_and(|ip| matches!(ip.payload, Payload::Esp { .. }));
     packets.iter().filter(is_esp).count()
 }

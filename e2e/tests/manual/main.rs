@@ -13,6 +13,7 @@ mod default_action;
 mod errors;
 mod example;
 mod faults;
+mod forgotten;
 mod handover;
 mod icmp;
 mod interfaces;

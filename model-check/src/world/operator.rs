@@ -73,6 +73,7 @@ fn levels(api: &Api, scenario: &Scenario, node: u16) -> BTreeMap<usize, Level> {
                 Participant::has_confirmed(state.observed, state.generation, state.through, newest);
             Participant {
                 told: told(state, revision),
+                reached: Level::Absent,
                 confirmed: confirmed || World::is(scenario, Mutation::Unconfirmed),
                 trouble: false,
                 skipped: api.skipped.contains(name),

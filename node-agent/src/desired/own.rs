@@ -1,9 +1,10 @@
 //! The node's own IpsecNodeState.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use esplanade_crds::{IpsecNodeState, IpsecNodeStateSpec, Problem, ROTATE_ANNOTATION};
+use esplanade_crds::{GIVE_UP_ANNOTATION, IpsecNodeState, IpsecNodeStateSpec, Problem, ROTATE_ANNOTATION};
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 
@@ -17,6 +18,8 @@ pub(super) struct Own {
     target: Option<Target>,
     /// A key that is older is to be renewed.
     rotate_before: Option<jiff::Timestamp>,
+    /// UIDs of policies that aren't to be kept.
+    given_up: BTreeSet<String>,
     /// While a list comes in: whether the object was in it.
     listed: bool,
 }
@@ -80,9 +83,12 @@ impl Own {
                     _ => false,
                 };
                 self.target = Some(Target::of(&object));
-                let asked = object.metadata.annotations.as_ref().and_then(|all| all.get(ROTATE_ANNOTATION));
-                let asked = asked.and_then(|time| time.parse().ok());
-                let not_asked = std::mem::replace(&mut self.rotate_before, asked) == asked;
+                let annotation = |name| object.metadata.annotations.as_ref().and_then(|all| all.get(name));
+                let asked = annotation(ROTATE_ANNOTATION).and_then(|time| time.parse().ok());
+                let uids = annotation(GIVE_UP_ANNOTATION).into_iter().flat_map(|uids| uids.split(','));
+                let uids: BTreeSet<String> = uids.map(|uid| uid.trim().to_owned()).collect();
+                let not_asked = (self.rotate_before, &self.given_up) == (asked, &uids);
+                (self.rotate_before, self.given_up) = (asked, uids);
                 let was_readable = self.unreadable.take().is_none();
                 self.presence = Presence::Present { generation, spec: Arc::new(object.spec) };
                 !(same && was_readable && not_asked)
@@ -123,6 +129,14 @@ impl Own {
 
     pub(super) fn rotate_before(&self) -> Option<jiff::Timestamp> {
         self.rotate_before
+    }
+
+    pub(super) fn given_up(&self) -> &BTreeSet<String> {
+        &self.given_up
+    }
+
+    pub(super) fn is_deleted(&self) -> bool {
+        matches!(self.presence, Presence::Deleted(_))
     }
 
     pub(super) fn target(&self) -> Option<&Target> {

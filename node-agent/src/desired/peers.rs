@@ -74,6 +74,11 @@ impl Peers {
         Arc::clone(&self.now.keyed)
     }
 
+    /// Of the events that came.
+    pub(super) fn highest(&self) -> Option<u64> {
+        self.now.highest
+    }
+
     /// Everything up to here has been taken in: less than any object that can't be read.
     pub(super) fn through(&self) -> Option<u64> {
         let first_unreadable = self.now.unreadable.values().filter_map(|(version, _)| *version).min();

@@ -124,6 +124,45 @@ fn a_deleted_object_clears_the_kernel_after_a_while_and_a_missing_one_never() {
 }
 
 #[test]
+fn history_has_turned_back_when_less_is_there_than_was_seen_before_asking() {
+    let now = Instant::now();
+    let mut desired = listed(now);
+    assert_eq!(desired.turned_back(7), None);
+    assert_eq!(desired.turned_back(7), None);
+    // What came while the answer was on its way says nothing.
+    desired.peer(Event::Apply(peer("b", "12", "192.0.2.2")));
+    desired.peer(Event::Delete(peer("b", "15", "192.0.2.2")));
+    assert_eq!(desired.turned_back(11), None);
+    assert_eq!(desired.turned_back(15), None);
+    assert_eq!(desired.turned_back(14), Some(15));
+}
+
+#[test]
+fn an_object_deleted_alone_clears_nothing() {
+    let now = Instant::now();
+    let mut desired = listed(now);
+    desired.peer(Event::Apply(peer("a", "5", "192.0.2.1")));
+    assert!(desired.node_state(Event::Delete(state("a", "x")), now));
+    assert_eq!(desired.input(now + 10 * DELETION_GRACE).unwrap_err(), NotYet::NoNodeState);
+    // With the Node, its IpsecPeer goes as well.
+    desired.peer(Event::Delete(peer("a", "6", "192.0.2.1")));
+    assert_eq!(desired.input(now).unwrap_err(), NotYet::Deleted(now + DELETION_GRACE));
+    assert_eq!(desired.input(now + DELETION_GRACE).unwrap().generation, None);
+}
+
+#[test]
+fn policies_that_are_to_be_given_up_are_named_by_an_annotation() {
+    let now = Instant::now();
+    let mut desired = listed(now);
+    let DeserializeGuard(Ok(mut object)) = state("a", "x") else { panic!("readable") };
+    let uids = (esplanade_crds::GIVE_UP_ANNOTATION.to_owned(), "one, two".to_owned());
+    object.metadata.annotations = Some([uids].into());
+    assert!(desired.node_state(Event::Apply(DeserializeGuard(Ok(object.clone()))), now));
+    assert_eq!(desired.input(now).unwrap().given_up, ["one", "two"].map(String::from).into());
+    assert!(!desired.node_state(Event::Apply(DeserializeGuard(Ok(object))), now));
+}
+
+#[test]
 fn a_status_alone_is_nothing_to_do() {
     let now = Instant::now();
     let mut desired = listed(now);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use esplanade_crds::{
     Action, AntiReplay, IpsecNodeStateSpec, IpsecPeerSpec, Mode, NodeAutomaticKeying, NodeKeys, NodePolicy,
-    PeerSelectors, Phase, Protocol, Suite,
+    PeerSelectors, Phase, PhaseTarget, Protocol, Suite,
 };
 use esplanade_model::{Crypto, Direction, SaId};
 use esplanade_seal::KeyPair;
@@ -24,6 +24,7 @@ struct Host {
     spec: IpsecNodeStateSpec,
     generation: i64,
     rotate_before: Option<jiff::Timestamp>,
+    given_up: std::collections::BTreeSet<String>,
 }
 
 struct Cluster {
@@ -44,12 +45,13 @@ fn worker(directory: &Path, name: &str, kernel: &FakeKernel) -> Worker {
         .unwrap()
 }
 
-fn policy(phase: Phase) -> NodePolicy {
+pub(super) fn policy(phase: Phase) -> NodePolicy {
     NodePolicy {
         name: "pods".into(),
         uid: "uid-of-pods".into(),
         revision: "1".into(),
         phase,
+        target: PhaseTarget::Enforce,
         priority: 500,
         action: Action::Protect,
         mode: Mode::Tunnel,
@@ -100,7 +102,15 @@ impl Cluster {
             let kernel = FakeKernel::new();
             let worker = worker(cluster.directory.path(), name, &kernel);
             let (spec, generation) = (IpsecNodeStateSpec::default(), 1);
-            let host = Host { kernel, worker, watch: None, spec, generation, rotate_before: None };
+            let host = Host {
+                kernel,
+                worker,
+                watch: None,
+                spec,
+                generation,
+                rotate_before: None,
+                given_up: Default::default(),
+            };
             cluster.hosts.insert(name, host);
         }
         cluster
@@ -123,6 +133,7 @@ impl Cluster {
             peers: Arc::new(specs.clone()),
             keyed: Arc::new(peers.clone()),
             rotate_before: host.rotate_before,
+            given_up: host.given_up.clone(),
             peers_through: Some(*version),
             allocated: Vec::new(),
             problems: vec![],
@@ -339,6 +350,90 @@ async fn a_restarted_agent_goes_on_and_a_rebooted_node_has_other_keys() {
     assert!(cluster.peers["a"].keys.len() == 1 && cluster.peers["a"].keys != keys);
     assert_eq!(cluster.sas("a", "192.0.2.1"), cluster.sas("b", "192.0.2.1"));
     assert_eq!(cluster.sas("b", "192.0.2.1").len(), 1);
+}
+
+/// What is told may be older than what was told before.
+#[tokio::test]
+async fn an_older_phase_gives_no_clear_text_back_and_the_node_says_where_it_is() {
+    let mut cluster = Cluster::in_force().await;
+    let policies = cluster.hosts["a"].kernel.observed().policies;
+    let restart = |cluster: &mut Cluster| {
+        let again = worker(cluster.directory.path(), "a", &cluster.hosts["a"].kernel);
+        let host = cluster.hosts.get_mut("a").unwrap();
+        (host.worker, host.watch) = (again, None);
+    };
+    for restarted in [false, true] {
+        cluster.tell("a", Phase::Prepare);
+        if restarted {
+            restart(&mut cluster);
+        }
+        let done = cluster.pass("a").await;
+        assert_eq!(cluster.hosts["a"].kernel.observed().policies, policies);
+        assert_eq!((done.operations, done.report.confirmed), (0, Some(false)));
+        assert_eq!(done.report.policies[0].phase, Phase::Enforce);
+        // Nor where it isn't told of it at all.
+        let host = cluster.hosts.get_mut("a").unwrap();
+        host.spec.policies.clear();
+        host.generation += 1;
+        if restarted {
+            restart(&mut cluster);
+        }
+        let done = cluster.pass("a").await;
+        assert_eq!(cluster.hosts["a"].kernel.observed().policies, policies);
+        assert_eq!((done.operations, done.report.policies[0].phase), (0, Phase::Enforce));
+    }
+    // It goes the way that says that it leads off.
+    for phase in [Some(Phase::Encrypt), Some(Phase::Prepare), None] {
+        let off = |phase| NodePolicy { target: PhaseTarget::Off, ..policy(phase) };
+        let host = cluster.hosts.get_mut("a").unwrap();
+        host.spec.policies = phase.map(off).into_iter().collect();
+        host.generation += 1;
+        let done = cluster.pass("a").await;
+        assert_eq!(done.report.policies.first().map(|one| one.phase), phase);
+    }
+    assert_eq!(cluster.hosts["a"].kernel.observed().policies, []);
+}
+
+#[tokio::test]
+async fn peers_that_are_gone_get_nothing_in_the_clear() {
+    let mut cluster = Cluster::in_force().await;
+    let policies = cluster.hosts["a"].kernel.observed().policies;
+    let all = (cluster.specs.clone(), cluster.peers.clone());
+    for gone in [&["b"][..], &["a", "b"]] {
+        for name in gone {
+            cluster.specs.remove(*name);
+            cluster.peers.remove(*name);
+        }
+        cluster.version += 1;
+        cluster.pass("a").await;
+        assert_eq!(cluster.hosts["a"].kernel.observed().policies, policies, "without {gone:?}");
+        assert_eq!(cluster.sas("a", "192.0.2.2"), []);
+        (cluster.specs, cluster.peers) = all.clone();
+    }
+}
+
+#[tokio::test]
+async fn sas_of_a_policy_that_went_while_the_agent_was_away_are_known() {
+    let mut cluster = Cluster::in_force().await;
+    let restart = |cluster: &mut Cluster| {
+        let again = worker(cluster.directory.path(), "a", &cluster.hosts["a"].kernel);
+        let host = cluster.hosts.get_mut("a").unwrap();
+        (host.worker, host.watch) = (again, None);
+    };
+    let host = cluster.hosts.get_mut("a").unwrap();
+    host.spec.policies[0] = NodePolicy { target: PhaseTarget::Off, ..policy(Phase::Prepare) };
+    host.generation += 1;
+    cluster.pass("a").await;
+    cluster.hosts.get_mut("a").unwrap().spec.policies.clear();
+    restart(&mut cluster);
+    cluster.pass("a").await;
+    // What may still come is understood for the drain time; nothing is sent any more.
+    assert_eq!((cluster.sas("a", "192.0.2.1").len(), cluster.sas("a", "192.0.2.2")), (1, vec![]));
+    // Under a key that its peer has withdrawn nothing can come: it isn't held only because nobody can tell what it is.
+    cluster.peers.get_mut("b").unwrap().keys.clear();
+    restart(&mut cluster);
+    cluster.pass("a").await;
+    assert_eq!(cluster.sas("a", "192.0.2.1"), []);
 }
 
 #[tokio::test]

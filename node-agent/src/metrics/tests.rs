@@ -15,6 +15,7 @@ fn done(operations: usize, result: PassResult) -> Done {
             generation: None,
             peers_through: None,
             confirmed: None,
+            policies: vec![],
             capabilities: None,
             allocated: vec![],
             result,

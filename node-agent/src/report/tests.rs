@@ -24,6 +24,7 @@ fn report(generation: i64, foreign: u32) -> Option<Report> {
         generation: Some(generation),
         peers_through: None,
         confirmed: None,
+        policies: vec![],
         capabilities: None,
         allocated: vec![],
         result,
@@ -93,6 +94,27 @@ fn what_somebody_else_made_of_it_is_put_right_and_what_they_added_stays() {
     written.answer = target(13, Some(&tampered)).unwrap();
     let latest = Latest { target: target(13, Some(&tampered)), report };
     assert_eq!(decide(&latest, Some(&written), now), Todo::Nothing);
+}
+
+/// etcd was restored: resourceVersions count from where they were then.
+#[test]
+fn an_acknowledgement_that_an_object_can_not_have_had_is_taken_back() {
+    let now = Instant::now();
+    let known = |through: u64| {
+        report(1, 0).map(|report| Report { confirmed: Some(true), peers_through: Some(through), ..report })
+    };
+    let found = |through: &str| IpsecNodeStateStatus {
+        peers_applied_through: Some(through.to_owned()),
+        boot_id: Some("boot-1".to_owned()),
+        ..IpsecNodeStateStatus::default()
+    };
+    let reported = |version, through| {
+        let latest = Latest { target: target(version, Some(&found(through))), report: known(5) };
+        let Todo::Write(next) = decide(&latest, None, now) else { panic!("it is written") };
+        next.peers_applied_through
+    };
+    assert_eq!(reported(10, "9").as_deref(), Some("9"), "what was once acknowledged stays so");
+    assert_eq!(reported(10, "9000").as_deref(), Some("5"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use esplanade_crds::{
 };
 
 use crate::snapshot::{NodeView, Snapshot};
+use crate::status::covers;
 
 /// The snapshot, with its objects by name.
 pub(crate) struct Cluster<'a> {
@@ -78,6 +79,15 @@ impl<'a> Cluster<'a> {
     /// What of the policy lies at the node, as everyone has been told.
     pub(crate) fn published(&self, node: &str, policy: &str) -> Option<&'a PeerSelectors> {
         self.peer(node)?.spec.selectors.iter().find(|one| one.policy == policy)
+    }
+
+    /// How far the node has taken in the IpsecPeers, if it can have: a resourceVersion beyond that of the object which says so
+    /// is of another history, before etcd was restored from a backup.
+    pub(crate) fn applied_through(&self, node: &str) -> Option<&'a str> {
+        let state = self.state(node)?;
+        let through = state.status.as_ref()?.peers_applied_through.as_deref()?;
+        let own = state.metadata.resource_version.as_deref();
+        own.is_none_or(|own| covers(own, through)).then_some(through)
     }
 
     /// The sealing key that the node's agent has published.

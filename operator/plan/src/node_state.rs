@@ -65,11 +65,24 @@ pub(crate) fn node_states(
             }
         }
     }
+    let unreadable = policies.unreadable(cluster);
+    for (name, nodes) in unreadable.iter().filter(|(name, _)| !leaving.has(name)) {
+        for (node, told) in kept(name, nodes, cluster) {
+            if let Some(spec) = states.specs.get_mut(&node) {
+                spec.policies.push(told);
+            }
+        }
+    }
     for (name, sa) in sas.iter() {
         let Ok(accepted) = &sa.state else { continue };
         let ends = [&accepted.intent.source, &accepted.intent.destination].map(|end| {
             let End::Node(node) = end else { return None };
-            let policy = assignment.policy(name);
+            // Of a policy that can't be read, its SAs stay with it.
+            let kept = || {
+                let policy = cluster.installed_sa(node, name)?.policy.as_deref()?;
+                unreadable.iter().any(|(name, _)| *name == policy).then_some(policy)
+            };
+            let policy = assignment.policy(name).or_else(kept);
             // What a refused policy had stays with it.
             let told = states.specs.get(node).map_or(&[][..], |spec| &spec.policies);
             let told = told.iter().find(|told| Some(told.name.as_str()) == policy);
@@ -140,18 +153,24 @@ fn told(name: &str, policy: &Policy<'_>, cluster: &Cluster<'_>, now: &Time) -> V
                     published.from == networks.in_from() && published.to == networks.in_to()
                 })
             };
-            let of = Of { name, uid: &told.uid, target: rollout::level(told.phase) };
+            let target = rollout::level(told.phase);
+            let of = Of { name, uid: &told.uid, revision: Some(&told.revision), target };
             let levels = rollout::levels(&of, &nodes, is_published, cluster, now);
+            let gone = rollout::no_longer(&of, &nodes, cluster, now);
             let told = |(node, level): (&str, Level)| {
                 Some((node.to_owned(), NodePolicy { phase: rollout::phase(level)?, ..told.clone() }))
             };
-            levels.into_iter().filter_map(told).collect()
+            levels.into_iter().filter_map(told).chain(gone).collect()
         }
-        State::Refused { kept_at, .. } => kept_at
-            .iter()
-            .filter_map(|node| Some((node.clone(), cluster.installed_policy(node, name)?.clone())))
-            .collect(),
+        State::Refused { kept_at, .. } => kept(name, kept_at, cluster),
     }
+}
+
+/// What these nodes have been told of a policy.
+fn kept(name: &str, nodes: &[String], cluster: &Cluster<'_>) -> Vec<(String, NodePolicy)> {
+    let told =
+        nodes.iter().filter_map(|node| Some((node.clone(), cluster.installed_policy(node, name)?.clone())));
+    told.collect()
 }
 
 fn node_policy(
@@ -172,6 +191,7 @@ fn node_policy(
         uid: policy.object.metadata.uid.clone().unwrap_or_default(),
         revision: intent.revision.clone(),
         phase,
+        target: phase.into(),
         priority: intent.priority,
         action: intent.action,
         mode,

@@ -33,6 +33,13 @@ pub(crate) fn peers(
             }
         }
     }
+    for (name, nodes) in policies.unreadable(cluster).iter().filter(|(name, _)| !leaving.has(name)) {
+        for (node, selectors) in kept(name, nodes, cluster) {
+            if let Some(peer) = peers.get_mut(&node) {
+                peer.selectors.push(selectors);
+            }
+        }
+    }
     peers
 }
 
@@ -45,9 +52,11 @@ fn published(name: &str, state: &State, cluster: &Cluster<'_>) -> Vec<(String, P
                 (node.to_owned(), PeerSelectors { policy, from: networks.in_from(), to: networks.in_to() })
             })
             .collect(),
-        State::Refused { kept_at, .. } => kept_at
-            .iter()
-            .filter_map(|node| Some((node.clone(), cluster.published(node, name)?.clone())))
-            .collect(),
+        State::Refused { kept_at, .. } => kept(name, kept_at, cluster),
     }
+}
+
+/// What has been published of a policy at these nodes.
+fn kept(name: &str, nodes: &[String], cluster: &Cluster<'_>) -> Vec<(String, PeerSelectors)> {
+    nodes.iter().filter_map(|node| Some((node.clone(), cluster.published(node, name)?.clone()))).collect()
 }

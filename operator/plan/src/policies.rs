@@ -38,7 +38,10 @@ pub(crate) enum State {
 }
 
 /// Every IpsecPolicy by name.
-pub(crate) struct Policies<'a>(BTreeMap<&'a str, Policy<'a>>);
+pub(crate) struct Policies<'a> {
+    judged: BTreeMap<&'a str, Policy<'a>>,
+    unreadable: &'a BTreeMap<String, String>,
+}
 
 impl<'a> Policies<'a> {
     pub(crate) fn judge(snapshot: &'a Snapshot, cluster: &Cluster<'_>) -> Self {
@@ -56,19 +59,27 @@ impl<'a> Policies<'a> {
             };
             (name, Policy { object, age: Age::of(&object.metadata), state })
         });
-        Self(judged.collect())
+        Self { judged: judged.collect(), unreadable: &snapshot.unreadable }
     }
 
     /// Policies that are no more, and that nodes still have.
     pub(crate) fn leaving<'c>(&self, cluster: &Cluster<'c>) -> Leaving<'c> {
         Leaving::of(cluster, |name, uid| {
-            self.0.get(name).is_some_and(|policy| policy.object.metadata.uid.as_deref() == Some(uid))
+            let uid_of = |policy: &Policy<'_>| policy.object.metadata.uid.as_deref() == Some(uid);
+            self.judged.get(name).is_some_and(uid_of)
+                || self.unreadable.get(name).is_some_and(|one| one == uid)
         })
     }
 
     /// By name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'a str, &Policy<'a>)> {
-        self.0.iter().map(|(name, policy)| (*name, policy))
+        self.judged.iter().map(|(name, policy)| (*name, policy))
+    }
+
+    /// Those that can't be read, by name, and the nodes that have been told of them.
+    pub(crate) fn unreadable(&self, cluster: &Cluster<'_>) -> Vec<(&'a str, Vec<String>)> {
+        let kept = |(name, uid): (&'a String, &String)| (name.as_str(), told_of(name, Some(uid), cluster));
+        self.unreadable.iter().map(kept).collect()
     }
 
     /// As they came: by creation, then by name.
@@ -106,7 +117,10 @@ fn in_force(
 
 /// The nodes that have been told of this very object, and are still there.
 fn kept_at(name: &str, object: &IpsecPolicy, cluster: &Cluster<'_>) -> Vec<String> {
-    let uid = object.metadata.uid.as_deref();
+    told_of(name, object.metadata.uid.as_deref(), cluster)
+}
+
+fn told_of(name: &str, uid: Option<&str>, cluster: &Cluster<'_>) -> Vec<String> {
     cluster
         .nodes()
         .filter(|node| {

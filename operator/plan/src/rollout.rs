@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use esplanade_crds::{NodeKeys, NodePolicy, PeerSelectors, Phase, ProblemKind};
+use esplanade_crds::{NodeKeys, NodePolicy, PeerSelectors, Phase, PhaseTarget, ProblemKind, conditions};
 use esplanade_rollout::{Acknowledged, Level, Listener, Participant, acknowledge, next};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -82,12 +82,13 @@ impl<'a> Leaving<'a> {
     /// What each node is told of them now: a step less each time all have confirmed the one before.
     pub(crate) fn told(&self, cluster: &Cluster<'_>, now: &Time) -> Vec<(String, NodePolicy)> {
         let step = |((name, uid), nodes): (&(&'a str, &'a str), &BTreeMap<&'a str, &'a NodePolicy>)| {
-            let of = Of { name, uid, target: Level::Absent };
+            let of = Of { name, uid, revision: None, target: Level::Absent };
             let names: Vec<&str> = nodes.keys().copied().collect();
             let levels = levels(&of, &names, |_| true, cluster, now);
             let told = nodes.iter().filter_map(|(node, policy)| {
                 let phase = phase(*levels.get(*node)?)?;
-                Some(((*node).to_owned(), NodePolicy { phase, ..(*policy).clone() }))
+                let target = PhaseTarget::Off;
+                Some(((*node).to_owned(), NodePolicy { phase, target, ..(*policy).clone() }))
             });
             told.collect::<Vec<_>>()
         };
@@ -99,6 +100,8 @@ impl<'a> Leaving<'a> {
 pub(crate) struct Of<'a> {
     pub(crate) name: &'a str,
     pub(crate) uid: &'a str,
+    /// None: whichever nodes have.
+    pub(crate) revision: Option<&'a str>,
     pub(crate) target: Level,
 }
 
@@ -126,15 +129,22 @@ pub(crate) fn levels<'n>(
             Participant::has_confirmed(observed, generation, applied_through(node, cluster), newest)
         });
         let trouble = status.is_some_and(|status| {
-            status.problems.iter().any(|problem| match problem.kind {
+            let problems = status.problems.iter();
+            problems.filter(|problem| !conditions::is_warning(&problem.category)).any(|problem| match problem
+                .kind
+            {
                 ProblemKind::IpsecPolicy => problem.name == policy.name,
                 ProblemKind::Node => true,
                 ProblemKind::IpsecSA => false,
             })
         });
         let told = cluster.installed_policy(node, policy.name).filter(|told| told.uid == policy.uid);
+        let reached = status.into_iter().flat_map(|status| &status.policies).find(|one| {
+            one.uid == policy.uid && policy.revision.is_none_or(|revision| one.revision == revision)
+        });
         Participant {
             told: told.map(|told| level(told.phase)).unwrap_or_default(),
+            reached: reached.map(|reached| level(reached.phase)).unwrap_or_default(),
             confirmed,
             trouble,
             skipped: skipped(node),
@@ -142,6 +152,33 @@ pub(crate) fn levels<'n>(
     };
     let participants: Vec<Participant> = nodes.iter().map(participant).collect();
     nodes.iter().copied().zip(next(&participants, policy.target)).collect()
+}
+
+/// What nodes are told that took part in the policy and do no longer: to switch it off, until they have.
+pub(crate) fn no_longer(
+    policy: &Of<'_>,
+    nodes: &[&str],
+    cluster: &Cluster<'_>,
+    now: &Time,
+) -> Vec<(String, NodePolicy)> {
+    let others = cluster.nodes().filter(|node| !nodes.contains(&node.name.as_str()));
+    let told = others.filter_map(|node| {
+        let told = cluster.installed_policy(&node.name, policy.name).filter(|told| told.uid == policy.uid);
+        let state = cluster.state(&node.name)?;
+        let status = state.status.as_ref();
+        let over = |told: &NodePolicy| {
+            let observed = status.and_then(|status| status.observed_generation);
+            let done = observed.is_some() && observed == state.metadata.generation;
+            told.target == PhaseTarget::Off && (done || is_skipped(node, now))
+        };
+        let off = |told: &NodePolicy| NodePolicy {
+            phase: Phase::Prepare,
+            target: PhaseTarget::Off,
+            ..told.clone()
+        };
+        told.filter(|told| !over(told)).map(|told| (node.name.clone(), off(told)))
+    });
+    told.collect()
 }
 
 /// None where the node isn't told of the policy.
@@ -176,7 +213,7 @@ pub(crate) fn kept<'a>(
 }
 
 fn applied_through(node: &str, cluster: &Cluster<'_>) -> Option<u64> {
-    cluster.state(node)?.status.as_ref()?.peers_applied_through.as_deref()?.parse().ok()
+    cluster.applied_through(node)?.parse().ok()
 }
 
 fn version_of(peer: &esplanade_crds::IpsecPeer) -> Option<u64> {

@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub nodes: Vec<NodeView>,
     /// Every IpsecPolicy.
     pub policies: Vec<IpsecPolicy>,
+    /// IpsecPolicies that can't be read, by name, with their UIDs: the nodes keep what they have of them.
+    pub unreadable: BTreeMap<String, String>,
     /// Every IpsecSA.
     pub sas: Vec<IpsecSA>,
     /// The Secrets that [`secrets_wanted`](crate::secrets_wanted) names, as far as they are there, by name.

@@ -7,6 +7,7 @@ mod resource_version;
 mod sa;
 
 pub(crate) use policy::policy;
+pub(crate) use resource_version::covers;
 pub(crate) use sa::sa;
 
 use std::collections::BTreeMap;

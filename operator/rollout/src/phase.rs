@@ -40,6 +40,9 @@ impl Level {
 pub struct Participant {
     /// What its IpsecNodeState says.
     pub told: Level,
+    /// Where its kernel is, as its agent says. It can be further than told where its IpsecNodeState was made anew, or is an
+    /// older one that was restored.
+    pub reached: Level,
     /// Its kernel is at what it was told, as far as it can be, and knows the other participants' keys.
     pub confirmed: bool,
     /// Something of the policy can't be had there: the others wait before they rely on it.
@@ -49,6 +52,12 @@ pub struct Participant {
 }
 
 impl Participant {
+    /// Where it is on the way to `target`: what it was told, or where it was before that was forgotten. On the way back what
+    /// counts is what it was told: it may not be so far yet.
+    fn at(&self, target: Level) -> Level {
+        self.told.max(self.reached.min(target))
+    }
+
     /// Whether a node's kernel is at what it was told: its `status.observedGeneration` is the object's `generation`, and
     /// `status.peersAppliedThrough` covers the participants' IpsecPeers (`newest`: the newest of their resourceVersions,
     /// none if one hasn't published a key).
@@ -75,32 +84,30 @@ pub fn complete(participants: &[Participant], target: Level) -> bool {
 /// it has no traffic yet that could be lost, and nothing of it is ever sent in the clear. So does one that doesn't
 /// answer: it catches up before it sends, once it comes back.
 pub fn next(participants: &[Participant], target: Level) -> Vec<Level> {
-    let waited_for = || participants.iter().filter(|one| !one.skipped);
-    let highest = waited_for().map(|one| one.told).max().unwrap_or_default();
+    let at: Vec<(Level, &Participant)> = participants.iter().map(|one| (one.at(target), one)).collect();
+    let waited_for = || at.iter().filter(|(_, one)| !one.skipped);
+    let highest = waited_for().map(|(at, _)| *at).max().unwrap_or_default();
     // Who has joined since needn't have been told of it.
-    let lowest =
-        waited_for().map(|one| one.told).filter(|told| *told > Level::Absent).min().unwrap_or_default();
-    let may_rise = |to: Level| {
-        waited_for().all(|one| one.told >= to || one.told.up() == to && one.confirmed && !one.trouble)
-    };
-    let may_fall =
-        |to: Level| waited_for().all(|one| one.told <= to || one.told.down() == to && one.confirmed);
-    let step = |one: &Participant| {
-        let told = one.told;
-        if told == target {
-            return told;
+    let lowest = waited_for().map(|(at, _)| *at).filter(|at| *at > Level::Absent).min().unwrap_or_default();
+    let may_rise =
+        |to: Level| waited_for().all(|(at, one)| *at >= to || at.up() == to && one.confirmed && !one.trouble);
+    let may_fall = |to: Level| waited_for().all(|(at, one)| *at <= to || at.down() == to && one.confirmed);
+    let step = |(at, one): &(Level, &Participant)| {
+        let at = *at;
+        if at == target {
+            return at;
         }
         if one.skipped && waited_for().next().is_some() {
-            return if told < target { highest.min(target) } else { lowest.max(target) };
+            return if at < target { highest.min(target) } else { lowest.max(target) };
         }
-        match told.cmp(&target) {
-            std::cmp::Ordering::Less if told == Level::Absent => highest.clamp(Level::Prepare, target),
-            std::cmp::Ordering::Less if may_rise(told.up()) => told.up(),
-            std::cmp::Ordering::Greater if may_fall(told.down()) => told.down(),
-            _ => told,
+        match at.cmp(&target) {
+            std::cmp::Ordering::Less if at == Level::Absent => highest.clamp(Level::Prepare, target),
+            std::cmp::Ordering::Less if may_rise(at.up()) => at.up(),
+            std::cmp::Ordering::Greater if may_fall(at.down()) => at.down(),
+            _ => at,
         }
     };
-    participants.iter().map(step).collect()
+    at.iter().map(step).collect()
 }
 
 #[cfg(test)]

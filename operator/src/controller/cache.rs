@@ -109,6 +109,12 @@ impl<T: PartialEq> Cache<T> {
         changed
     }
 
+    /// The newest resourceVersion of its objects.
+    #[must_use]
+    pub fn newest(&self) -> Option<u64> {
+        self.objects.values().filter_map(|seen| seen.version).max()
+    }
+
     /// Whether a whole list has been seen.
     #[must_use]
     pub fn is_complete(&self) -> bool {

@@ -65,6 +65,13 @@ impl Index {
         }
     }
 
+    /// The newest resourceVersion seen of the kinds that share a history with IpsecPeers.
+    #[must_use]
+    pub fn newest(&self) -> Option<u64> {
+        let Self { policies, sas, node_states, peers, nodes: _, secrets: _ } = self;
+        policies.newest().max(sas.newest()).max(node_states.newest()).max(peers.newest())
+    }
+
     /// What a plan is made from, without the Secrets' data.
     #[must_use]
     pub fn snapshot(&self, namespace: &str, secrets: BTreeMap<String, SecretView>) -> Snapshot {
@@ -72,6 +79,11 @@ impl Index {
             namespace: namespace.to_owned(),
             nodes: objects(&self.nodes),
             policies: objects(&self.policies),
+            unreadable: self
+                .policies
+                .unreadable()
+                .map(|(name, unreadable)| (name.to_owned(), unreadable.uid.clone()))
+                .collect(),
             sas: objects(&self.sas),
             secrets,
             node_states: objects(&self.node_states),

@@ -183,9 +183,13 @@ impl Writer {
 
     /// Says on a user's object that it can't be read.
     async fn tell(&self, kind: Kind, name: &str, error: &Unreadable) -> Result<Input, Failure> {
+        let kept = match kind {
+            Kind::IpsecPolicy => "; until it can, the nodes keep the policy as it was before",
+            _ => "",
+        };
         let status = json!({"conditions": [{
             "type": ACCEPTED, "status": "False", "reason": reason::INVALID,
-            "message": format!("the operator can't read this object: {}", error.error),
+            "message": format!("the operator can't read this object: {}{kept}", error.error),
             "observedGeneration": error.generation.unwrap_or_default(),
             "lastTransitionTime": jiff::Timestamp::now().strftime("%FT%TZ").to_string(),
         }]});

@@ -8,6 +8,7 @@ fn policy(name: &str, priority: u16, action: Action) -> NodePolicy {
         uid: String::new(),
         revision: String::new(),
         phase: Phase::Enforce,
+        target: Default::default(),
         priority,
         action,
         mode: Mode::Tunnel,

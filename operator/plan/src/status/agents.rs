@@ -1,6 +1,6 @@
 //! What agents say of an object.
 
-use esplanade_crds::conditions::reason;
+use esplanade_crds::conditions::{self, reason};
 use esplanade_crds::{IpsecNodeState, Problem, ProblemKind};
 
 /// What a node's agent says of an object.
@@ -34,7 +34,7 @@ pub(super) fn report(
         message: format!("{node}: {}", problem.message),
     };
     // A warning stands in nobody's way.
-    let problems = || status.problems.iter().filter(|problem| problem.category != reason::EXPIRING);
+    let problems = || status.problems.iter().filter(|problem| !conditions::is_warning(&problem.category));
     if let Some(problem) = problems().find(|problem| concerns(problem)) {
         return trouble(problem);
     }

@@ -159,9 +159,7 @@ fn node_report((name, uid): (&str, &str), node: &str, peers: Option<&str>, conte
         }
         told &= cluster.installed_sa(node, sa) == states.sa(node, sa);
     }
-    let applied =
-        cluster.state(node).and_then(|state| state.status.as_ref()?.peers_applied_through.as_deref());
-    told &= applied.zip(peers).is_some_and(|(applied, peers)| covers(applied, peers));
+    told &= cluster.applied_through(node).zip(peers).is_some_and(|(applied, peers)| covers(applied, peers));
     report(node, cluster.state(node), told, |problem| concerns_policy(problem, name, &sas))
 }
 

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 /// Everything up to `version` is covered by `through`. Versions are decimal numbers of any length
 /// (Kubernetes' `resourceversion.CompareResourceVersion`); whatever else is written isn't covered and covers
 /// nothing.
-pub(super) fn covers(through: &str, version: &str) -> bool {
+pub(crate) fn covers(through: &str, version: &str) -> bool {
     well_formed(through) && well_formed(version) && compare(through, version) != Ordering::Less
 }
 

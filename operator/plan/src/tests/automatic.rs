@@ -2,8 +2,8 @@
 
 use esplanade_crds::{
     Action, AntiReplay, Compression, Endpoints, Enforcement, Gateway, IpsecPeerStatus, IpsecPolicySpec,
-    Keying, ManualKeying, Mode, NodeKeys, Phase, ProblemKind, Protection, Protocol, PublishedKey, Suite,
-    TrafficProtocol, TrafficSelector,
+    Keying, ManualKeying, Mode, NodeKeys, Phase, PhaseTarget, PolicyInKernel, ProblemKind, Protection, Protocol,
+    PublishedKey, Suite, TrafficProtocol, TrafficSelector,
 };
 
 use super::build::{at, mk_node, mk_policy, nodes, pod_cidrs};
@@ -253,6 +253,137 @@ fn a_key_is_acknowledged_when_every_node_knows_it() {
     world.agents_confirm();
     world.write();
     assert_eq!(keys(&mut world), Some(NodeKeys { acknowledged: Some("a2".into()), pending: Vec::new() }));
+}
+
+/// The agents say where their kernels are.
+fn report(world: &mut World, phase: Phase) {
+    for node in ["a", "b", "c"] {
+        let one = |policy: &esplanade_crds::NodePolicy| PolicyInKernel {
+            name: policy.name.clone(),
+            uid: policy.uid.clone(),
+            revision: policy.revision.clone(),
+            phase,
+        };
+        let policies = world.state(node).spec.policies.iter().map(one).collect();
+        world.agent(node).policies = policies;
+    }
+}
+
+#[test]
+fn what_the_nodes_have_reached_outlives_their_objects() {
+    let mut world = World::in_force();
+    world.snapshot.node_states.clear();
+    world.write();
+    // Nobody knows yet; and the agents don't do it, for the policy isn't switched off.
+    let told = world.state("a").spec.policies[0].clone();
+    assert_eq!((world.phases(), told.target), (vec![PREPARE; 3], PhaseTarget::Enforce));
+    report(&mut world, Phase::Enforce);
+    world.write();
+    assert_eq!(world.phases(), [ENFORCE; 3]);
+    // Of another policy of the name it says nothing.
+    let mut world = World::in_force();
+    report(&mut world, Phase::Enforce);
+    for state in &mut world.snapshot.node_states {
+        state.spec.policies.clear();
+        state.status.as_mut().unwrap().policies[0].uid = "another".into();
+    }
+    world.write();
+    assert_eq!(world.phases(), [PREPARE; 3]);
+}
+
+#[test]
+fn only_who_switches_off_says_that_clear_text_may_come_back() {
+    let mut world = World::in_force();
+    let targets = |world: &mut World| ["a", "b", "c"].map(|node| world.state(node).spec.policies[0].target);
+    assert_eq!(targets(&mut world), [PhaseTarget::Enforce; 3]);
+    let protection = Protection { enforcement: Enforcement::Permissive, ..Default::default() };
+    world.policy("pods").spec.protection = Some(protection);
+    world.write();
+    assert_eq!(targets(&mut world), [PhaseTarget::Encrypt; 3]);
+    world.agents_confirm();
+    world.snapshot.policies.clear();
+    report(&mut world, Phase::Encrypt);
+    world.write();
+    assert_eq!((world.phases(), targets(&mut world)), (vec![PREPARE; 3], [PhaseTarget::Off; 3]));
+}
+
+#[test]
+fn a_node_that_takes_part_no_more_is_told_to_switch_off_before_it_is_told_nothing() {
+    let labels = |one: &str| [("part".to_owned(), one.to_owned())].into();
+    let selector = k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector {
+        match_labels: Some(labels("yes")),
+        ..Default::default()
+    };
+    let mut world = world();
+    world.policy("pods").spec.from[0].pod_cidrs = Some(selector);
+    world.snapshot.nodes.iter_mut().for_each(|node| node.labels = labels("yes"));
+    world.write();
+    for node in ["a", "b", "c"] {
+        world.publish(node, &[&format!("{node}1")]);
+    }
+    for _ in 0..8 {
+        world.agents_confirm();
+        world.write();
+    }
+    assert_eq!(world.phases(), [ENFORCE; 3]);
+    world.snapshot.nodes[2].labels = labels("no");
+    for _ in 0..2 {
+        // Until it has done so.
+        world.write();
+        assert_eq!(world.phases(), [ENFORCE, ENFORCE, PREPARE]);
+        assert_eq!(world.state("c").spec.policies[0].target, PhaseTarget::Off);
+    }
+    world.agents_confirm();
+    world.write();
+    assert_eq!(world.phases(), [ENFORCE, ENFORCE, None]);
+}
+
+#[test]
+fn a_policy_that_can_not_be_read_is_no_deleted_one() {
+    let mut world = World::in_force();
+    let policy = world.snapshot.policies.pop().unwrap();
+    let uid = policy.metadata.uid.clone().unwrap();
+    world.snapshot.unreadable.insert("pods".to_owned(), uid);
+    let before = (world.state("a").spec.clone(), world.snapshot.peers[0].spec.clone());
+    for _ in 0..3 {
+        world.write();
+        world.agents_confirm();
+    }
+    assert_eq!((world.state("a").spec.clone(), world.snapshot.peers[0].spec.clone()), before);
+    // One of its name that is another is one: this one has been deleted.
+    world.snapshot.unreadable.insert("pods".to_owned(), "another".to_owned());
+    world.write();
+    assert_eq!(world.phases(), [ENCRYPT; 3]);
+}
+
+#[test]
+fn sas_of_a_policy_that_can_not_be_read_stay_its_own() {
+    let mut world = World::settled();
+    let policy = world.snapshot.policies.pop().unwrap();
+    world.snapshot.unreadable.insert("pods".to_owned(), policy.metadata.uid.unwrap());
+    let before = world.state("a").spec.clone();
+    world.write();
+    assert_eq!(world.state("a").spec, before);
+}
+
+/// etcd was restored: resourceVersions count from where they were then.
+#[test]
+fn an_acknowledgement_from_the_future_is_none() {
+    let mut world = World::in_force();
+    world.publish("a", &["a1", "a2"]);
+    for node in ["b", "c"] {
+        world.agent(node).peers_applied_through = Some("9000".to_owned());
+        world.state(node).metadata.resource_version = Some("8999".to_owned());
+    }
+    world.write();
+    let acknowledged = |world: &mut World| world.state("a").spec.keys.clone().unwrap().acknowledged;
+    assert_eq!(acknowledged(&mut world).as_deref(), Some("a1"));
+    assert!(world.plan().policy("pods", "Programmed").starts_with("False Pending: waiting for"));
+    for node in ["b", "c"] {
+        world.state(node).metadata.resource_version = Some("9001".to_owned());
+    }
+    world.write();
+    assert_eq!(acknowledged(&mut world).as_deref(), Some("a2"));
 }
 
 #[test]

@@ -97,6 +97,7 @@ fn snapshots() -> impl Strategy<Value = Snapshot> {
         let policies = policies.iter().enumerate();
         let keys = mk_secret(&[("enc", [1; 32].as_slice()), ("auth", [2; 32].as_slice())]);
         Snapshot {
+            unreadable: Default::default(),
             namespace: "esplanade".into(),
             nodes: vec![
                 mk_node("a", &["10.0.0.1", "fd00::1"], &["10.244.1.0/24"]),

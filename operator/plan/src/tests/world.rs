@@ -29,6 +29,7 @@ impl World {
                 mk_node("b", &["10.0.0.2", "fd00::2"], &["10.244.2.0/24"]),
             ],
             policies: vec![mk_policy("pods", &["a-to-b", "b-to-a"])],
+            unreadable: Default::default(),
             sas: vec![mk_sa("a-to-b", "a", "b", 0x1001), mk_sa("b-to-a", "b", "a", 0x1002)],
             secrets: [(
                 "keys".to_owned(),

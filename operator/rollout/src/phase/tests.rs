@@ -2,7 +2,7 @@ use super::Level::{Absent, Encrypt, Enforce, Prepare};
 use super::{Level, Participant, complete, next};
 
 fn at(told: Level) -> Participant {
-    Participant { told, confirmed: true, trouble: false, skipped: false }
+    Participant { told, reached: Absent, confirmed: true, trouble: false, skipped: false }
 }
 
 fn moving(told: Level) -> Participant {
@@ -86,6 +86,22 @@ fn turning_round_half_way_keeps_everybody_within_a_level() {
     // Told to go back, not known to have done so: nobody insists on what it may not do any more.
     assert_eq!(next(&[moving(Prepare), at(Encrypt)], Enforce), [Prepare, Encrypt]);
     assert_eq!(next(&[at(Prepare), at(Encrypt)], Enforce), [Encrypt, Encrypt]);
+}
+
+#[test]
+fn what_was_told_and_forgotten_is_where_the_nodes_say_they_are() {
+    let was = |told, reached| Participant { reached, confirmed: false, ..at(told) };
+    // Made anew, or restored: told to begin, and further already.
+    assert_eq!(next(&[was(Prepare, Enforce), was(Prepare, Enforce)], Enforce), [Enforce, Enforce]);
+    assert_eq!(next(&[was(Absent, Enforce), was(Absent, Encrypt)], Enforce), [Enforce, Encrypt]);
+    // Who hasn't said so yet, or has nothing to say, goes where the others are, if need be step by step.
+    assert_eq!(next(&[was(Absent, Absent), was(Prepare, Encrypt)], Enforce), [Encrypt, Encrypt]);
+    assert_eq!(next(&[at(Prepare), was(Prepare, Enforce)], Enforce), [Encrypt, Enforce]);
+    // No further than they should be.
+    assert_eq!(next(&[was(Prepare, Enforce), was(Prepare, Enforce)], Encrypt), [Encrypt, Encrypt]);
+    // On the way back they are ahead of what they were told, until they have done it.
+    assert_eq!(next(&[was(Encrypt, Enforce), was(Encrypt, Enforce)], Absent), [Encrypt, Encrypt]);
+    assert_eq!(next(&[was(Encrypt, Enforce), was(Encrypt, Encrypt)], Encrypt), [Encrypt, Encrypt]);
 }
 
 #[test]

@@ -88,3 +88,12 @@ fn an_object_that_cant_be_read_hides_no_other() {
     assert!(cache.apply(Event::Changed(seen("a", 3, 3))), "mended");
     assert_eq!(all(&cache), [("a", 3), ("b", 1)]);
 }
+
+#[test]
+fn the_newest_version_is_that_of_any_object_also_an_unreadable_one() {
+    let mut cache = listed(&[("a", 5, 1), ("b", 3, 1)]);
+    assert_eq!(cache.newest(), Some(5));
+    let error = Unreadable { uid: "u".to_owned(), generation: None, error: "?".to_owned() };
+    cache.apply(Event::Changed(Seen { name: "b".to_owned(), version: Some(9), object: Err(error) }));
+    assert_eq!((cache.newest(), Cache::<u32>::default().newest()), (Some(9), None));
+}

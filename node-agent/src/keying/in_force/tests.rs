@@ -1,0 +1,149 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use esplanade_crds::conditions::reason;
+use esplanade_crds::{IpsecNodeStateSpec, IpsecPeerSpec, NodePolicy, PeerSelectors, Phase, PhaseTarget};
+
+use super::{FILE, InForce};
+use crate::desired::Input;
+use crate::keying::tests::policy;
+
+fn input(policies: Vec<NodePolicy>, peers: &[(&str, &str)]) -> Input {
+    let peer = |(name, network): &(&str, &str)| {
+        let networks = || vec![(*network).to_owned()];
+        let selectors = PeerSelectors { policy: "pods".into(), from: networks(), to: networks() };
+        let spec = IpsecPeerSpec { addresses: vec!["192.0.2.1".into()], selectors: vec![selectors] };
+        ((*name).to_owned(), spec)
+    };
+    Input {
+        version: 7,
+        generation: Some(1),
+        spec: Arc::new(IpsecNodeStateSpec { policies, ..Default::default() }),
+        peers: Arc::new(peers.iter().map(peer).collect()),
+        keyed: Arc::default(),
+        rotate_before: None,
+        given_up: BTreeSet::new(),
+        peers_through: None,
+        allocated: vec![],
+        problems: vec![],
+        block: None,
+    }
+}
+
+const PEERS: &[(&str, &str)] = &[("a", "10.1.0.0/24"), ("b", "10.2.0.0/24")];
+
+/// With this policy in the kernel.
+fn holding(directory: &Path, policy: NodePolicy) -> InForce {
+    let mut in_force = InForce::load(directory, "boot");
+    let input = input(vec![policy], PEERS);
+    in_force.intend(&input.spec, &input.peers).unwrap();
+    in_force.settle(&input.spec, &input.peers);
+    in_force
+}
+
+fn phases(input: &Input) -> Vec<Phase> {
+    input.spec.policies.iter().map(|policy| policy.phase).collect()
+}
+
+#[test]
+fn what_is_not_told_any_more_is_kept_and_told_of_and_survives_the_agent() {
+    let directory = tempfile::tempdir().unwrap();
+    holding(directory.path(), policy(Phase::Enforce));
+    let mut again = InForce::load(directory.path(), "boot");
+    assert!(again.was_found());
+    // Neither the node nor its peers are told of it.
+    let mut nothing = input(vec![], PEERS);
+    Arc::make_mut(&mut nothing.peers).values_mut().for_each(|peer| peer.selectors.clear());
+    let completed = again.complete("a", &nothing);
+    assert_eq!(phases(&completed), [Phase::Enforce]);
+    assert_eq!(completed.peers, input(vec![], PEERS).peers);
+    assert_eq!(completed.problems[0].category, reason::KEPT);
+    assert!(
+        completed.problems[0].message.contains("ipsecnodestate a esplanade.dev/give-up-policies=uid-of-pods")
+    );
+    // Another boot has an empty kernel.
+    let mut rebooted = InForce::load(directory.path(), "another boot");
+    assert!(!rebooted.was_found() && rebooted.complete("a", &nothing).spec.policies.is_empty());
+}
+
+#[test]
+fn it_goes_when_somebody_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let nothing = input(vec![], PEERS);
+    let kept = |policy: NodePolicy, input: &Input| {
+        !holding(directory.path(), policy).complete("a", input).spec.policies.is_empty()
+    };
+    assert!(kept(policy(Phase::Encrypt), &nothing));
+    assert!(!kept(policy(Phase::Prepare), &nothing), "clear text was sent anyway");
+    let off = NodePolicy { target: PhaseTarget::Off, ..policy(Phase::Encrypt) };
+    assert!(!kept(off, &nothing), "it was being switched off");
+    let given_up = Input { given_up: ["uid-of-pods".to_owned()].into(), ..nothing.clone() };
+    assert!(!kept(policy(Phase::Enforce), &given_up));
+    assert!(!kept(policy(Phase::Enforce), &Input { generation: None, ..nothing }), "the Node is gone");
+}
+
+#[test]
+fn a_successor_takes_over_when_it_is_in_force_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut in_force = holding(directory.path(), policy(Phase::Enforce));
+    let successor = |phase| NodePolicy { uid: "another".into(), ..policy(phase) };
+    let told = input(vec![successor(Phase::Prepare)], PEERS);
+    let completed = in_force.complete("a", &told);
+    assert_eq!(phases(&completed), [Phase::Enforce, Phase::Prepare], "the one in force first");
+    // Told to go on, it isn't there yet.
+    let told = input(vec![successor(Phase::Encrypt)], PEERS);
+    let completed = in_force.complete("a", &told);
+    assert_eq!(phases(&completed), [Phase::Enforce, Phase::Encrypt]);
+    in_force.intend(&completed.spec, &completed.peers).unwrap();
+    in_force.settle(&completed.spec, &completed.peers);
+    let completed = in_force.complete("a", &told);
+    assert_eq!(phases(&completed), [Phase::Encrypt]);
+}
+
+#[test]
+fn nothing_goes_in_the_clear_to_a_peer_that_is_gone_until_its_network_is_anothers() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut in_force = holding(directory.path(), policy(Phase::Encrypt));
+    let told = |peers| input(vec![policy(Phase::Encrypt)], peers);
+    let completed = in_force.complete("a", &told(&PEERS[..1]));
+    assert_eq!(completed.peers, told(PEERS).peers);
+    assert_eq!(completed.problems, []);
+    // Not even where it is the node's own, without which there is no policy at all.
+    assert_eq!(in_force.complete("a", &told(&[])).peers, told(PEERS).peers);
+    let taken = input(vec![policy(Phase::Encrypt)], &[PEERS[0], ("c", "10.2.0.0/25")]);
+    assert_eq!(in_force.complete("a", &taken).peers, taken.peers);
+    // One that is there and has no part any more has left the policy.
+    let mut left = told(PEERS);
+    Arc::make_mut(&mut left.peers).get_mut("b").unwrap().selectors.clear();
+    assert_eq!(in_force.complete("a", &left).peers, left.peers);
+}
+
+#[test]
+fn what_is_added_changes_the_inputs_version() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut in_force = holding(directory.path(), policy(Phase::Enforce));
+    let told = input(vec![policy(Phase::Enforce)], PEERS);
+    let first = in_force.complete("a", &told).version;
+    assert_eq!(in_force.complete("a", &told).version, first);
+    let gone = input(vec![], PEERS);
+    let kept = in_force.complete("a", &gone).version;
+    assert_ne!(kept, first);
+    assert_eq!(in_force.complete("a", &gone).version, kept);
+    let given_up = Input { given_up: ["uid-of-pods".to_owned()].into(), ..gone };
+    assert_ne!(in_force.complete("a", &given_up).version, kept);
+}
+
+#[test]
+fn between_two_phases_the_higher_one_counts_and_no_key_is_written_down() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut in_force = holding(directory.path(), policy(Phase::Enforce));
+    let lower = input(vec![policy(Phase::Encrypt)], PEERS);
+    in_force.intend(&lower.spec, &lower.peers).unwrap();
+    assert_eq!(InForce::load(directory.path(), "boot").report()[0].phase, Phase::Enforce);
+    in_force.settle(&lower.spec, &lower.peers);
+    assert_eq!(InForce::load(directory.path(), "boot").report()[0].phase, Phase::Encrypt);
+    // What can't be read is as if it weren't there, and isn't taken for nothing.
+    std::fs::write(directory.path().join(FILE), "boot\nnonsense").unwrap();
+    assert!(!InForce::load(directory.path(), "boot").was_found());
+}
