@@ -146,8 +146,8 @@ pub enum Phase {
     Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default,
 )]
 pub enum PhaseTarget {
-    /// It is being switched off.
-    Off,
+    /// It is being switched off. (Not `Off`, which is `false` in YAML 1.1.)
+    Absent,
     /// As with `enforcement: Permissive`.
     Encrypt,
     /// As with `enforcement: Strict`.
@@ -161,10 +161,10 @@ impl PhaseTarget {
         *self == Self::Enforce
     }
 
-    /// The phase that it ends at; none for `Off`.
+    /// The phase that it ends at; none for `Absent`.
     pub fn phase(self) -> Option<Phase> {
         match self {
-            Self::Off => None,
+            Self::Absent => None,
             Self::Encrypt => Some(Phase::Encrypt),
             Self::Enforce => Some(Phase::Enforce),
         }
@@ -174,7 +174,7 @@ impl PhaseTarget {
 impl From<Phase> for PhaseTarget {
     fn from(phase: Phase) -> Self {
         match phase {
-            Phase::Prepare => Self::Off,
+            Phase::Prepare => Self::Absent,
             Phase::Encrypt => Self::Encrypt,
             Phase::Enforce => Self::Enforce,
         }

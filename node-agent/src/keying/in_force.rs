@@ -103,8 +103,8 @@ impl InForce {
         all
     }
 
-    /// What was told, with what is kept though it isn't: policies in force that the node was never told to switch off, and what
-    /// lies at peers that are gone, so that nothing goes there in the clear.
+    /// What was told, with what is kept though it isn't: policies that the node was never told to switch off (also those that
+    /// are only prepared, for others may send by them already), and what lies at peers that are gone, so that nothing goes there in the clear.
     pub(super) fn complete(&mut self, node: &str, input: &Input) -> Input {
         let mut input = input.clone();
         let mut added = Added::new();
@@ -112,9 +112,9 @@ impl InForce {
         if input.generation.is_some() {
             let told: BTreeSet<PolicyRevision> = input.spec.policies.iter().map(revision).collect();
             let mut peers = None;
-            for (revision, one) in self.all.iter().filter(|(_, one)| one.policy.phase > Phase::Prepare) {
+            for (revision, one) in &self.all {
                 let kept = !told.contains(revision);
-                if kept && !self.is_kept(one, &input) {
+                if kept && !self.is_kept(one, &input) || !kept && one.policy.phase == Phase::Prepare {
                     continue;
                 }
                 let missing = one.missing(kept, &input.peers);
@@ -167,7 +167,7 @@ impl InForce {
             let there = self.phase(revision(told)) > Some(Phase::Prepare);
             told.name == policy.name && there
         });
-        policy.target != PhaseTarget::Off && !input.given_up.contains(&policy.uid) && !successor
+        policy.target != PhaseTarget::Absent && !input.given_up.contains(&policy.uid) && !successor
     }
 
     /// Before a pass that makes the kernel this: should it end half-way, both count.

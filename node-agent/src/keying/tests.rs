@@ -384,7 +384,7 @@ async fn an_older_phase_gives_no_clear_text_back_and_the_node_says_where_it_is()
     }
     // It goes the way that says that it leads off.
     for phase in [Some(Phase::Encrypt), Some(Phase::Prepare), None] {
-        let off = |phase| NodePolicy { target: PhaseTarget::Off, ..policy(phase) };
+        let off = |phase| NodePolicy { target: PhaseTarget::Absent, ..policy(phase) };
         let host = cluster.hosts.get_mut("a").unwrap();
         host.spec.policies = phase.map(off).into_iter().collect();
         host.generation += 1;
@@ -421,7 +421,7 @@ async fn sas_of_a_policy_that_went_while_the_agent_was_away_are_known() {
         (host.worker, host.watch) = (again, None);
     };
     let host = cluster.hosts.get_mut("a").unwrap();
-    host.spec.policies[0] = NodePolicy { target: PhaseTarget::Off, ..policy(Phase::Prepare) };
+    host.spec.policies[0] = NodePolicy { target: PhaseTarget::Absent, ..policy(Phase::Prepare) };
     host.generation += 1;
     cluster.pass("a").await;
     cluster.hosts.get_mut("a").unwrap().spec.policies.clear();

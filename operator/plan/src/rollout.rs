@@ -86,8 +86,13 @@ impl<'a> Leaving<'a> {
             let names: Vec<&str> = nodes.keys().copied().collect();
             let levels = levels(&of, &names, |_| true, cluster, now);
             let told = nodes.iter().filter_map(|(node, policy)| {
-                let phase = phase(*levels.get(*node)?)?;
-                let target = PhaseTarget::Off;
+                // It is told nothing of it any more when it knows that this is meant.
+                let phase = match phase(*levels.get(*node)?) {
+                    None if policy.target == PhaseTarget::Absent => return None,
+                    None => policy.phase,
+                    Some(phase) => phase,
+                };
+                let target = PhaseTarget::Absent;
                 Some(((*node).to_owned(), NodePolicy { phase, target, ..(*policy).clone() }))
             });
             told.collect::<Vec<_>>()
@@ -169,11 +174,11 @@ pub(crate) fn no_longer(
         let over = |told: &NodePolicy| {
             let observed = status.and_then(|status| status.observed_generation);
             let done = observed.is_some() && observed == state.metadata.generation;
-            told.target == PhaseTarget::Off && (done || is_skipped(node, now))
+            told.target == PhaseTarget::Absent && (done || is_skipped(node, now))
         };
         let off = |told: &NodePolicy| NodePolicy {
             phase: Phase::Prepare,
-            target: PhaseTarget::Off,
+            target: PhaseTarget::Absent,
             ..told.clone()
         };
         told.filter(|told| !over(told)).map(|told| (node.name.clone(), off(told)))

@@ -75,8 +75,8 @@ fn it_goes_when_somebody_says_so() {
         !holding(directory.path(), policy).complete("a", input).spec.policies.is_empty()
     };
     assert!(kept(policy(Phase::Encrypt), &nothing));
-    assert!(!kept(policy(Phase::Prepare), &nothing), "clear text was sent anyway");
-    let off = NodePolicy { target: PhaseTarget::Off, ..policy(Phase::Encrypt) };
+    assert!(kept(policy(Phase::Prepare), &nothing), "others may be further");
+    let off = NodePolicy { target: PhaseTarget::Absent, ..policy(Phase::Encrypt) };
     assert!(!kept(off, &nothing), "it was being switched off");
     let given_up = Input { given_up: ["uid-of-pods".to_owned()].into(), ..nothing.clone() };
     assert!(!kept(policy(Phase::Enforce), &given_up));

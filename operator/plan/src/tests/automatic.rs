@@ -304,7 +304,7 @@ fn only_who_switches_off_says_that_clear_text_may_come_back() {
     world.snapshot.policies.clear();
     report(&mut world, Phase::Encrypt);
     world.write();
-    assert_eq!((world.phases(), targets(&mut world)), (vec![PREPARE; 3], [PhaseTarget::Off; 3]));
+    assert_eq!((world.phases(), targets(&mut world)), (vec![PREPARE; 3], [PhaseTarget::Absent; 3]));
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn a_node_that_takes_part_no_more_is_told_to_switch_off_before_it_is_told_nothin
         // Until it has done so.
         world.write();
         assert_eq!(world.phases(), [ENFORCE, ENFORCE, PREPARE]);
-        assert_eq!(world.state("c").spec.policies[0].target, PhaseTarget::Off);
+        assert_eq!(world.state("c").spec.policies[0].target, PhaseTarget::Absent);
     }
     world.agents_confirm();
     world.write();
