@@ -73,6 +73,8 @@ fn levels(api: &Api, scenario: &Scenario, node: u16) -> BTreeMap<usize, Level> {
                 Participant::has_confirmed(state.observed, state.generation, state.through, newest);
             Participant {
                 told: told(state, revision),
+                // Objects are never lost here.
+                to: Level::Enforce,
                 reached: Level::Absent,
                 confirmed: confirmed || World::is(scenario, Mutation::Unconfirmed),
                 trouble: false,

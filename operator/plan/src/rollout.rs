@@ -149,6 +149,7 @@ pub(crate) fn levels<'n>(
         });
         Participant {
             told: told.map(|told| level(told.phase)).unwrap_or_default(),
+            to: told.map_or(Level::Enforce, |told| told.target.phase().map(level).unwrap_or_default()),
             reached: reached.map(|reached| level(reached.phase)).unwrap_or_default(),
             confirmed,
             trouble,

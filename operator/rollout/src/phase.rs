@@ -40,6 +40,8 @@ impl Level {
 pub struct Participant {
     /// What its IpsecNodeState says.
     pub told: Level,
+    /// Where that says that it leads; [`Level::Enforce`] if it says nothing of the policy.
+    pub to: Level,
     /// Where its kernel is, as its agent says. It can be further than told where its IpsecNodeState was made anew, or is an
     /// older one that was restored.
     pub reached: Level,
@@ -52,10 +54,10 @@ pub struct Participant {
 }
 
 impl Participant {
-    /// Where it is on the way to `target`: what it was told, or where it was before that was forgotten. On the way back what
-    /// counts is what it was told: it may not be so far yet.
-    fn at(&self, target: Level) -> Level {
-        self.told.max(self.reached.min(target))
+    /// Where it is, or will be: what it was told, or where it was before that was forgotten, for it doesn't go down but on
+    /// the way to what it was told to end at.
+    fn at(&self) -> Level {
+        self.told.max(self.reached.min(self.to))
     }
 
     /// Whether a node's kernel is at what it was told: its `status.observedGeneration` is the object's `generation`, and
@@ -84,7 +86,7 @@ pub fn complete(participants: &[Participant], target: Level) -> bool {
 /// it has no traffic yet that could be lost, and nothing of it is ever sent in the clear. So does one that doesn't
 /// answer: it catches up before it sends, once it comes back.
 pub fn next(participants: &[Participant], target: Level) -> Vec<Level> {
-    let at: Vec<(Level, &Participant)> = participants.iter().map(|one| (one.at(target), one)).collect();
+    let at: Vec<(Level, &Participant)> = participants.iter().map(|one| (one.at(), one)).collect();
     let waited_for = || at.iter().filter(|(_, one)| !one.skipped);
     let highest = waited_for().map(|(at, _)| *at).max().unwrap_or_default();
     // Who has joined since needn't have been told of it.

@@ -2,8 +2,8 @@
 
 use esplanade_crds::{
     Action, AntiReplay, Compression, Endpoints, Enforcement, Gateway, IpsecPeerStatus, IpsecPolicySpec,
-    Keying, ManualKeying, Mode, NodeKeys, Phase, PhaseTarget, PolicyInKernel, ProblemKind, Protection, Protocol,
-    PublishedKey, Suite, TrafficProtocol, TrafficSelector,
+    Keying, ManualKeying, Mode, NodeKeys, Phase, PhaseTarget, PolicyInKernel, ProblemKind, Protection,
+    Protocol, PublishedKey, Suite, TrafficProtocol, TrafficSelector,
 };
 
 use super::build::{at, mk_node, mk_policy, nodes, pod_cidrs};

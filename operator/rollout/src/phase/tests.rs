@@ -2,7 +2,7 @@ use super::Level::{Absent, Encrypt, Enforce, Prepare};
 use super::{Level, Participant, complete, next};
 
 fn at(told: Level) -> Participant {
-    Participant { told, reached: Absent, confirmed: true, trouble: false, skipped: false }
+    Participant { told, to: Enforce, reached: Absent, confirmed: true, trouble: false, skipped: false }
 }
 
 fn moving(told: Level) -> Participant {
@@ -97,11 +97,16 @@ fn what_was_told_and_forgotten_is_where_the_nodes_say_they_are() {
     // Who hasn't said so yet, or has nothing to say, goes where the others are, if need be step by step.
     assert_eq!(next(&[was(Absent, Absent), was(Prepare, Encrypt)], Enforce), [Encrypt, Encrypt]);
     assert_eq!(next(&[at(Prepare), was(Prepare, Enforce)], Enforce), [Encrypt, Enforce]);
-    // No further than they should be.
-    assert_eq!(next(&[was(Prepare, Enforce), was(Prepare, Enforce)], Encrypt), [Encrypt, Encrypt]);
+    // Should they be less far, or nowhere, by now, they are told where they are, confirm that, and go down in step.
+    for target in [Encrypt, Absent] {
+        assert_eq!(next(&[was(Prepare, Enforce), was(Prepare, Encrypt)], target), [Enforce, Encrypt]);
+    }
     // On the way back they are ahead of what they were told, until they have done it.
-    assert_eq!(next(&[was(Encrypt, Enforce), was(Encrypt, Enforce)], Absent), [Encrypt, Encrypt]);
-    assert_eq!(next(&[was(Encrypt, Enforce), was(Encrypt, Encrypt)], Encrypt), [Encrypt, Encrypt]);
+    let falls = |told, to, reached| Participant { to, ..was(told, reached) };
+    let falling = [falls(Encrypt, Absent, Enforce), falls(Encrypt, Absent, Enforce)];
+    assert_eq!(next(&falling, Absent), [Encrypt, Encrypt]);
+    let falling = [falls(Encrypt, Encrypt, Enforce), falls(Encrypt, Encrypt, Encrypt)];
+    assert_eq!(next(&falling, Encrypt), [Encrypt, Encrypt]);
 }
 
 #[test]
