@@ -27,7 +27,8 @@ fn input(policies: Vec<NodePolicy>, peers: &[(&str, &str)]) -> Input {
         peers_through: None,
         allocated: vec![],
         problems: vec![],
-        block: None,
+        api_server: Arc::default(),
+        block: false,
     }
 }
 
