@@ -223,11 +223,8 @@ impl InKernel {
         if missing.is_empty() {
             return BTreeSet::new();
         }
-        let taken: Vec<IpNet> = peers
-            .iter()
-            .filter_map(|(_, peer)| selectors(peer, &self.policy.name))
-            .flat_map(networks)
-            .collect();
+        let taken: Vec<IpNet> =
+            peers.values().filter_map(|peer| selectors(peer, &self.policy.name)).flat_map(networks).collect();
         let is_taken = |peer: &IpsecPeerSpec| {
             let own = peer.selectors.iter().flat_map(networks);
             own.into_iter().any(|own| taken.iter().any(|one| one.contains(&own) || own.contains(one)))
