@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::common::{AntiReplay, Mark, Mode, Protocol};
 use crate::encapsulation::UdpPorts;
 use crate::iptfs::Iptfs;
-use crate::policy::{Action, Compression, Suite};
+use crate::policy::{Action, Compression, Offload, Suite};
 use crate::sa::Lifetime;
 use crate::schema;
 use crate::traffic::TrafficSelector;
@@ -100,6 +100,9 @@ pub struct NodePolicy {
     /// With Protect: ICMP errors about the traffic are protected as well.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub icmp_errors: bool,
+    /// With Protect: work left to network devices.
+    #[serde(default, skip_serializing_if = "Offload::is_none")]
+    pub offload: Offload,
     /// With Protect: the flag `localok`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub local_override: bool,
@@ -250,6 +253,9 @@ pub struct NodeSecurityAssociation {
     /// Its policy's `icmpErrors`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub icmp_errors: bool,
+    /// Its policy's `offload`.
+    #[serde(default, skip_serializing_if = "Offload::is_none")]
+    pub offload: Offload,
     /// CPU of the source node whose packets the SA carries. Left out: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<u32>,

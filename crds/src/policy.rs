@@ -265,8 +265,9 @@ pub struct Protection {
     /// `cpu`. Default: false.
     #[serde(default, rename = "perCPU")]
     pub per_cpu: bool,
-    /// Work left to the network card. `None`. `Crypto`: encryption and decryption. `Packet`: everything, policies too.
-    /// Default: `None`.
+    /// Work left to network devices: on each node the one that has the SA's own address. `None`. `Crypto`: encryption and
+    /// decryption of ESP that isn't in UDP; where kernel or device can't, the IpsecSA says so and its traffic is dropped.
+    /// `Packet`: everything, policies too. Default: `None`.
     #[serde(default)]
     pub offload: Offload,
     /// XFRM interface id (`if_id`) of policies and SAs, 0 to 4294967295; 0 is none. With one, just what goes through an
@@ -319,7 +320,7 @@ impl Compression {
     }
 }
 
-/// Work left to the network card.
+/// Work left to network devices (Documentation/networking/xfrm_device.rst).
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Offload {
     /// None.
@@ -329,6 +330,12 @@ pub enum Offload {
     Crypto,
     /// Everything, policies too.
     Packet,
+}
+
+impl Offload {
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 /// Algorithms of a policy with automatic keys, by their names in RFC 8221.

@@ -15,6 +15,7 @@ pub mod mapping;
 pub mod metrics;
 pub mod notices;
 pub mod numbers;
+mod offload;
 pub mod pass;
 pub mod ports;
 pub mod publish;

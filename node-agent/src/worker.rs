@@ -24,6 +24,7 @@ use crate::host;
 use crate::keying::{Keying, Progress, PublishKeys, of_policy};
 use crate::mapping::Senders;
 use crate::numbers;
+use crate::offload::Offloading;
 use crate::pass::{Outcome, read_everything, recorded_pass, uptime};
 use crate::ports::{Ports, Wants};
 use crate::settings::{NotBlocked, Settings};
@@ -151,6 +152,7 @@ impl Worker {
             hidden: recorded.hidden.1,
             settings: recorded.settings,
             senders: recorded.senders,
+            offloading: Offloading::default(),
             exempt: Vec::new(),
             opened: OpenedKeys::default(),
             spis: Spis::default(),
@@ -216,6 +218,7 @@ struct State {
     hidden: hidden::Record,
     settings: Settings,
     senders: Senders,
+    offloading: Offloading,
     /// Policies without which nothing may be dropped that no policy covers.
     exempt: Vec<PolicyKey>,
     /// Of the input of this version, which the engine knows.
@@ -380,7 +383,14 @@ impl State {
                 spec
             }
         };
+        if self.offloading.devices_changed() {
+            (self.expanded, self.base) = (None, None);
+        }
         let result = self.numbered_pass(&Input { spec, ..input.clone() }, audit, settings_are_open);
+        // The next pass leaves out what no device has taken: what is there now isn't what is wanted.
+        if self.offloading.learn(&self.engine) {
+            (self.expanded, self.base) = (None, None);
+        }
         // The next pass chooses anew what there is no SA for.
         if result.is_err() || !refused.is_empty() {
             self.numbered = None;
@@ -414,6 +424,7 @@ impl State {
                 let (node, spec) = (&self.node, &input.spec);
                 let mut fresh = expand_again(node, spec, &input.peers, keys, capabilities, opened);
                 self.senders.follow(node, spec, &mut fresh);
+                self.offloading.place(&mut fresh);
                 let ports = Wants::of(&fresh.wanted);
                 let (wanted, exempt) = exempted(&self.node, input, fresh.wanted);
                 self.exempt = exempt;
@@ -468,6 +479,7 @@ impl State {
             base,
             settings,
             senders,
+            offloading,
             exempt,
             ports,
             numbers,
@@ -495,6 +507,7 @@ impl State {
                 stale => {
                     let mut fresh = expand_again(node, &spec, &input.peers, Some(keys), capabilities, opened);
                     senders.follow(node, &spec, &mut fresh);
+                    offloading.place(&mut fresh);
                     let ports = Wants::of(&fresh.wanted);
                     let (wanted, now_exempt) = exempted(node, input, fresh.wanted);
                     (*exempt, settings_are_open) = (now_exempt, true);

@@ -23,6 +23,7 @@ mod marks;
 mod metrics;
 mod moves;
 mod nat;
+mod offload;
 mod overlay;
 mod packets;
 mod selectors;

@@ -74,7 +74,9 @@ pub fn moved(wanted: &WantedSa, there: &Sa) -> Option<Move> {
     let in_udp = there.encapsulation.is_some();
     // The kernel's own SA beside a tunnel of IPComp would stay where it is.
     let compresses = matches!(there.crypto, Crypto::Deflate);
-    if from == to || wears_out || in_udp || compresses {
+    // Between other addresses it may be another device's work.
+    let offloaded = [wanted.sa(), there].iter().any(|sa| sa.offload.is_some());
+    if from == to || wears_out || in_udp || compresses || offloaded {
         return None;
     }
     // Under a name that isn't wanted nobody knows the key that the kernel hides.
@@ -187,6 +189,7 @@ fn same(wanted: &WantedSa, observed: &Sa) -> bool {
         cpu,
         iptfs,
         keepalive,
+        offload,
     } = wanted.sa();
     *source == observed.source
         && *destination == observed.destination
@@ -202,6 +205,7 @@ fn same(wanted: &WantedSa, observed: &Sa) -> bool {
         && *cpu == observed.cpu
         && *iptfs == observed.iptfs
         && *keepalive == observed.keepalive
+        && *offload == observed.offload
         && encapsulation.is_some() == observed.encapsulation.is_some()
         && same_crypto(crypto, &observed.crypto)
         && match wanted {

@@ -9,8 +9,9 @@ use common::{crypto, in_kernel, inbound, ip, key, observed, outbound, sa, select
 use esplanade_crds::ProblemKind;
 use esplanade_diff::{diff, sas};
 use esplanade_model::{
-    Aead, Authentication, Cipher, Crypto, Lifetime, Limits, Mark, Mode, Observed, ObservedSa, Op, OutboundSa,
-    Protocol, ReplayProtection, ReplayState, Reqid, Sa, SaDirection, Spi, UdpEncapsulation, Used, WantedSa,
+    Aead, Authentication, Cipher, Crypto, Lifetime, Limits, Mark, Mode, Observed, ObservedSa, Offload, Op,
+    OutboundSa, Protocol, ReplayProtection, ReplayState, Reqid, Sa, SaDirection, Spi, UdpEncapsulation, Used,
+    WantedSa,
 };
 
 /// A name, and how it makes a wanted SA other than the one in the kernel.
@@ -31,6 +32,7 @@ const SAME_KEYS: &[Change] = &[
     ("CPU", |sa| sa.cpu = Some(1)),
     ("IPTFS", |sa| sa.iptfs.packet_size = 1000),
     ("keepalives", |sa| sa.keepalive = NonZeroU32::new(20)),
+    ("offload", |sa| sa.offload = Some(Offload { device: 2, way: SaDirection::Out })),
     ("UDP", |sa| sa.encapsulation = udp(4500)),
     ("extended sequence numbers", |sa| sa.replay.extended_sequence_numbers = true),
 ];

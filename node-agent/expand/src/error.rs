@@ -40,6 +40,13 @@ pub(crate) enum SaError {
     Combination(&'static str),
     #[error(transparent)]
     Kernel(#[from] Missing),
+    #[error("no network device of this node has {0}, so that none can take its work: remove offload")]
+    NoDevice(IpAddr),
+    #[error(
+        "network device {0} takes no work of this SA: remove offload, or give the node a device that does ESP with its \
+         algorithms"
+    )]
+    DeviceUnable(String),
     #[error("{0}: {1}")]
     Algorithm(String, #[source] CryptoError),
     #[error("the {0} is IpsecSA {1} already")]
@@ -57,7 +64,7 @@ pub(crate) enum SaError {
 impl SaError {
     pub(crate) fn category(&self) -> &'static str {
         match self {
-            Self::Kernel(_) => reason::UNSUPPORTED_BY_KERNEL,
+            Self::Kernel(_) | Self::NoDevice(_) | Self::DeviceUnable(_) => reason::UNSUPPORTED_BY_KERNEL,
             Self::Algorithm(_, CryptoError::Weak(_)) => reason::INSECURE_ALGORITHM,
             Self::Algorithm(_, CryptoError::Unknown(_)) => reason::UNKNOWN_ALGORITHM,
             Self::NoSpi => reason::PENDING,

@@ -10,6 +10,7 @@ mod keys;
 mod lifetime;
 mod mapping;
 mod mark;
+mod offload;
 mod opened;
 mod participant;
 mod policies;
@@ -30,6 +31,7 @@ pub use automatic::{AutomaticSa, address_pairs};
 pub(crate) use error::SaError;
 pub use exempt::{exemptions, keepalives, passing_through, uncovered};
 pub use mapping::{Followed, Mappings, followed};
+pub use offload::{Asked, Device, place};
 pub use opened::OpenedKeys;
 
 /// What a kernel should hold, and what of the desired state it can't.

@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use esplanade_crds::{
-    AntiReplay, IpsecNodeStateSpec, NodeSecurityAssociation, Problem, Protocol as ApiProtocol, UdpPorts,
+    AntiReplay, IpsecNodeStateSpec, NodeSecurityAssociation, Offload as ApiOffload, Problem,
+    Protocol as ApiProtocol, UdpPorts,
 };
 use esplanade_model::{
-    Capabilities, Capability, InboundSa, Iptfs, Lifetime, Mode, OutboundSa, Protocol, ReplayProtection,
-    Reqid, Sa, SaDirection, SaId, Selector, Spi, UdpEncapsulation, Unnumbered, WantedSa,
+    Capabilities, Capability, InboundSa, Iptfs, Lifetime, Mode, Offload, OutboundSa, Protocol,
+    ReplayProtection, Reqid, Sa, SaDirection, SaId, Selector, Spi, UdpEncapsulation, Unnumbered, WantedSa,
 };
 
 use crate::error::SaError;
@@ -121,6 +122,11 @@ fn one(
         encapsulation: shape.encapsulation,
         // Whoever sends keeps the mapping.
         keepalive: shape.keepalive.filter(|_| matches!(shape.way, Way::Out)),
+        // Which device it is depends on where the addresses are: `place` says it.
+        offload: match sa.offload {
+            ApiOffload::None | ApiOffload::Packet => None,
+            ApiOffload::Crypto => Some(Offload { device: 0, way: shape.way.direction() }),
+        },
     };
     let wanted = match shape.way {
         Way::In => WantedSa::Inbound(InboundSa(made)),
@@ -181,6 +187,12 @@ impl Shape {
             None => reqid::of_lone_sa(&sa.name),
         };
         let mode = mode(sa.mode);
+        if sa.offload == ApiOffload::Packet {
+            return Err(SaError::Combination("offload: Packet isn't there yet"));
+        }
+        if sa.offload != ApiOffload::None && (sa.protocol != ApiProtocol::ESP || sa.udp.is_some()) {
+            return Err(SaError::Combination("devices take only the work of ESP that isn't in UDP"));
+        }
         if sa.protocol == ApiProtocol::IPComp {
             if sa.spi.is_some_and(|spi| spi > MAX_CPI) {
                 return Err(SaError::Combination("IPComp's index has 16 bits (RFC 3173 §3.3)"));

@@ -39,6 +39,8 @@ pub enum Capability {
     PerCpu,
     /// IP traffic flow security (`XFRM_MODE_IPTFS`, RFC 9347, Linux 6.14).
     Iptfs,
+    /// Devices may be asked to encrypt and decrypt ESP (`CONFIG_XFRM_OFFLOAD`, `esp4_offload`, `esp6_offload`).
+    CryptoOffload,
     /// Devices may be asked to do all of IPsec for an SA or a policy (`XFRM_OFFLOAD_PACKET`, Linux 6.2).
     PacketOffload,
     /// XFRM interfaces (`CONFIG_XFRM_INTERFACE`).
@@ -60,6 +62,7 @@ impl Capability {
             Self::Direction,
             Self::PerCpu,
             Self::Iptfs,
+            Self::CryptoOffload,
             Self::PacketOffload,
             Self::Interfaces,
             Self::Migrate,
@@ -87,6 +90,7 @@ impl Capability {
             Self::Direction => "SADirection",
             Self::PerCpu => "PerCPU",
             Self::Iptfs => "IPTFS",
+            Self::CryptoOffload => "CryptoOffload",
             Self::PacketOffload => "PacketOffload",
             Self::Interfaces => "XFRMInterfaces",
             Self::Migrate => "Migrate",
@@ -108,6 +112,9 @@ impl Capability {
             Self::Direction => "direction of SAs (Linux 6.10 has)",
             Self::PerCpu => "SAs for single CPUs (Linux 6.13 has)",
             Self::Iptfs => "IPTFS (Linux 6.14 has, with CONFIG_XFRM_IPTFS)",
+            Self::CryptoOffload => {
+                "crypto offload (modules esp4_offload and esp6_offload, CONFIG_XFRM_OFFLOAD)"
+            }
             Self::PacketOffload => "packet offload (Linux 6.2 has, with CONFIG_XFRM_OFFLOAD)",
             Self::Interfaces => "XFRM interfaces (module xfrm_interface, CONFIG_XFRM_INTERFACE)",
             Self::Migrate => "migration of SAs (CONFIG_XFRM_MIGRATE)",

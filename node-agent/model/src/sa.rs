@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use crate::{Crypto, Iptfs, Lifetime, Mark, Reqid, SaId, Selector, Spi, UdpEncapsulation};
+use crate::{Crypto, Iptfs, Lifetime, Mark, Offload, Reqid, SaId, Selector, Spi, UdpEncapsulation};
 
 /// How a packet is wrapped (RFC 4301 §4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,6 +110,8 @@ pub struct Sa {
     /// a single byte, so that address translations on the way keep their mapping (`XFRMA_NAT_KEEPALIVE_INTERVAL`, RFC 3948
     /// §4). None for never.
     pub keepalive: Option<NonZeroU32>,
+    /// ESP only, and not in UDP: the device that does the work; none for the kernel itself.
+    pub offload: Option<Offload>,
 }
 
 impl Sa {
@@ -135,6 +137,7 @@ impl Sa {
             iptfs: Iptfs::default(),
             encapsulation: None,
             keepalive: None,
+            offload: None,
         }
     }
 

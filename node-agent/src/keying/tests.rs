@@ -60,6 +60,7 @@ pub(super) fn policy(phase: Phase) -> NodePolicy {
         interface_id: 0,
         mark: None,
         icmp_errors: false,
+        offload: esplanade_crds::Offload::None,
         local_override: false,
         traffic: vec![],
         gateways: vec![],

@@ -38,6 +38,7 @@ fn association(name: &str) -> NodeSecurityAssociation {
         icmp_errors: false,
         cpu: None,
         iptfs: None,
+        offload: esplanade_crds::Offload::None,
         udp: None,
         selector: None,
         lifetime: None,

@@ -35,6 +35,7 @@ fn input(version: u64) -> Input {
         interface_id: 0,
         mark: None,
         icmp_errors: false,
+        offload: esplanade_crds::Offload::None,
         local_override: false,
         traffic: vec![],
         gateways: vec![],

@@ -6,7 +6,7 @@ use std::time::Duration;
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{Counts, Problem, ProblemKind};
 use esplanade_diff::{Hidden, Memory, Object, Outlook, conflict, exhausted};
-use esplanade_model::{Mark, ObservedSa, PolicyIndex, PolicyKey, SaId};
+use esplanade_model::{Mark, ObservedSa, PolicyIndex, PolicyKey, Sa, SaId};
 use foldhash::fast::FixedState;
 use indexmap::{IndexMap, IndexSet};
 
@@ -297,6 +297,12 @@ impl Engine {
     /// It was seen once: should it be made again, it goes on past where it had come to.
     pub fn remembers(&self, id: &SaId) -> bool {
         self.memory.known(*id).is_some()
+    }
+
+    /// One of ours as it was last read; none if it isn't there, or isn't like one of ours.
+    pub fn shown(&self, id: &SaId) -> Option<&Sa> {
+        let ours = matches!(self.sas.get(id), Some(SaThere::Ours { .. }));
+        self.memory.known(*id).filter(|_| ours)?.sa.as_ref()
     }
 
     /// It is wanted, and somebody else's.

@@ -14,6 +14,8 @@ mod interface;
 mod iproute;
 #[path = "real/iptfs.rs"]
 mod iptfs;
+#[path = "real/offload.rs"]
+mod offload;
 #[path = "real/only.rs"]
 mod only;
 #[path = "real/peer.rs"]
@@ -57,4 +59,7 @@ tests_of! { cpu, inside::run:
 }
 tests_of! { iptfs, inside::run:
     small_packets_go_together_and_long_ones_in_pieces
+}
+tests_of! { offload, inside::run:
+    a_device_takes_work
 }

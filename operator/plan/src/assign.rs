@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use esplanade_crds::conditions::reason;
-use esplanade_crds::{Compression, Mode, Protocol};
+use esplanade_crds::{Compression, Mode, Offload, Protocol};
 
 use crate::accept::{Age, End, PolicyIntent, Protect, mark};
 use crate::cluster::Cluster;
@@ -178,6 +178,9 @@ fn misfit(
     if let Some(own) = intent.mark.filter(|_| !mark::implies(policy.mark, intent.mark)) {
         let packets = policy.mark.map_or("none".to_owned(), |mark| mark.to_string());
         return Some(format!("has mark {own}, which the policy's packets (mark {packets}) don't have"));
+    }
+    if intent.udp.is_some() && protect.offload != Offload::None {
+        return Some("is in UDP, whose work devices don't take: remove the policy's offload".to_owned());
     }
     let ends = [&intent.source, &intent.destination];
     if let Some(outside) = ends.iter().find(|end| !participants.contains(end)) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use esplanade_crds::{
-    Compression, IpsecNodeStateSpec, Mode, NodePolicy, NodeSecurityAssociation, Phase, Protocol,
+    Compression, IpsecNodeStateSpec, Mode, NodePolicy, NodeSecurityAssociation, Offload, Phase, Protocol,
 };
 use esplanade_rollout::Level;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -200,6 +200,7 @@ fn node_policy(
         interface_id,
         mark: intent.mark,
         icmp_errors: protect.is_some_and(|protect| protect.icmp_errors),
+        offload: protect.map_or(Offload::None, |protect| protect.offload),
         local_override: protect.is_some_and(|protect| protect.local_override),
         traffic: intent.traffic.clone(),
         gateways: participants.gateways(),
@@ -247,6 +248,11 @@ fn association(
         mark: intent.mark,
         output_mark: intent.output_mark,
         icmp_errors: told.is_some_and(|policy| policy.icmp_errors),
+        // Of compression and ESP, devices take ESP.
+        offload: match (intent.protocol, told) {
+            (Protocol::ESP, Some(policy)) => policy.offload,
+            _ => Offload::None,
+        },
         cpu: intent.cpu,
         iptfs: intent.iptfs,
     }))

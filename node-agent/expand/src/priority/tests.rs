@@ -17,6 +17,7 @@ fn policy(name: &str, priority: u16, action: Action) -> NodePolicy {
         interface_id: 0,
         mark: None,
         icmp_errors: false,
+        offload: esplanade_crds::Offload::None,
         local_override: false,
         traffic: vec![],
         gateways: vec![],

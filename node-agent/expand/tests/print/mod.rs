@@ -50,6 +50,7 @@ fn sa(sa: &Sa) -> String {
         cpu,
         iptfs,
         keepalive,
+        offload,
     } = sa;
     let undirected = if direction.is_none() { " undirected" } else { "" };
     let crypto = match crypto {
@@ -65,10 +66,11 @@ fn sa(sa: &Sa) -> String {
     let (reqid, window) = (reqid.get(), replay.window);
     let packets = packets.as_ref().map(|packets| format!(" for {}", selector(packets))).unwrap_or_default();
     format!(
-        "{source} > {destination} spi {spi} {mode:?} reqid {reqid:#x} {crypto} window {window}{esn}{packets}{}{}{}{}{}{}{}{}{}{undirected}",
+        "{source} > {destination} spi {spi} {mode:?} reqid {reqid:#x} {crypto} window {window}{esn}{packets}{}{}{}{}{}{}{}{}{}{}{undirected}",
         interface(*interface_id),
         encapsulation.map(udp).unwrap_or_default(),
         keepalive.map(|seconds| format!(" kept alive every {seconds} s")).unwrap_or_default(),
+        if offload.is_some() { " by a device" } else { "" },
         mark(" mark", *own_mark),
         mark(" output mark", *output_mark),
         if *icmp_errors { " icmp" } else { "" },

@@ -5,14 +5,18 @@ use crate::{Crypto, Mode, Policy, Protocol, Sa, WantedSa};
 
 /// What an SA asks for, what is most likely to be missing first.
 pub(super) fn of_sa(sa: &WantedSa) -> Vec<Capability> {
-    let Sa { destination, crypto, interface_id, direction, cpu, mode, encapsulation, keepalive, .. } =
-        sa.sa();
+    let Sa {
+        destination, crypto, interface_id, direction, cpu, mode, encapsulation, keepalive, offload, ..
+    } = sa.sa();
     let mut needs = Vec::new();
     if *interface_id != 0 {
         needs.push(Capability::Interfaces);
     }
     if *mode == Mode::Iptfs {
         needs.push(Capability::Iptfs);
+    }
+    if offload.is_some() {
+        needs.push(Capability::CryptoOffload);
     }
     if cpu.is_some() {
         needs.push(Capability::PerCpu);
@@ -67,7 +71,7 @@ pub(super) fn field(capability: Capability) -> Option<&'static str> {
         Capability::NatKeepalive => "remove keepaliveSeconds",
         Capability::Iptfs => "write mode: Tunnel",
         Capability::PerCpu => "remove cpu",
-        Capability::PacketOffload => "remove offload",
+        Capability::CryptoOffload | Capability::PacketOffload => "remove offload",
         Capability::Interfaces => "remove interfaceId",
         _ => return None,
     })

@@ -61,6 +61,8 @@ const SPI: Spi = match Spi::new(0x4553) {
 const DEFLATE: &[u8] = b"deflate";
 /// What netlink-packet-xfrm doesn't know (include/uapi/linux/xfrm.h).
 const OFFLOAD_PACKET: u8 = 4;
+/// A flag that there isn't.
+const UNKNOWN_OFFLOAD: u8 = 1 << 7;
 const ESPINUDP: u16 = 2;
 const LOOPBACK_INDEX: i32 = 1;
 const PROTOCOL_COMP: u8 = 108;
@@ -100,11 +102,17 @@ pub fn questions() -> Vec<Question> {
         ),
         // Packets of one byte have no room for their own headers. Kernels without IPTFS take the mode, or refuse both.
         Question::new(vec![Capability::Iptfs], first_made_only, [0, 1].map(of_iptfs).into()),
+        // The loopback device can't, which is no error; a flag that there isn't is one where the kernel looks at flags.
+        Question::new(
+            vec![Capability::CryptoOffload],
+            known_flag_only,
+            NOWHERE.into_iter().flat_map(|to| [0, UNKNOWN_OFFLOAD].map(|flags| offload(to, flags))).collect(),
+        ),
         // The loopback device can't. Where the kernel says the same of a flag that there isn't, it doesn't know this one.
         Question::new(
             vec![Capability::PacketOffload],
             told_apart,
-            [OFFLOAD_PACKET, 1 << 7].map(offload).into(),
+            [OFFLOAD_PACKET, UNKNOWN_OFFLOAD].map(|flags| offload(NOWHERE[0], flags)).into(),
         ),
         Question::new(vec![Capability::Migrate], built, vec![migrate()]),
         Question::new(vec![Capability::MigrateState], not_found, vec![migrate_state()]),
@@ -213,8 +221,8 @@ fn of_iptfs(packet_size: u32) -> Request {
     })
 }
 
-fn offload(flags: u8) -> Request {
-    common(NOWHERE[0], |_, attributes| {
+fn offload(to: IpAddr, flags: u8) -> Request {
+    common(to, |_, attributes| {
         attributes.push(XfrmAttrs::OffloadDevice(UserOffloadDev { ifindex: LOOPBACK_INDEX, flags }));
     })
 }
@@ -258,6 +266,11 @@ fn none_made(answers: &[Answer]) -> bool {
 
 fn first_made_only(answers: &[Answer]) -> bool {
     matches!(answers, [first, second] if made(first) && none_made(std::slice::from_ref(second)))
+}
+
+/// Each pair of answers.
+fn known_flag_only(answers: &[Answer]) -> bool {
+    answers.chunks(2).all(first_made_only)
 }
 
 fn told_apart(answers: &[Answer]) -> bool {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use esplanade_model::{Direction, Mark, Op, PolicyIndex, PolicyKey, SaId};
+use esplanade_model::{Direction, Mark, Op, PolicyIndex, PolicyKey, Sa, SaId};
 use netlink_packet_core::{Emitable, NLM_F_REPLACE, NlasIterator};
 use netlink_packet_xfrm::constants::{
     XFRM_MSG_DELPOLICY, XFRM_MSG_DELSA, XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA, XFRM_MSG_MIGRATE, XFRM_MSG_NEWAE,
@@ -84,7 +84,9 @@ pub(super) fn write(op: &Op, to: &mut impl Sink) -> Result<(), usize> {
         }
         Op::UpdateSa(wanted) => {
             let replay = super::replay::in_kernel(wanted);
-            let (info, attributes) = sa::encode(wanted.sa(), replay, None, None);
+            // The device would be given the SA once more for the message, which doesn't change that of the one there.
+            let bare = Sa { offload: None, ..wanted.sa().clone() };
+            let (info, attributes) = sa::encode(&bare, replay, None, None);
             request(XFRM_MSG_UPDSA, &info, &attributes, to)
         }
         Op::SetReplayState { sa, state } => {

@@ -3,8 +3,8 @@
 use std::num::{NonZeroU32, NonZeroU64};
 
 use esplanade_model::{
-    Cookie, Lifetime as Wear, Limits, Mark, Mode, Protocol, ReplayProtection, ReplayState, Reqid, Sa,
-    SaDirection, SaId, Spi, UdpEncapsulation, Used,
+    Cookie, Lifetime as Wear, Limits, Mark, Mode, Offload, Protocol, ReplayProtection, ReplayState, Reqid,
+    Sa, SaDirection, SaId, Spi, UdpEncapsulation, Used,
 };
 use netlink_packet_core::{DefaultNla, Nla};
 use netlink_packet_xfrm::constants::{
@@ -12,7 +12,7 @@ use netlink_packet_xfrm::constants::{
     XFRM_STATE_ESN, XFRM_STATE_ICMP, XFRM_STATE_NOPMTUDISC,
 };
 use netlink_packet_xfrm::{
-    EncapTmpl, Id, Lifetime, LifetimeConfig, Selector, Stats, UserSaInfo, XFRM_INF, XfrmAttrs,
+    EncapTmpl, Id, Lifetime, LifetimeConfig, Selector, Stats, UserOffloadDev, UserSaInfo, XFRM_INF, XfrmAttrs,
 };
 
 use super::attributes::Attributes;
@@ -44,6 +44,7 @@ pub(super) fn encode(
         iptfs::encode(sa.iptfs, sa.direction, &mut attributes);
     }
     encapsulation(sa.encapsulation, &mut attributes);
+    attributes.extend(sa.offload.map(offload));
     // The kernel refuses it for a sender.
     if sa.encapsulation.is_some() && sa.direction != Some(SaDirection::Out) {
         attributes.push(XfrmAttrs::MappingTimeThreshold(MAPPING_INTERVAL));
@@ -225,6 +226,31 @@ fn decode_encapsulation(attributes: &Attributes) -> Option<Option<UdpEncapsulati
     }
 }
 
+/// `XFRM_OFFLOAD_INBOUND`.
+const OFFLOAD_INBOUND: u8 = 2;
+
+fn offload(Offload { device, way }: Offload) -> XfrmAttrs {
+    let flags = if way == SaDirection::In { OFFLOAD_INBOUND } else { 0 };
+    XfrmAttrs::OffloadDevice(UserOffloadDev { ifindex: device.cast_signed(), flags })
+}
+
+/// None inside where the kernel does the work; none for a kind of work that we don't write.
+fn decode_offload(attributes: &Attributes) -> Option<Option<Offload>> {
+    let device = |attribute: &XfrmAttrs| match attribute {
+        XfrmAttrs::OffloadDevice(device) => Some(*device),
+        _ => None,
+    };
+    let Some(UserOffloadDev { ifindex, flags }) = attributes.as_slice().iter().find_map(device) else {
+        return Some(None);
+    };
+    let way = match flags {
+        0 => SaDirection::Out,
+        OFFLOAD_INBOUND => SaDirection::In,
+        _ => return None,
+    };
+    Some(Some(Offload { device: ifindex.cast_unsigned(), way }))
+}
+
 /// The packets that the SA carries, none inside for all; none for a selector that we don't write.
 fn decode_selector(info: &UserSaInfo) -> Option<Option<esplanade_model::Selector>> {
     if info.selector == everything(decode_mode(info.mode)?, info.family) {
@@ -270,6 +296,7 @@ pub(super) fn decode(
             keepalive: word::decode(word::NAT_KEEPALIVE_INTERVAL, attributes)?.and_then(NonZeroU32::new),
             iptfs: iptfs::decode(attributes)?,
             encapsulation: decode_encapsulation(attributes)?,
+            offload: decode_offload(attributes)?,
         };
         // The rest of the header is what we would write for it, but for what the kernel sets itself.
         let (expected, _) = encode(&sa, sa.replay, None, None);
@@ -304,6 +331,7 @@ fn is_like_ours(attribute: &XfrmAttrs) -> bool {
         | XfrmAttrs::MarkVal(_)
         | XfrmAttrs::MarkMask(_)
         | XfrmAttrs::EncapsulationTemplate(_)
+        | XfrmAttrs::OffloadDevice(_)
         | XfrmAttrs::Pad() => true,
         XfrmAttrs::Other(other) => {
             matches!(other.kind(), SA_DIR | word::SA_PCPU | word::NAT_KEEPALIVE_INTERVAL)

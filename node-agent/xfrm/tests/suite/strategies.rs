@@ -97,6 +97,7 @@ pub(crate) fn sa() -> impl Strategy<Value = Sa> {
             cpu: None,
             iptfs: Iptfs::default(),
             keepalive: None,
+            offload: None,
             selector: packets.filter(|packets| fits(packets, mode, destination)),
         },
     )

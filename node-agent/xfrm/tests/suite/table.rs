@@ -30,7 +30,7 @@ fn kind(op: &Op) -> &'static str {
 }
 
 /// Makes the kernel hold what is wanted, as the agent does it; what that took.
-pub(super) fn sync(kernel: &mut dyn Subject, wanted: &Wanted, what: &str) -> String {
+pub(crate) fn sync(kernel: &mut dyn Subject, wanted: &Wanted, what: &str) -> String {
     let steps = diff(wanted, &kernel.dump().unwrap());
     assert!(steps.conflicts.is_empty(), "{what}: {:?}", steps.conflicts);
     let ops: Vec<Op> = steps.steps.into_iter().map(|step| step.op).collect();
@@ -40,11 +40,11 @@ pub(super) fn sync(kernel: &mut dyn Subject, wanted: &Wanted, what: &str) -> Str
     ops.iter().map(kind).collect::<Vec<_>>().join(" ")
 }
 
-pub(super) fn of_sa(sa: WantedSa) -> Wanted {
+pub(crate) fn of_sa(sa: WantedSa) -> Wanted {
     Wanted { sas: vec![("an-sa".into(), sa)], ..Wanted::default() }
 }
 
-pub(super) const SAME_NAME: &str = "DELSA NEWSA";
+pub(crate) const SAME_NAME: &str = "DELSA NEWSA";
 const OTHER_NAME: &str = "NEWSA DELSA";
 
 type SaChange = (&'static str, fn(&mut Sa), &'static str);
@@ -96,7 +96,8 @@ fn other_keys() -> Crypto {
 }
 
 /// Fails to compile where a field is added: then it needs a line in [`SA`]. Directions are `directions_read_back`'s,
-/// CPUs `an_sa_of_a_cpu_reads_back`'s, IPTFS's `iptfs_reads_back`'s, keepalives `keepalives_read_back`'s.
+/// CPUs `an_sa_of_a_cpu_reads_back`'s, IPTFS's `iptfs_reads_back`'s, keepalives `keepalives_read_back`'s, devices
+/// `a_device_takes_work`'s.
 fn every_field_of_an_sa(sa: &Sa) {
     let Sa {
         source: _,
@@ -117,6 +118,7 @@ fn every_field_of_an_sa(sa: &Sa) {
         iptfs: _,
         encapsulation: _,
         keepalive: _,
+        offload: _,
     } = sa;
 }
 

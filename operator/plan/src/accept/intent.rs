@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use esplanade_crds::{
     Action, AntiReplay, Compression, Enforcement, IpFamily, Iptfs, Lifetime, Mark, Mode, NodeAutomaticKeying,
-    NodeSaSelector, Phase, Protocol, SecretKeyRef, TrafficSelector, UdpPorts,
+    NodeSaSelector, Offload, Phase, Protocol, SecretKeyRef, TrafficSelector, UdpPorts,
 };
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -120,6 +120,8 @@ pub(crate) struct Protect {
     /// XFRM interface id; 0 is none.
     pub(crate) interface_id: u32,
     pub(crate) icmp_errors: bool,
+    /// With ESP.
+    pub(crate) offload: Offload,
     pub(crate) local_override: bool,
     /// Names of IpsecSAs, each once. None with automatic keys.
     pub(crate) security_associations: Vec<String>,

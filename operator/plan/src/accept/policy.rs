@@ -60,7 +60,11 @@ fn unimplemented(spec: &IpsecPolicySpec) -> Vec<String> {
     let asked = [
         (udp, "encapsulation: {type: UDP}: leave it out"),
         (protection.per_cpu && protection.keying.manual.is_none(), "perCPU: leave it out"),
-        (protection.offload != Offload::None, "offload: leave it out"),
+        (
+            protection.offload == Offload::Crypto && protection.keying.manual.is_none(),
+            "offload with automatic keys: leave it out",
+        ),
+        (protection.offload == Offload::Packet, "offload: Packet: write offload: Crypto, or leave it out"),
     ];
     fields.extend(asked.iter().filter(|(asked, _)| *asked).map(|(_, field)| (*field).to_owned()));
     if protection.keying.manual.is_none() {
@@ -91,6 +95,10 @@ fn protect(spec: &IpsecPolicySpec, protection: &Protection) -> Result<Protect, F
     rule(
         protection.mode != Mode::IPTFS || !compressed,
         "IPComp has no mode IPTFS: write mode: Tunnel, or remove compression",
+    )?;
+    rule(
+        protection.offload == Offload::None || protection.protocol == Protocol::ESP,
+        "devices take only ESP's work: write protocol: ESP, or remove offload",
     )?;
     let mut sides = spec.from.iter().chain(&spec.to);
     rule(
@@ -131,6 +139,7 @@ fn protect(spec: &IpsecPolicySpec, protection: &Protection) -> Result<Protect, F
         enforcement: protection.enforcement,
         interface_id: protection.interface_id,
         icmp_errors: protection.icmp_errors,
+        offload: protection.offload,
         local_override: protection.local_override,
         security_associations,
         automatic,

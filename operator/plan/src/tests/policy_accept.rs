@@ -55,7 +55,10 @@ fn what_is_not_implemented_is_named_with_what_to_write() {
         },
         "encapsulation: {type: UDP}: leave it out",
     );
-    check(|policy| protection(policy).offload = Offload::Crypto, "offload: leave it out");
+    check(
+        |policy| protection(policy).offload = Offload::Packet,
+        "offload: Packet: write offload: Crypto, or leave it out",
+    );
     let pods = || Endpoints { pods: Some(PodSelectors::default()), ..Default::default() };
     let check = |edit: &dyn Fn(&mut IpsecPolicySpec), what: &str| {
         assert_eq!(accepted(edit), format!("False NotImplemented: not implemented yet: {what}"));
@@ -73,7 +76,8 @@ fn what_is_not_implemented_is_named_with_what_to_write() {
             policy.to.push(pods());
             protection(policy).offload = Offload::Packet;
         },
-        "pods in to: write podCIDRs, nodes, or cidrs and gateway; offload: leave it out",
+        "pods in to: write podCIDRs, nodes, or cidrs and gateway; offload: Packet: write offload: Crypto, or leave it \
+         out",
     );
 }
 

@@ -29,12 +29,18 @@ fn everything_but_interfaces_is_asked_about() {
 #[test]
 fn answers_of_kernels_mean_this() {
     use Capability::{
-        Direction, Iptfs, Migrate, MigrateState, NatKeepalive, PacketOffload, PerCpu, UdpEncapsulation,
+        CryptoOffload, Direction, Iptfs, Migrate, MigrateState, NatKeepalive, PacketOffload, PerCpu,
+        UdpEncapsulation,
     };
     let gone = || no(libc::ESRCH);
     let invalid = || no(libc::EINVAL);
     let flags = || says(libc::EINVAL, "Unrecognized flags in offload request");
     let cases = [
+        (CryptoOffload, vec![gone(), flags(), gone(), flags()], true),
+        // No esp6_offload; neither; no CONFIG_XFRM_OFFLOAD.
+        (CryptoOffload, vec![gone(), flags(), invalid(), invalid()], false),
+        (CryptoOffload, vec![invalid(), invalid(), invalid(), invalid()], false),
+        (CryptoOffload, vec![gone(), gone(), gone(), gone()], false),
         // A value that there isn't (6.10); an attribute that isn't known (6.1).
         (Direction, vec![no(libc::ERANGE)], true),
         (Direction, vec![gone()], false),
