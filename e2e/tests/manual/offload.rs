@@ -157,7 +157,8 @@ async fn by_a_device(lab: &Lab, a: &Node) -> Result<()> {
     ensure!(said.contains("] t") && said.contains("] r"), "one each way: {said}");
 
     // Each packet is the device's work. Nobody answers.
-    a.pod(0).run(["ping", "-c", "3", "-i", "0.1", "-W", "1", BEHIND]).await?;
+    let pings = a.pod(0).run(["ping", "-c", "3", "-i", "0.1", "-W", "1", BEHIND]).await?;
+    ensure!(!pings.success() && pings.stdout.contains("3 packets transmitted"), "{pings:?}");
     wait_for_work(lab, a, "SA count=2 tx=3").await?;
     let states = a.run(["ip", "xfrm", "state"]).await?.ok()?;
     let by = format!("dev {device} dir ");
