@@ -37,12 +37,10 @@ fn devices(address: &str, index: u32) -> BTreeMap<IpAddr, Device> {
     [(ip(address), Device { index, name: "eth7".to_owned() })].into()
 }
 
-/// The SAs that are left with their devices, and what is said of others.
-fn placed(
-    at: &str,
-    index: u32,
-    refused: &BTreeSet<Asked>,
-) -> (Vec<(String, Option<u32>)>, Vec<String>, BTreeSet<Asked>) {
+/// The SAs that are left with their devices, what is said of others, and what was asked.
+type Placed = (Vec<(String, Option<u32>)>, Vec<String>, BTreeSet<Asked>);
+
+fn placed(at: &str, index: u32, refused: &BTreeSet<Asked>) -> Placed {
     let mut expansion = wanted(ReplayProtection::default());
     let asked = place(&mut expansion, &devices(at, index), refused);
     let sas = expansion.wanted.sas.iter();
