@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use esplanade_e2e::capture::{Packet, Payload};
@@ -41,25 +42,32 @@ pub(crate) async fn pings(lab: &Lab, pairs: &[(&Place, IpAddr)]) -> Result<Vec<P
     Ok(all)
 }
 
-/// Ends it; fails if an answer is missing or came twice.
+/// Ends it, a moment after all that was done; fails if an answer is missing or came twice.
 pub(crate) async fn nothing_lost(traffic: Vec<Process>) -> Result<()> {
     for pings in traffic {
+        let more = answered(&pings.log()).last().map_or(20, |last| last + 20);
+        let deadline = Instant::now() + SOON;
+        while answered(&pings.log()).last() < Some(&more) && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         pings.signal(Signal::SIGINT).await?;
         pings.wait().await?;
         let log = pings.log();
         let summary = log.lines().find(|line| line.contains("packet loss")).context("no summary")?;
-        ensure!(summary.contains(" 0% packet loss"), "{summary}\nnot answered: {:?}", gaps(&log));
+        let sent: u32 = summary.split_whitespace().next().context("no number")?.parse()?;
+        let answered = answered(&log);
+        // The last one may have been on its way.
+        let missing: Vec<u32> = (1..sent).filter(|number| !answered.contains(number)).take(20).collect();
+        ensure!(sent > more && missing.is_empty(), "{summary}\nnot answered: {missing:?}");
         ensure!(!log.contains("DUP!"), "an answer came twice");
     }
     Ok(())
 }
 
-/// Numbers without an answer, the first few.
-fn gaps(log: &str) -> Vec<u32> {
+/// Numbers of the answers.
+fn answered(log: &str) -> BTreeSet<u32> {
     let number = |line: &str| line.split_once("icmp_seq=")?.1.split_whitespace().next()?.parse().ok();
-    let seen: BTreeSet<u32> = log.lines().filter_map(number).collect();
-    let last = seen.last().copied().unwrap_or_default();
-    (1..last).filter(|number| !seen.contains(number)).take(20).collect()
+    log.lines().filter(|line| line.contains(" bytes from ")).filter_map(number).collect()
 }
 
 /// The ids of the keys that a node has published, oldest first.
