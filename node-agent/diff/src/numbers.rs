@@ -169,10 +169,16 @@ impl Numbers {
     /// recorded of it. It may be another one, which somebody else has put in its place.
     pub(crate) fn must_have_sent(&self, wanted: &Sa, there: &ObservedSa, now: Duration) -> Option<u64> {
         self.of_id(there.id).next()?;
-        let count = self.counts.get(&(there.id, self.key(wanted)))?;
+        let key = self.key(wanted);
+        let count = self.counts.get(&(there.id, key))?;
         let other = count.added != 0 && count.added != there.used.added;
         let put_back = count.over || other || there.state.sent < count.sent;
-        Some(if put_back { count.by(now) } else { count.sent })
+        if !put_back {
+            return Some(count.sent);
+        }
+        // Under another SPI its key may have come further since.
+        let of_key = self.by_key.get(&key).into_iter().flatten();
+        of_key.filter_map(|id| self.counts.get(&(*id, key))).map(|count| count.by(now)).max()
     }
 
     /// An SA is about to be made, or set to go on, past the number `sent`.

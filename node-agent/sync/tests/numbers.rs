@@ -337,6 +337,27 @@ proptest! {
     }
 }
 
+/// It is put back, and its agent dies before it has seen that; meanwhile its key went further under another SPI.
+#[test]
+fn one_that_was_put_back_goes_past_its_key_under_another_spi() {
+    let want = |spi| Step::Want { key: 1, spi, lifetime: false };
+    let steps = [
+        want(0),
+        Step::Start,
+        Step::Save,
+        want(1),
+        Step::Wait(1),
+        Step::PutBack,
+        want(0),
+        Step::Die,
+        Step::Wait(1),
+        Step::Start,
+        Step::Wait(1),
+    ];
+    let mut world = World::new(true);
+    steps.into_iter().for_each(|step| world.step(true, step).unwrap());
+}
+
 /// The agents' SA, in the kernel of a world where one runs.
 fn running(extended: bool) -> World {
     let mut world = World::new(extended);
