@@ -274,24 +274,23 @@ impl Controller {
             }
         }
     }
-}
 
-impl Controller {
     /// Makes Events of what a status says now and didn't before.
     fn announce(&self, change: &Change) {
-        match &change.what {
+        let (about, before, now) = match &change.what {
             What::SaStatus { status, .. } => {
                 let Some(object) = self.index.sas.get(&change.name) else { return };
-                let before = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
-                self.announcer.changed(&object.object_ref(&()), before, &status.conditions);
+                let before = object.status.as_ref().map(|status| &status.conditions);
+                (object.object_ref(&()), before, &status.conditions)
             }
             What::PolicyStatus { status, .. } => {
                 let Some(object) = self.index.policies.get(&change.name) else { return };
-                let before = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
-                self.announcer.changed(&object.object_ref(&()), before, &status.conditions);
+                let before = object.status.as_ref().map(|status| &status.conditions);
+                (object.object_ref(&()), before, &status.conditions)
             }
-            _ => {}
-        }
+            _ => return,
+        };
+        self.announcer.changed(&about, before.map_or(&[], Vec::as_slice), now);
     }
 }
 

@@ -52,20 +52,26 @@ pub(crate) async fn nothing_lost(traffic: Vec<Process>) -> Result<()> {
         }
         pings.signal(Signal::SIGINT).await?;
         pings.wait().await?;
-        let log = pings.log();
-        let summary = log.lines().find(|line| line.contains("packet loss")).context("no summary")?;
-        let sent: u32 = summary.split_whitespace().next().context("no number")?.parse()?;
-        let answered = answered(&log);
-        // The last one may have been on its way.
-        let missing: Vec<u32> = (1..sent).filter(|number| !answered.contains(number)).take(20).collect();
-        ensure!(sent >= more && missing.is_empty(), "{summary}\nnot answered: {missing:?}");
-        ensure!(!log.contains("DUP!"), "an answer came twice");
+        let (sent, _) = all_answered(&pings.log())?;
+        ensure!(sent >= more, "{sent} sent, and {more} should have been answered");
     }
     Ok(())
 }
 
+/// How many a ping that was told to sum up has sent and got answers to; fails if an answer is missing or came twice. The last
+/// one may have been on its way.
+pub(crate) fn all_answered(log: &str) -> Result<(u32, usize)> {
+    let summary = log.lines().find(|line| line.contains("packet loss")).context("no summary")?;
+    let sent: u32 = summary.split_whitespace().next().context("no number")?.parse()?;
+    let answered = answered(log);
+    let missing: Vec<u32> = (1..sent).filter(|number| !answered.contains(number)).take(20).collect();
+    ensure!(missing.is_empty(), "{summary}\nnot answered: {missing:?}");
+    ensure!(!log.contains("DUP!"), "an answer came twice");
+    Ok((sent, answered.len()))
+}
+
 /// Numbers of the answers.
-pub(crate) fn answered(log: &str) -> BTreeSet<u32> {
+fn answered(log: &str) -> BTreeSet<u32> {
     let number = |line: &str| line.split_once("icmp_seq=")?.1.split_whitespace().next()?.parse().ok();
     log.lines().filter(|line| line.contains(" bytes from ")).filter_map(number).collect()
 }

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use esplanade_e2e::lab::Lab;
 use nix::sys::signal::Signal;
 
-use crate::automatic::answered;
+use crate::automatic::all_answered;
 use crate::cluster::{SOON, kubectl, remove, secret};
 use crate::wire::{clear_pod_packets, sequence};
 
@@ -98,22 +98,14 @@ pub(crate) async fn check(lab: &Lab) -> Result<()> {
     // As with ^C: it sums up.
     pings.signal(Signal::SIGINT).await?;
     pings.wait().await?;
-    let log = pings.log();
-    let summary = log.lines().find(|line| line.contains("packet loss")).context("no summary")?;
-    let count = |line: &str| line.split_whitespace().next().and_then(|word| word.parse::<u32>().ok());
-    let sent = count(summary).context("no count")?;
-    let answered = answered(&log);
-    // The last one may have been on its way.
-    assert!((1..sent).all(|number| answered.contains(&number)), "{summary}");
-    assert!(!log.contains("DUP!"), "an answer came twice");
-    let (sent, answered) = (sent as usize, answered.len());
+    let (sent, answered) = all_answered(&pings.log())?;
 
     let packets = wire.stop().await?;
     assert_eq!(clear_pod_packets(lab, &packets), [] as [&_; 0]);
     let ends: [IpAddr; 2] = [a.addresses.v4.into(), b.addresses.v4.into()];
     for (at, (from, to)) in [(ends[0], ends[1]), (ends[1], ends[0])].into_iter().enumerate() {
         let (before, after) = (sequence(&packets, from, to, OLD[at]), sequence(&packets, from, to, NEW[at]));
-        assert!((answered..=sent).contains(&(before.len() + after.len())), "{at}");
+        assert!((answered..=sent as usize).contains(&(before.len() + after.len())), "{at}");
         assert!(!after.is_empty() && before.is_sorted_by(|x, y| x < y), "{at}");
         // The same key goes on past the number that it had; a new one starts from 1.
         let first = after.first().copied();
