@@ -4,10 +4,8 @@ use std::path::Path;
 
 use esplanade_diff::Hidden;
 use esplanade_seal::KeyPair;
-use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
-use crate::state_file::{BootFile, FileError};
+use crate::state_file::{BootFile, FileError, salt};
 
 /// The file's name in the state directory. Its first line is the boot that it was written in. There is none where the kernel
 /// shows keys.
@@ -24,9 +22,7 @@ pub struct Record(BootFile);
 /// There is a record, and it can't be read.
 pub fn load(directory: &Path, keys: &KeyPair, boot_id: &str) -> Result<(Hidden, Record), FileError> {
     let (lines, file) = BootFile::load(&directory.join(FILE), boot_id)?;
-    let mut hasher = Sha256::new_with_prefix("esplanade hidden keys");
-    hasher.update(keys.to_bytes().as_slice());
-    let salt = Zeroizing::new(hasher.finalize().into());
+    let salt = salt("esplanade hidden keys", keys);
     Ok((Hidden::read(salt, lines.of_this_boot()), Record(file)))
 }
 

@@ -4,10 +4,8 @@ use std::path::{Path, PathBuf};
 
 use esplanade_diff::{BadRecord, Numbers};
 use esplanade_seal::KeyPair;
-use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
-use crate::state_file::{BootFile, FileError};
+use crate::state_file::{BootFile, FileError, salt};
 
 /// The file's name in the state directory. Its first line is the boot that it was written in.
 pub const FILE: &str = "sequence-numbers";
@@ -46,9 +44,7 @@ pub fn load(directory: &Path, keys: &KeyPair, boot_id: &str) -> Result<(Numbers,
     if lines.is_cut_short {
         return Err(malformed(BadRecord::FIRST_LINE));
     }
-    let mut hasher = Sha256::new_with_prefix("esplanade sequence numbers");
-    hasher.update(keys.to_bytes().as_slice());
-    let salt = Zeroizing::new(hasher.finalize().into());
+    let salt = salt("esplanade sequence numbers", keys);
     let numbers = Numbers::read(salt, lines.of_this_boot()).map_err(malformed)?;
     Ok((numbers, Record(file)))
 }

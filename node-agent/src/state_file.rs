@@ -5,6 +5,10 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use esplanade_seal::KeyPair;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
 /// A file or directory can't be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{step} {path}: {source}")]
@@ -75,6 +79,14 @@ impl Lines {
     pub(crate) fn of_this_boot(&self) -> &str {
         if self.of_this_boot { &self.text } else { "" }
     }
+}
+
+/// The secret that a record of this purpose is salted with: what it says of keys can't be checked against guesses by those who
+/// lack the sealing key.
+pub(crate) fn salt(purpose: &str, keys: &KeyPair) -> Zeroizing<[u8; 32]> {
+    let mut hasher = Sha256::new_with_prefix(purpose);
+    hasher.update(keys.to_bytes().as_slice());
+    Zeroizing::new(hasher.finalize().into())
 }
 
 /// Puts a file with these bytes in the place of what is there.

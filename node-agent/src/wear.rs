@@ -4,10 +4,8 @@ use std::path::{Path, PathBuf};
 
 use esplanade_diff::{BadRecord, Wear};
 use esplanade_seal::KeyPair;
-use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
-use crate::state_file::{BootFile, FileError};
+use crate::state_file::{BootFile, FileError, salt};
 
 /// The file's name in the state directory. Its first line is the boot that it was written in.
 pub const FILE: &str = "worn-keys";
@@ -52,9 +50,7 @@ pub fn load(directory: &Path, keys: &KeyPair, boot_id: &str) -> Result<(Wear, Re
             .map(|line| format!("{line}\n"))
             .collect(),
     };
-    let mut hasher = Sha256::new_with_prefix("esplanade worn keys");
-    hasher.update(keys.to_bytes().as_slice());
-    let salt = Zeroizing::new(hasher.finalize().into());
+    let salt = salt("esplanade worn keys", keys);
     match Wear::read(salt, &kept) {
         Ok(wear) => Ok((wear, Record(file))),
         Err(source) => Err(WearError::Malformed { path, source }),
