@@ -568,6 +568,21 @@ impl Running {
         for sa in std::mem::take(&mut self.taken) {
             self.step(node::Input::Taken(sa));
         }
+        self.hear(engine);
+    }
+
+    /// Whoever has sent under a key has it, whether the operator knows it or not (R4).
+    fn hear(&mut self, engine: &Engine) {
+        let new = |sa: &&Sa| self.node.would_learn(sa.peer, sa.own);
+        let came = |sa: &Sa| {
+            let id = self.ids.get(&(*sa, true))?;
+            engine.received(id).filter(|received| *received > 0)
+        };
+        let heard = self.inbound.iter().filter(new).filter(|sa| came(sa).is_some());
+        let heard: BTreeSet<(NodeUid, KeyId)> = heard.map(|sa| (sa.peer, sa.own)).collect();
+        for (peer, own) in heard {
+            self.step(node::Input::Authenticated { peer, own });
+        }
     }
 
     /// Forgets what is over.

@@ -183,6 +183,16 @@ impl Cluster {
         host.generation += 1;
     }
 
+    /// Newer than the one that it has.
+    async fn ask_for_a_new_key(&mut self, name: &str) {
+        // The clock since boot counts hundredths of a second.
+        let start = crate::host::since_boot().unwrap();
+        while crate::host::since_boot().unwrap() < start + 20 {
+            tokio::task::yield_now().await;
+        }
+        self.hosts.get_mut(name).unwrap().rotate_before = Some(jiff::Timestamp::now());
+    }
+
     /// The SAs in a node's kernel that go to this address, with what they have sent.
     fn sas(&self, name: &str, to: &str) -> Vec<(SaId, Crypto, u64)> {
         let observed = self.hosts[name].kernel.observed();
@@ -441,12 +451,7 @@ async fn sas_of_a_policy_that_went_while_the_agent_was_away_are_known() {
 async fn a_key_is_renewed_when_asked_and_the_peer_has_both_until_then() {
     let mut cluster = Cluster::in_force().await;
     let before = cluster.sas("a", "192.0.2.2");
-    // The clock since boot counts hundredths of a second.
-    let start = crate::host::since_boot().unwrap();
-    while crate::host::since_boot().unwrap() < start + 20 {
-        tokio::task::yield_now().await;
-    }
-    cluster.hosts.get_mut("a").unwrap().rotate_before = Some(jiff::Timestamp::now());
+    cluster.ask_for_a_new_key("a").await;
     cluster.settle().await;
     assert_eq!(cluster.peers["a"].keys.len(), 2);
     // b sends nothing under the new key that a wasn't ready for; a goes on as before.
@@ -458,6 +463,25 @@ async fn a_key_is_renewed_when_asked_and_the_peer_has_both_until_then() {
     assert!(after.len() == 1 && after[0].0 != before[0].0, "{after:?}");
     // The old one goes after the drain time, and no third one is made.
     assert_eq!(cluster.peers["a"].keys.len(), 2);
+}
+
+#[tokio::test]
+async fn whoever_sends_under_a_key_has_it_also_while_no_operator_says_so() {
+    let mut cluster = Cluster::in_force().await;
+    let (before, inbound) = (cluster.sas("a", "192.0.2.2"), cluster.sas("a", "192.0.2.1"));
+    cluster.ask_for_a_new_key("a").await;
+    cluster.settle().await;
+    let new = cluster.sas("a", "192.0.2.1").into_iter().find(|sa| !inbound.contains(sa)).unwrap();
+    let kernel = cluster.hosts["a"].kernel.clone();
+    // Nothing came: what was read says nothing.
+    kernel.overrun();
+    cluster.settle().await;
+    assert_eq!(cluster.sas("a", "192.0.2.2"), before);
+    kernel.count_traffic(new.0, 0, 3);
+    kernel.overrun();
+    cluster.settle().await;
+    let after = cluster.sas("a", "192.0.2.2");
+    assert!(after.len() == 1 && after[0].0 != before[0].0, "{after:?}");
 }
 
 #[tokio::test]

@@ -294,6 +294,12 @@ impl Engine {
         ours.then(|| self.memory.known(*id).map_or(0, |known| known.state.sent))
     }
 
+    /// What an SA of ours that is there had received when it was last read: the highest authenticated sequence number.
+    pub fn received(&self, id: &SaId) -> Option<u64> {
+        let ours = matches!(self.sas.get(id), Some(SaThere::Ours { .. }));
+        self.memory.known(*id).filter(|_| ours).map(|known| known.state.received)
+    }
+
     /// It was seen once: should it be made again, it goes on past where it had come to.
     pub fn remembers(&self, id: &SaId) -> bool {
         self.memory.known(*id).is_some()
