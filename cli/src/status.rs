@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use esplanade_crds::conditions::{
-    ACCEPTED, DEGRADED, ENCRYPTED, EXPIRED, IN_SYNC, INSECURE_KEYING, PROGRAMMED, READY, RESOLVED_REFS,
+    ACCEPTED, CONFLICTED, DEGRADED, ENCRYPTED, EXPIRED, IN_SYNC, INSECURE_KEYING, PROGRAMMED, READY,
+    RESOLVED_REFS,
 };
 use esplanade_crds::{IpsecNodeState, IpsecPolicy, IpsecSA, Problem};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
@@ -20,7 +21,8 @@ struct Expected {
     bad: &'static [&'static str],
 }
 
-const POLICY: Expected = Expected { good: &[ACCEPTED, RESOLVED_REFS, PROGRAMMED, ENCRYPTED], bad: &[] };
+const POLICY: Expected =
+    Expected { good: &[ACCEPTED, RESOLVED_REFS, PROGRAMMED, ENCRYPTED], bad: &[CONFLICTED] };
 const SA: Expected =
     Expected { good: &[ACCEPTED, RESOLVED_REFS, PROGRAMMED], bad: &[EXPIRED, INSECURE_KEYING] };
 const NODE: Expected = Expected { good: &[READY, IN_SYNC], bad: &[DEGRADED] };

@@ -11,6 +11,9 @@ pub const RESOLVED_REFS: &str = "ResolvedRefs";
 pub const PROGRAMMED: &str = "Programmed";
 /// Traffic is encrypted in both directions between all participants (`IpsecPolicy`).
 pub const ENCRYPTED: &str = "Encrypted";
+/// Another policy of the same priority says something else about some of the same packets (`IpsecPolicy`). Present only while
+/// true.
+pub const CONFLICTED: &str = "Conflicted";
 /// A hard lifetime ended the SA (`IpsecSA`). Present for SAs with a lifetime.
 pub const EXPIRED: &str = "Expired";
 /// Manual keys with an AEAD (RFC 8221 §3 forbids it; allowed on request) (`IpsecSA`). Present only while true.
@@ -35,7 +38,7 @@ pub mod reason {
     pub const NOT_IMPLEMENTED: &str = "NotImplemented";
     /// The object contradicts itself or a rule.
     pub const INVALID: &str = "Invalid";
-    /// Another object that came first says otherwise.
+    /// Another object says otherwise: one that came first, or a policy of the same priority.
     pub const CONFLICTED: &str = "Conflicted";
     /// RFC 8221 forbids it.
     pub const INSECURE_ALGORITHM: &str = "InsecureAlgorithm";

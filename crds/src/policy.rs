@@ -447,7 +447,7 @@ pub struct IpsecPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub problems: Vec<String>,
-    /// Accepted, ResolvedRefs, Programmed, Encrypted.
+    /// Accepted, ResolvedRefs, Programmed, Encrypted; Conflicted while another policy contradicts this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     #[schemars(length(max = 16))]

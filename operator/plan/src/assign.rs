@@ -90,6 +90,7 @@ const RANK: &[&str] = &[
     reason::SECURITY_ASSOCIATION_MISMATCH,
     reason::SECURITY_ASSOCIATION_NOT_READY,
     reason::NO_MATCH,
+    reason::CONFLICTED,
     reason::SECURITY_ASSOCIATION_MISSING,
 ];
 

@@ -6,6 +6,7 @@
 mod accept;
 mod assign;
 mod cluster;
+mod contradictions;
 mod expired;
 mod families;
 mod finding;
@@ -79,6 +80,7 @@ pub fn plan(snapshot: &Snapshot, now: &Time, mut rng: &mut (impl CryptoRng + ?Si
         .map(|(name, policy)| (name, policy.object.metadata.uid.as_deref().unwrap_or_default()));
     let uids = uids.collect();
     let context = status::Context {
+        contradictions: &contradictions::contradictions(&policies),
         cluster: &cluster,
         sas: &sas,
         assignment: &assignment,

@@ -13,6 +13,9 @@ use crate::cluster::Cluster;
 use crate::families::Families;
 use crate::finding::Finding;
 
+/// How many Nodes a message names of those that have the same trouble.
+const NAMED: usize = 3;
+
 /// The networks of one participant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Networks {
@@ -84,7 +87,41 @@ impl Participants {
             let message = "from and to have gateways only: write podCIDRs or nodes on one side";
             findings.push(Finding::new(reason::NO_MATCH, message));
         }
+        findings.extend(all.shared_pod_cidrs(cluster));
         (all, findings)
+    }
+
+    /// Nodes whose pod CIDRs overlap: whose pods a packet is for can't be told.
+    fn shared_pod_cidrs(&self, cluster: &Cluster<'_>) -> Option<Finding> {
+        let mut owners: BTreeMap<IpNet, &str> = BTreeMap::new();
+        let mut shared = Vec::new();
+        let nodes = self.nodes().filter_map(|(name, networks)| Some((cluster.node(name)?, networks)));
+        let of_pods = nodes.flat_map(|(node, networks)| {
+            let covered = |cidr: &&IpNet| networks.from.contains(*cidr) || networks.to.contains(*cidr);
+            node.pod_cidrs.iter().filter(covered).map(|cidr| (cidr.trunc(), node.name.as_str()))
+        });
+        // The wider ones first: each narrower one finds them.
+        let mut of_pods: Vec<_> = of_pods.collect();
+        of_pods.sort_unstable_by_key(|(cidr, node)| (cidr.prefix_len(), *cidr, *node));
+        for (cidr, node) in of_pods {
+            let first = around(cidr).find_map(|wider| Some((wider, *owners.get(&wider)?)));
+            match first.filter(|(_, owner)| *owner != node) {
+                Some((wider, owner)) => {
+                    shared.push(format!("Node {node}'s {cidr} overlaps Node {owner}'s {wider}"));
+                }
+                None => drop(owners.insert(cidr, node)),
+            }
+        }
+        let named = shared.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        (!shared.is_empty()).then(|| {
+            Finding::new(
+                reason::CONFLICTED,
+                format!(
+                    "podCIDRs: {named}: whose pods a packet is for can't be told, and some of them can't be reached: \
+                     give each Node its own (spec.podCIDRs)"
+                ),
+            )
+        })
     }
 
     /// The nodes with their networks, by name.
@@ -93,6 +130,19 @@ impl Participants {
             End::Node(name) => Some((name.as_str(), networks)),
             End::Address(_) => None,
         })
+    }
+
+    /// What lies on the `from` side, and at whom.
+    pub(crate) fn in_from(&self) -> Vec<(IpNet, &End)> {
+        self.ends
+            .iter()
+            .flat_map(|(end, networks)| networks.from.iter().map(move |one| (*one, end)))
+            .collect()
+    }
+
+    /// What lies on the `to` side, and at whom.
+    pub(crate) fn in_to(&self) -> Vec<(IpNet, &End)> {
+        self.ends.iter().flat_map(|(end, networks)| networks.to.iter().map(move |one| (*one, end))).collect()
     }
 
     pub(crate) fn contains(&self, end: &End) -> bool {
@@ -175,7 +225,7 @@ impl Unmatched {
             [] => format!("{side} matches no Node: correct its label selectors"),
             nodes => format!(
                 "{side}: podCIDRs matches Nodes without pod CIDRs (spec.podCIDRs): {}",
-                nodes.iter().take(3).cloned().collect::<Vec<_>>().join(", ")
+                nodes.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ")
             ),
         }
     }
@@ -216,6 +266,11 @@ fn families(traffic: &[TrafficSelector]) -> Families {
             None => Families::BOTH,
         })
     })
+}
+
+/// The network and all that it lies in.
+pub(crate) fn around(network: IpNet) -> impl Iterator<Item = IpNet> {
+    std::iter::successors(Some(network), IpNet::supernet)
 }
 
 /// Its address family.

@@ -28,6 +28,7 @@ pub(crate) struct Context<'a> {
     pub(crate) states: &'a NodeStates,
     pub(crate) peers: &'a BTreeMap<String, IpsecPeerSpec>,
     pub(crate) now: &'a Time,
+    pub(crate) contradictions: &'a BTreeMap<&'a str, String>,
     pub(crate) uids: &'a BTreeMap<&'a str, &'a str>,
 }
 

@@ -2,6 +2,7 @@ mod allocated;
 mod automatic;
 mod build;
 mod compression;
+mod contradictions;
 mod gateways;
 mod handover;
 mod kept;

@@ -64,7 +64,9 @@ fn event(condition: &Condition) -> Option<Event> {
         {
             EventType::Warning
         }
-        conditions::EXPIRED | conditions::INSECURE_KEYING if holds => EventType::Warning,
+        conditions::EXPIRED | conditions::INSECURE_KEYING | conditions::CONFLICTED if holds => {
+            EventType::Warning
+        }
         _ => return None,
     };
     Some(Event {

@@ -23,6 +23,11 @@ pub(super) fn check(field: &str, mark: Option<Mark>) -> Result<(), Finding> {
     Ok(())
 }
 
+/// There are packets that have both.
+pub(crate) fn are_compatible(one: Option<Mark>, other: Option<Mark>) -> bool {
+    one.zip(other).is_none_or(|(one, other)| (one.value ^ other.value) & one.mask & other.mask == 0)
+}
+
 /// Packets that have the first mark have the second one, as far as the first says.
 pub(crate) fn implies(packets: Option<Mark>, other: Option<Mark>) -> bool {
     let value = packets.map_or(0, |mark| mark.value);

@@ -73,6 +73,9 @@ fn accepted(
     if let Some(protect) = &intent.protect {
         encrypted(&mut conditions, protect.protocol, findings.is_empty(), protected);
     }
+    if let Some(message) = context.contradictions.get(name) {
+        conditions.set(conditions::CONFLICTED, true, reason::CONFLICTED, message);
+    }
     let phase =
         if !findings.is_empty() || reports.troubles.iter().any(|(reason, _)| reason != reason::PENDING) {
             "Degraded"

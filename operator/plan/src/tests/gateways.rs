@@ -5,7 +5,7 @@ use esplanade_crds::{Action, Endpoints, Gateway, GatewaySelectors, PeerSelectors
 use super::build::{address_end, mk_policy, mk_sa};
 use super::world::World;
 
-fn behind(address: &str, cidrs: &[&str]) -> Endpoints {
+pub(super) fn behind(address: &str, cidrs: &[&str]) -> Endpoints {
     Endpoints {
         cidrs: Some(cidrs.iter().map(|cidr| (*cidr).to_owned()).collect()),
         gateway: Some(Gateway { address: address.into() }),

@@ -207,7 +207,10 @@ proptest! {
                 sa.spec.integrity.iter_mut().for_each(|one| one.key_secret_ref = key("good", "auth"));
                 world.snapshot.sas.push(sa);
             }
-            world.snapshot.policies.push(mk_policy("good", &["good-1", "good-2"]));
+            let mut good = mk_policy("good", &["good-1", "good-2"]);
+            // Another one of its priority could contradict it.
+            good.spec.priority = 1;
+            world.snapshot.policies.push(good);
             world.settle();
         }
         let (plan, alone) = (without_ciphertexts(world.plan()), without_ciphertexts(alone.plan()));
