@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use esplanade_diff::{BadRecord, Numbers};
+use esplanade_diff::{BadRecord, Numbers, Writing};
 use esplanade_seal::KeyPair;
 
 use crate::state_file::{BootFile, FileError, salt};
@@ -50,12 +50,15 @@ pub fn load(directory: &Path, keys: &KeyPair, boot_id: &str) -> Result<(Numbers,
 }
 
 impl Record {
-    /// Replaces what is recorded.
+    /// Writes to the record.
     ///
     /// # Errors
-    /// It can't be written. What was there is there still.
-    pub(crate) fn write(&self, lines: &str) -> Result<(), FileError> {
-        self.0.write(lines)
+    /// It can't be written. What was there is there still; at its end, there may be something of the lines to append.
+    pub(crate) fn write(&self, writing: &Writing) -> Result<(), FileError> {
+        match writing {
+            Writing::Append(lines) => self.0.append(lines),
+            Writing::Replace(lines) => self.0.write(lines),
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{Counts, Problem, ProblemKind};
-use esplanade_diff::Object;
 use esplanade_diff::exhausted::is_exhausted;
+use esplanade_diff::{Object, Writing};
 use esplanade_model::{Op, SaId, WantedSa};
 use esplanade_sync::{Engine, Name, Plan, ToRead};
 use esplanade_xfrm::{Kernel, KernelError};
@@ -33,7 +33,7 @@ pub struct Outcome {
 }
 
 /// Keeps the record of how far senders have come.
-pub(crate) type Keep<'a> = &'a dyn Fn(&str) -> Result<(), FileError>;
+pub(crate) type Keep<'a> = &'a dyn Fn(&Writing) -> Result<(), FileError>;
 
 /// Makes the kernel of `node` hold what is wanted. Only what may have changed is read, everything if it is not known or to
 /// be audited; with nothing to write that is all, else what was written is read back. Nothing is recorded.
@@ -138,7 +138,7 @@ fn write(
     let mut left_out = Vec::new();
     let senders = engine.reserve(&plan, begin);
     if !senders.is_empty()
-        && let Some(Err(error)) = engine.take_numbers(begin, true).map(|record| keep(&record))
+        && let Err(error) = engine.record_senders(keep)
     {
         plan.leave_out(&senders);
         let text = format!("not made, since how far it has come can't be recorded: {error}");

@@ -1,4 +1,4 @@
-//! The files of the state directory: each is there whole or not at all, and for the agent alone.
+//! The files of the state directory: each is there whole or not at all, but for lines at its end, and for the agent alone.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -71,6 +71,20 @@ impl BootFile {
             Some((path, boot_id)) => replace(path, format!("{boot_id}\n{lines}").as_bytes()),
             None => Ok(()),
         }
+    }
+
+    /// Writes lines behind what is recorded.
+    ///
+    /// # Errors
+    /// There is no file, or it can't be written. Some of the lines may be there, and a part of the next.
+    pub(crate) fn append(&self, lines: &str) -> Result<(), FileError> {
+        let Some((path, _)) = &self.0 else { return Ok(()) };
+        let write = || {
+            let mut file = OpenOptions::new().append(true).open(path)?;
+            file.write_all(lines.as_bytes())?;
+            file.sync_all()
+        };
+        write().map_err(FileError::at("appending to", path))
     }
 }
 

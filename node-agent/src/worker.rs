@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{IpsecNodeStateSpec, Phase, Problem, ProblemKind};
-use esplanade_diff::{Hidden, Memory, Numbers, Wear};
+use esplanade_diff::{Hidden, Memory, Numbers, Wear, Writing};
 use esplanade_expand::{OpenedKeys, exemptions, expand_again, keepalives, passing_through, uncovered};
 use esplanade_keying::Time;
 use esplanade_model::{Capabilities, Event, Policy, PolicyKey, Wanted};
@@ -441,7 +441,7 @@ impl State {
             self.settings.keep_thresholds(kernel.as_mut(), &self.engine)?;
         }
         let closed = expanded.ports.open(self.ports.as_mut());
-        let keep = |record: &str| self.numbers.write(record);
+        let keep = |writing: &Writing| self.numbers.write(writing);
         let mut outcome = recorded_pass(kernel.as_mut(), &self.node, &mut self.engine, audit, &keep)?;
         if input.block
             && let Err(why) = self.settings.block(kernel.as_mut(), &self.engine, &self.exempt)?
@@ -524,7 +524,7 @@ impl State {
             }
             let closed = base.ports.open(ports.as_mut());
             keying.intend(&spec, &input.peers)?;
-            let keep = |record: &str| numbers.write(record);
+            let keep = |writing: &Writing| numbers.write(writing);
             let result = recorded_pass(kernel, node, engine, audit && round == 0, &keep);
             keying.passed(engine, &spec, &input.peers, result.is_ok());
             let outcome = result?;

@@ -10,9 +10,6 @@ use sha2::{Digest, Sha256};
 pub(crate) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// None comes before it.
-    pub(crate) const LEAST: Self = Self([0; 32]);
-
     /// Of these parts, each behind its length, and of the algorithms and their keys.
     pub(crate) fn of<'a>(
         salt: &[u8; 32],
@@ -42,6 +39,12 @@ impl Fingerprint {
             *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
         }
         Some(Self(bytes))
+    }
+
+    /// For a table: it is a hash already.
+    pub(crate) fn hash(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
     }
 
     /// Its bytes.

@@ -15,6 +15,7 @@ mod numbers;
 pub mod policies;
 mod replay;
 pub mod sas;
+mod slots;
 mod stage;
 mod wear;
 
@@ -23,7 +24,7 @@ use esplanade_model::{Observed, Op, Wanted};
 
 pub use hidden::Hidden;
 pub use memory::{Memory, Outlook, Start};
-pub use numbers::Numbers;
+pub use numbers::{Numbers, Writing};
 pub use stage::Stage;
 pub use wear::{BadRecord, Wear};
 

@@ -250,9 +250,10 @@ impl Memory {
         }
     }
 
-    /// Under any name another SA may have come and gone.
+    /// Under any name another SA may have come and gone, one that we were about to make among them.
     pub fn any_may_have_come_again(&mut self) {
         self.losses += 1;
+        self.numbers.any_may_be_made();
     }
 
     /// Forgets SAs that aren't there where there are too many of them. `there` are that many.

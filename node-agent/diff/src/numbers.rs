@@ -1,6 +1,6 @@
 //! How far senders had come when an agent last looked: for the next agent, which may find them gone, or put back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
@@ -9,37 +9,68 @@ use foldhash::fast::FixedState;
 use zeroize::Zeroizing;
 
 use crate::fingerprint::Fingerprint;
-use crate::hidden::{parse_id, write_id};
 use crate::memory::{FURTHEST, at_most_sent_in};
 use crate::wear::BadRecord;
+
+mod counts;
+mod lines;
+
+use counts::{Counts, Entry};
+pub use lines::Writing;
+use lines::{line, parse, whole_lines};
 
 /// Keys that are remembered besides those of SAs that are there.
 const AT_MOST: usize = 1 << 14;
 
-/// The record needn't be newer than this: an agent that finds SAs gone leaves out what they can have sent since.
+/// What SAs count needn't be recorded more often than this: an agent that finds SAs gone leaves out what they can have sent since.
 const FRESH: Duration = Duration::from_secs(30);
 
 /// Nobody knows how many numbers are used.
 const UNKNOWN: u64 = u64::MAX;
 
+/// So much is appended however short the record is, in bytes: some lines.
+const SOME: usize = 1024;
+
+/// Room for so many is kept.
+const ROOM: usize = 64;
+
 /// The record of outbound SAs with keys that come back, those of IpsecSAs. An SA's line is written before the SA is made,
 /// and again as it counts; it stays when the SA goes, since its key may be wanted again under any SPI.
+///
+/// What changed is appended, and now and then the record is written anew without what no longer counts: what one SA costs
+/// doesn't depend on how many there are.
 ///
 /// Times are since boot, and the record counts for that boot only: with the kernel goes all that it counted.
 #[derive(Default)]
 pub struct Numbers {
     salt: Zeroizing<[u8; 32]>,
-    counts: BTreeMap<(SaId, Fingerprint), Count>,
-    /// Which SAs had or have a key.
-    by_key: BTreeMap<Fingerprint, Vec<SaId>>,
-    /// Those in the kernel that this process has made or found.
-    live: HashMap<SaId, Fingerprint, FixedState>,
+    counts: Counts,
     /// What was recorded of those that are about to be made.
     before: HashMap<SaId, (Fingerprint, Option<Count>), FixedState>,
     refreshed: Duration,
-    /// There are some that weren't read since they were made.
-    unread: bool,
-    changed: bool,
+    /// Made, and not read since.
+    unread: BTreeSet<SaId>,
+    /// Those of whom something else is recorded than is known.
+    unwritten: BTreeSet<(SaId, Fingerprint)>,
+    /// What lines can be appended to; none where that isn't known to be there, or to end with a whole line.
+    written: Option<Written>,
+}
+
+/// Lengths of a record that this process has written, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    /// When it was written anew.
+    whole: usize,
+    /// What was appended since.
+    appended: usize,
+}
+
+impl Written {
+    /// With lines of this length behind it; none where it is better written anew.
+    fn and(self, length: usize) -> Option<Self> {
+        let appended = self.appended + length;
+        (appended <= self.whole.max(SOME)).then_some(Self { appended, ..self })
+    }
 }
 
 /// How far one SA had come.
@@ -57,6 +88,9 @@ struct Count {
 }
 
 impl Count {
+    /// Nothing is used. As the last line about a key it says what no line says.
+    const NOTHING: Self = Self { sent: 0, at: Duration::ZERO, over: true, added: 0 };
+
     /// Numbers up to this one may be used by `now`.
     fn by(&self, now: Duration) -> u64 {
         if self.over {
@@ -79,106 +113,118 @@ impl fmt::Debug for Numbers {
 }
 
 impl Numbers {
-    /// As [`Self::take_record`] wrote it in this boot, with the same salt, which is secret.
+    /// As [`Self::record`] wrote it in this boot, with the same salt, which is secret. Half a line at the end counts for
+    /// nothing: nobody has made an SA on the strength of it.
     ///
     /// # Errors
     /// The text is no record.
     pub fn read(salt: Zeroizing<[u8; 32]>, text: &str) -> Result<Self, BadRecord> {
         let mut numbers = Self { salt, ..Self::default() };
-        for (line, number) in text.lines().zip(1..) {
-            let (id, key, count) = parse(line).ok_or(BadRecord(number))?;
-            numbers.put(id, key, count);
+        for (line, number) in whole_lines(text).zip(1..) {
+            match parse(line).ok_or(BadRecord(number))? {
+                (id, key, Count::NOTHING) => numbers.counts.remove(id, key),
+                (id, key, count) => drop(numbers.counts.put(id, key, count)),
+            }
         }
-        numbers.changed = false;
         Ok(numbers)
     }
 
-    /// The record, if it changed since it was last taken.
-    pub fn take_record(&mut self) -> Option<String> {
-        if !std::mem::take(&mut self.changed) {
-            return None;
+    /// Records with `keep` what changed since that was last done. What can't be appended is written as a whole, and so is
+    /// the first that a process writes: what is there may end with half a line.
+    ///
+    /// # Errors
+    /// Those of `keep`: nothing of what changed counts as recorded.
+    pub fn record<E>(&mut self, keep: impl Fn(&Writing) -> Result<(), E>) -> Result<(), E> {
+        if self.unwritten.is_empty() {
+            return Ok(());
         }
-        self.limit();
-        let line = |((id, key), count): (&(SaId, Fingerprint), &Count)| {
-            let Count { sent, at, over, added } = count;
-            let over = if *over { "over" } else { "open" };
-            format!("{key} {} {sent} {} {over} {added}\n", write_id(*id), at.as_millis())
-        };
-        Some(self.counts.iter().map(line).collect())
+        if !self.append(&keep) {
+            // Until that has been done nobody knows what is there.
+            self.written = None;
+            self.limit();
+            let lines: String = self.counts.iter().map(|one| line(one.id, one.key, one.count)).collect();
+            let whole = lines.len();
+            keep(&Writing::Replace(lines))?;
+            self.written = Some(Written { whole, appended: 0 });
+        }
+        self.unwritten.clear();
+        Ok(())
+    }
+
+    /// Appends what changed; whether that was possible and is the shorter way.
+    fn append<E>(&mut self, keep: impl Fn(&Writing) -> Result<(), E>) -> bool {
+        let Some(written) = self.written else { return false };
+        let (mut lines, mut with_them) = (String::new(), written);
+        for (id, key) in &self.unwritten {
+            let count = self.counts.get(*id, *key).map_or(Count::NOTHING, |one| one.count);
+            lines.push_str(&line(*id, *key, count));
+            match written.and(lines.len()) {
+                Some(written) => with_them = written,
+                None => return false,
+            }
+        }
+        let appended = keep(&Writing::Append(lines)).is_ok();
+        self.written = appended.then_some(with_them);
+        appended
     }
 
     fn put(&mut self, id: SaId, key: Fingerprint, count: Count) -> Option<Count> {
-        self.changed = true;
-        let before = self.counts.insert((id, key), count);
-        if before.is_none() {
-            self.by_key.entry(key).or_default().push(id);
-        }
-        before
+        self.unwritten.insert((id, key));
+        self.counts.put(id, key, count)
     }
 
     fn remove(&mut self, id: SaId, key: Fingerprint) {
-        self.changed = true;
-        self.counts.remove(&(id, key));
-        if let Some(ids) = self.by_key.get_mut(&key) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                self.by_key.remove(&key);
-            }
-        }
+        self.unwritten.insert((id, key));
+        self.counts.remove(id, key);
     }
 
     /// Forgets the oldest of those that are over where there are too many.
     fn limit(&mut self) {
-        let too_many = self.counts.len().saturating_sub(self.live.len() + AT_MOST);
+        let live = self.counts.iter().filter(|one| one.live).count();
+        let too_many = self.counts.len().saturating_sub(live + AT_MOST);
         if too_many == 0 {
             return;
         }
-        let over = self.counts.iter().filter(|(_, count)| count.over);
-        let mut over: Vec<_> = over.map(|((id, key), count)| (count.at, *id, *key)).collect();
+        let over = self.counts.iter().filter(|one| one.count.over);
+        let mut over: Vec<_> = over.map(|one| (one.count.at, one.id, one.key)).collect();
         over.sort_unstable();
-        over.into_iter().take(too_many).for_each(|(_, id, key)| self.remove(id, key));
-        self.changed = false;
+        over.into_iter().take(too_many).for_each(|(_, id, key)| self.counts.remove(id, key));
     }
 
     fn key(&self, sa: &Sa) -> Fingerprint {
         Fingerprint::of(&self.salt, [], &sa.crypto)
     }
 
-    fn of_id(&self, id: SaId) -> impl Iterator<Item = (Fingerprint, Count)> {
-        let of = self.counts.range((id, Fingerprint::LEAST)..);
-        of.take_while(move |((other, _), _)| *other == id).map(|((_, key), count)| (*key, *count))
-    }
-
     /// Numbers up to this one may be used with the SA's key by `now`, whatever SA had it; none if none are. Those that are
     /// `known` otherwise don't count.
     pub(crate) fn used(&self, sa: &Sa, now: Duration, known: impl Fn(SaId) -> bool) -> Option<u64> {
-        if self.counts.is_empty() {
+        if self.counts.len() == 0 {
             return None;
         }
         let key = self.key(sa);
-        let ids = self.by_key.get(&key)?.iter().filter(|id| !known(**id));
-        let count = |id| match self.before.get(id) {
+        let others = self.counts.of_key(key).filter(|one| !known(one.id));
+        let count = |one: &Entry| match self.before.get(&one.id) {
             // What is reserved is only said to be.
             Some((reserved, before)) if *reserved == key => *before,
-            _ => self.counts.get(&(*id, key)).copied(),
+            _ => Some(one.count),
         };
-        ids.filter_map(count).map(|count| count.by(now)).max()
+        others.filter_map(count).map(|count| count.by(now)).max()
     }
 
     /// What an SA that an earlier process has made, or found, must have sent by `now`, if it is there: none where nothing is
     /// recorded of it. It may be another one, which somebody else has put in its place.
     pub(crate) fn must_have_sent(&self, wanted: &Sa, there: &ObservedSa, now: Duration) -> Option<u64> {
-        self.of_id(there.id).next()?;
+        // A fingerprint costs more than the rest of it.
+        self.counts.of_id(there.id).next()?;
         let key = self.key(wanted);
-        let count = self.counts.get(&(there.id, key))?;
+        let count = self.counts.get(there.id, key)?.count;
         let other = count.added != 0 && count.added != there.used.added;
         let put_back = count.over || other || there.state.sent < count.sent;
         if !put_back {
             return Some(count.sent);
         }
         // Under another SPI its key may have come further since.
-        let of_key = self.by_key.get(&key).into_iter().flatten();
-        of_key.filter_map(|id| self.counts.get(&(*id, key))).map(|count| count.by(now)).max()
+        self.counts.of_key(key).map(|one| one.count.by(now)).max()
     }
 
     /// An SA is about to be made, or set to go on, past the number `sent`.
@@ -192,9 +238,14 @@ impl Numbers {
         self.before.insert(id, (key, before));
     }
 
+    /// Nobody knows which of those that were to be made the kernel has made: their numbers may be used.
+    pub(crate) fn any_may_be_made(&mut self) {
+        self.before = HashMap::default();
+    }
+
     /// The kernel has refused it: all is as before.
     pub(crate) fn refused(&mut self, id: SaId) {
-        match self.before.remove(&id) {
+        match self.take_before(id) {
             Some((key, Some(count))) => drop(self.put(id, key, count)),
             Some((key, None)) => self.remove(id, key),
             None => {}
@@ -203,21 +254,36 @@ impl Numbers {
 
     /// It was made.
     pub(crate) fn made(&mut self, id: SaId, last: Option<(u64, Duration)>, now: Duration) {
-        let Some((key, _)) = self.before.remove(&id) else { return };
+        let Some((key, _)) = self.take_before(id) else { return };
         self.change_key(id, key, last, now);
-        self.live.insert(id, key);
-        self.unread = true;
+        self.now_lives(id, key);
+        self.unread.insert(id);
+    }
+
+    fn take_before(&mut self, id: SaId) -> Option<(Fingerprint, Option<Count>)> {
+        let before = self.before.remove(&id);
+        if self.before.is_empty() {
+            self.before.shrink_to(ROOM);
+        }
+        before
+    }
+
+    /// No other key is live under this name.
+    fn now_lives(&mut self, id: SaId, key: Fingerprint) {
+        if let Some(one) = self.counts.get_mut(id, key) {
+            one.live = true;
+        }
     }
 
     /// There is an SA with another key than it had, which was last seen to have sent so much at that time.
     pub(crate) fn has_other_key(&mut self, seen: &Sa, last: (u64, Duration), now: Duration) {
-        if self.of_id(seen.id()).next().is_some() {
+        if self.counts.of_id(seen.id()).next().is_some() {
             self.change_key(seen.id(), self.key(seen), Some(last), now);
         }
     }
 
     fn change_key(&mut self, id: SaId, key: Fingerprint, last: Option<(u64, Duration)>, now: Duration) {
-        if self.live.get(&id) != Some(&key) {
+        if self.counts.live_key(id) != Some(key) {
             self.saw(id, last);
             self.close(id, Some(key), now);
         }
@@ -230,86 +296,100 @@ impl Numbers {
     }
 
     fn saw(&mut self, id: SaId, last: Option<(u64, Duration)>) {
-        let Some(key) = self.live.get(&id) else { return };
-        if let (Some(count), Some((sent, at))) = (self.counts.get_mut(&(id, *key)), last) {
-            (count.sent, count.at) = (count.sent.max(sent), count.at.max(at));
+        let Some(key) = self.counts.live_key(id) else { return };
+        if let (Some(one), Some((sent, at))) = (self.counts.get_mut(id, key), last) {
+            (one.count.sent, one.count.at) = (one.count.sent.max(sent), one.count.at.max(at));
+            self.unwritten.insert((id, key));
         }
     }
 
     fn close(&mut self, id: SaId, but: Option<Fingerprint>, now: Duration) {
-        self.live.remove(&id);
-        let open: Vec<_> = self.of_id(id).filter(|(key, count)| Some(*key) != but && !count.over).collect();
-        for (key, mut count) in open {
-            count.close(now);
-            self.put(id, key, count);
+        if let Some(key) = self.counts.live_key(id)
+            && let Some(one) = self.counts.get_mut(id, key)
+        {
+            one.live = false;
+        }
+        let of_id = self.counts.of_id(id);
+        let open: Vec<_> =
+            of_id.filter(|one| Some(one.key) != but && !one.count.over).map(|one| one.key).collect();
+        for key in open {
+            self.close_one(id, key, now);
+        }
+    }
+
+    fn close_one(&mut self, id: SaId, key: Fingerprint, now: Duration) {
+        if let Some(one) = self.counts.get_mut(id, key) {
+            one.count.close(now);
+            one.live = false;
+            self.unwritten.insert((id, key));
         }
     }
 
     /// A wanted SA is there, and has this key.
     pub(crate) fn found(&mut self, sa: &Sa, sent: u64, added: u64, at: Duration) {
-        if sa.crypto == Crypto::Deflate || self.live.contains_key(&sa.id()) {
+        if sa.crypto == Crypto::Deflate || self.counts.live_key(sa.id()).is_some() {
             return;
         }
         let (id, key) = (sa.id(), self.key(sa));
         self.close(id, Some(key), at);
         self.put(id, key, Count { sent, at, over: false, added });
-        self.live.insert(id, key);
+        self.now_lives(id, key);
     }
 
     /// Everything was read: what isn't `there` is over.
     pub(crate) fn end_reading(&mut self, now: Duration, there: impl Fn(&SaId) -> bool) {
-        let Self { counts, live, changed, .. } = self;
-        for ((id, _), count) in counts.iter_mut().filter(|((id, _), count)| !count.over && !there(id)) {
-            count.close(now);
-            live.remove(id);
-            *changed = true;
-        }
+        let open = self.counts.iter().filter(|one| !one.count.over && !there(&one.id));
+        let gone: Vec<_> = open.map(|one| (one.id, one.key)).collect();
+        gone.into_iter().for_each(|(id, key)| self.close_one(id, key, now));
     }
 
-    /// Takes in where the SAs are that are there, unless that was done a moment ago. `look`: what an SA was seen to have sent,
-    /// when that was, and when it was added.
+    /// Takes in where the SAs are that are there and weren't read since they were made; all, if that wasn't done a moment ago,
+    /// or `always`. `look`: what an SA was seen to have sent, when that was, and when it was added; none of one that wasn't.
     pub(crate) fn refresh(
         &mut self,
         now: Duration,
         always: bool,
         look: impl Fn(SaId) -> Option<(u64, Duration, u64)>,
     ) {
-        if !always && !self.unread && now.saturating_sub(self.refreshed) < FRESH {
+        if always || now.saturating_sub(self.refreshed) >= FRESH {
+            self.refreshed = now;
+            let Self { counts, unread, unwritten, .. } = self;
+            for one in counts.iter_mut().filter(|one| one.live) {
+                if refresh(one, unwritten, &look) {
+                    unread.remove(&one.id);
+                }
+            }
             return;
         }
-        (self.refreshed, self.unread) = (now, false);
-        let Self { counts, live, changed, .. } = self;
-        for (id, key) in live {
-            if let (Some((sent, at, added)), Some(count)) = (look(*id), counts.get_mut(&(*id, *key))) {
-                let fresh = Count { sent, at, over: false, added };
-                *changed |= *count != fresh;
-                *count = fresh;
-            }
-        }
+        let Self { counts, unread, unwritten, .. } = self;
+        unread.retain(|id| {
+            let Some(key) = counts.live_key(*id) else { return false };
+            counts.get_mut(*id, key).is_some_and(|one| !refresh(one, unwritten, &look))
+        });
     }
 
     /// It is there with this key, as far as this process knows.
     pub(crate) fn is_live(&self, sa: &Sa) -> bool {
-        self.live.get(&sa.id()).is_some_and(|key| *key == self.key(sa))
+        self.counts.live_key(sa.id()).is_some_and(|key| key == self.key(sa))
     }
 
     /// The SAs in the kernel that this process has made or found.
     pub(crate) fn live(&self) -> impl Iterator<Item = SaId> {
-        self.live.keys().copied()
+        self.counts.iter().filter(|one| one.live).map(|one| one.id)
     }
 }
 
-fn parse(line: &str) -> Option<(SaId, Fingerprint, Count)> {
-    let mut words = line.split(' ');
-    let key = Fingerprint::parse(words.next()?)?;
-    let id = parse_id(&mut words)?;
-    let sent = words.next()?.parse().ok()?;
-    let at = Duration::from_millis(words.next()?.parse().ok()?);
-    let over = match words.next()? {
-        "over" => true,
-        "open" => false,
-        _ => return None,
-    };
-    let added = words.next()?.parse().ok()?;
-    words.next().is_none().then_some((id, key, Count { sent, at, over, added }))
+/// Whether it was seen.
+fn refresh(
+    one: &mut Entry,
+    unwritten: &mut BTreeSet<(SaId, Fingerprint)>,
+    look: impl Fn(SaId) -> Option<(u64, Duration, u64)>,
+) -> bool {
+    let Some((sent, at, added)) = look(one.id) else { return false };
+    let fresh = Count { sent, at, over: false, added };
+    if one.count != fresh {
+        one.count = fresh;
+        unwritten.insert((one.id, one.key));
+    }
+    true
 }

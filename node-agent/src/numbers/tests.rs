@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use esplanade_crds::conditions::reason;
-use esplanade_diff::{Memory, Wear};
+use esplanade_diff::{Memory, Wear, Writing};
 use esplanade_model::{
     Authentication, Cipher, Crypto, Key, Op, OutboundSa, ReplayProtection, ReplayState, Reqid, Sa, Spi,
     Wanted, WantedSa,
@@ -59,11 +59,10 @@ impl Agent {
     }
 
     fn pass(&mut self) -> Outcome {
-        let keep = |record: &str| self.record.write(record);
+        let keep = |writing: &Writing| self.record.write(writing);
         let outcome = recorded_pass(&mut self.kernel, "a", &mut self.engine, true, &keep).unwrap();
-        if let Some(record) = self.engine.take_numbers(uptime(), true) {
-            self.record.write(&record).unwrap();
-        }
+        self.engine.note_senders(uptime(), true);
+        self.engine.record_senders(keep).unwrap();
         outcome
     }
 }
@@ -100,9 +99,9 @@ fn an_sa_is_recorded_before_it_is_made() {
     let kernel = FakeKernel::new();
     let mut agent = Agent::new(directory.path(), &kernel, "boot-1");
     let path = directory.path().join(FILE);
-    let keep = |record: &str| {
+    let keep = |writing: &Writing| {
         assert_eq!(kernel.observed().sas.len(), 0);
-        agent.record.write(record)
+        agent.record.write(writing)
     };
     recorded_pass(&mut kernel.clone(), "a", &mut agent.engine, false, &keep).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
@@ -119,7 +118,7 @@ fn what_can_not_be_recorded_is_not_made() {
     let mut agent = Agent::new(directory.path(), &kernel, "boot-1");
     // It can't be replaced by a file.
     fs::create_dir_all(directory.path().join(FILE).join("in-the-way")).unwrap();
-    let keep = |record: &str| agent.record.write(record);
+    let keep = |writing: &Writing| agent.record.write(writing);
     let outcome = recorded_pass(&mut kernel.clone(), "a", &mut agent.engine, false, &keep).unwrap();
     let [problem] = outcome.problems.as_slice() else { panic!("{outcome:?}") };
     assert_eq!((problem.name.as_str(), problem.category.as_str()), ("a-to-b", reason::KERNEL_ERROR));
@@ -162,7 +161,7 @@ fn one_without_numbers_left_says_so() {
     // At a time to come, which is as good as nothing known.
     let path = directory.path().join(FILE);
     let text = fs::read_to_string(&path).unwrap();
-    let at = text.split(' ').nth(5).unwrap().to_owned();
+    let at = text.lines().last().unwrap().split(' ').nth(5).unwrap();
     fs::write(&path, text.replace(&format!(" {at} open"), " 999999999999 open")).unwrap();
     let outcome = Agent::new(directory.path(), &kernel, "boot-1").pass();
     let [problem] = outcome.problems.as_slice() else { panic!("{outcome:?}") };
@@ -182,4 +181,85 @@ fn what_is_no_record_is_not_taken_for_an_empty_one() {
     // Of another boot, whatever it says.
     fs::write(directory.path().join(FILE), "boot-0\nnonsense\n").unwrap();
     assert!(load(directory.path(), &keys(), "boot-1").is_ok());
+}
+
+/// The record, and what an agent of another SA each time has it written.
+fn lines_written(directory: &std::path::Path, senders: u32) -> (String, Vec<Writing>) {
+    let kernel = FakeKernel::new();
+    let mut agent = Agent::new(directory, &kernel, "boot-1");
+    let written = std::cell::RefCell::new(Vec::new());
+    let keep = |writing: &Writing| {
+        written.borrow_mut().push(writing.clone());
+        agent.record.write(writing)
+    };
+    for number in 0..senders {
+        let spi = Spi::new(0x2000 + number).unwrap();
+        agent.engine.want_sa("more".into(), WantedSa::Outbound(OutboundSa(Sa { spi, ..sa() })));
+        recorded_pass(&mut kernel.clone(), "a", &mut agent.engine, false, &keep).unwrap();
+    }
+    (fs::read_to_string(directory.join(FILE)).unwrap(), written.into_inner())
+}
+
+#[test]
+fn a_line_is_appended_for_each() {
+    let directory = tempfile::tempdir().unwrap();
+    let (text, written) = lines_written(directory.path(), 4);
+    let [Writing::Replace(first), rest @ ..] = written.as_slice() else { panic!("{written:?}") };
+    let mut all = format!("boot-1\n{first}");
+    for one in rest {
+        let Writing::Append(line) = one else { panic!("{one:?}") };
+        assert_eq!((line.lines().count(), line.ends_with('\n')), (1, true));
+        all.push_str(line);
+    }
+    assert_eq!((text, rest.len()), (all, 3));
+}
+
+#[test]
+fn a_record_grows_no_longer_than_twice_what_there_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let (text, written) = lines_written(directory.path(), 40);
+    assert!(written.iter().filter(|one| matches!(one, Writing::Replace(_))).count() > 1);
+    // The first of them had two SAs, and each of the others one more.
+    assert!((42..=84).contains(&text.lines().count()), "{}", text.lines().count());
+}
+
+#[test]
+fn half_a_line_at_the_end_counts_for_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let kernel = FakeKernel::new();
+    Agent::new(directory.path(), &kernel, "boot-1").pass();
+    let path = directory.path().join(FILE);
+    let text = fs::read_to_string(&path).unwrap();
+    let line = text.lines().last().unwrap().replace(" open ", " over ");
+    let line = line.replace(" 4096 0 ", " 4096 7777777777 ");
+    for (at, _) in line.char_indices() {
+        fs::write(&path, format!("{text}{}", &line[..at])).unwrap();
+        kernel.flush();
+        let mut agent = Agent::new(directory.path(), &kernel, "boot-1");
+        assert!(agent.pass().in_sync && sent(&kernel) < 7_777_777_777, "{at}");
+        // It isn't there any more, and nothing was written behind it.
+        let again = fs::read_to_string(&path).unwrap();
+        assert!(again.ends_with('\n') && !again.contains("7777777"), "{again}");
+        assert!(load(directory.path(), &keys(), "boot-1").is_ok(), "{again}");
+    }
+    fs::write(&path, format!("{text}{line}\n")).unwrap();
+    kernel.flush();
+    Agent::new(directory.path(), &kernel, "boot-1").pass();
+    assert_eq!(sent(&kernel), 7_777_777_777);
+}
+
+#[test]
+fn a_record_that_somebody_has_removed_is_written_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let kernel = FakeKernel::new();
+    let mut agent = Agent::new(directory.path(), &kernel, "boot-1");
+    agent.pass();
+    fs::remove_file(directory.path().join(FILE)).unwrap();
+    let spi = Spi::new(0x2000).unwrap();
+    agent.engine.want_sa("another".into(), WantedSa::Outbound(OutboundSa(Sa { spi, ..sa() })));
+    let outcome = agent.pass();
+    assert!(outcome.in_sync && outcome.problems.is_empty(), "{outcome:?}");
+    let text = fs::read_to_string(directory.path().join(FILE)).unwrap();
+    assert!(text.starts_with("boot-1\n"), "{text}");
+    assert!(["Esp 4096", "Esp 8192"].iter().all(|sa| text.contains(sa)), "{text}");
 }

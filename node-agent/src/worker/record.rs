@@ -6,9 +6,8 @@ use crate::pass::uptime;
 impl State {
     /// Should that fail, the next agent takes more numbers for used.
     pub(super) fn record_numbers(&mut self, always: bool) {
-        if let Some(record) = self.engine.take_numbers(uptime(), always)
-            && let Err(error) = self.numbers.write(&record)
-        {
+        self.engine.note_senders(uptime(), always);
+        if let Err(error) = self.engine.record_senders(|writing| self.numbers.write(writing)) {
             tracing::error!(%error, "how far SAs have come can't be recorded");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use esplanade_diff::Writing;
 use esplanade_model::{AUTOMATIC, Op, ReplayState, Sa, SaId, Used, WantedSa};
 
 use crate::engine::{Engine, SaThere};
@@ -9,7 +10,7 @@ use crate::plan::{Name, Plan};
 
 impl Engine {
     /// Those of the plan's steps that make senders, or set them to go on, whose keys come back: they are to be carried out
-    /// once the record of that is written ([`Engine::take_numbers`]). `now`: that of the operations.
+    /// once that is recorded ([`Engine::record_senders`]). `now`: that of the operations.
     pub fn reserve(&mut self, plan: &Plan, now: Duration) -> Vec<Name> {
         let sender = |name: &Name| match name {
             Name::Sa(id) if self.comes_back(id) => {
@@ -53,18 +54,25 @@ impl Engine {
         })
     }
 
-    /// How far senders have come that have the keys of IpsecSAs, for the next process; none where the last record will do.
-    /// `always`: what was read counts even if the last record is nearly as new.
-    pub fn take_numbers(&mut self, now: Duration, always: bool) -> Option<String> {
+    /// Takes into the record how far senders have come that have the keys of IpsecSAs. `always`: what was read counts even if
+    /// what is recorded is nearly as new.
+    pub fn note_senders(&mut self, now: Duration, always: bool) {
         let Self { memory, sas, .. } = self;
         memory.refresh(now, always, |id| match sas.get(&id) {
             Some(SaThere::Ours { at, .. }) => Some(*at),
             _ => None,
         });
-        memory.numbers().take_record()
     }
 
-    /// The senders that [`Engine::take_numbers`] tells of and that are wanted.
+    /// Records with `keep`, for the next process, what of that changed.
+    ///
+    /// # Errors
+    /// Those of `keep`: nothing of it counts as recorded.
+    pub fn record_senders<E>(&mut self, keep: impl Fn(&Writing) -> Result<(), E>) -> Result<(), E> {
+        self.memory.numbers().record(keep)
+    }
+
+    /// The senders that the record tells of and that are wanted.
     pub fn recorded_senders(&self) -> Vec<WantedSa> {
         self.memory.recorded().filter_map(|id| self.want.sa(&id).cloned()).collect()
     }

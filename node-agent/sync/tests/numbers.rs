@@ -5,11 +5,12 @@
 #[path = "../../diff/tests/common/mod.rs"]
 mod common;
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::{crypto, outbound, sa, without_window};
-use esplanade_diff::{Memory, Numbers, Wear};
+use esplanade_diff::{Memory, Numbers, Wear, Writing};
 use esplanade_model::{
     Event, Glance, Lifetime, Limits, Mark, ObservedSa, Op, Reader, Recognised, ReplayProtection, ReplayState,
     Sa, SaId, SaRecord, Spi, Used, Wanted, WantedSa,
@@ -70,10 +71,8 @@ enum Step {
     Start,
     /// An agent dies at once.
     Die,
-    /// It dies before the next operations are carried out, or after.
-    DieIn {
-        carried_out: bool,
-    },
+    /// A pass that doesn't come to its end.
+    CutOff(Cut),
     Pass,
     Flush,
     Delete,
@@ -90,13 +89,37 @@ enum Step {
     Unwant,
 }
 
+/// What a pass doesn't get beyond.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Cut {
+    at: Moment,
+    /// The agent dies of it; else the file or the kernel fails.
+    dies: bool,
+}
+
+/// When that is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Moment {
+    /// While the agent appends to the record, after so many 256ths of the lines.
+    Recording(u8),
+    /// Before the operations are carried out.
+    Before,
+    /// After that.
+    After,
+}
+
+fn cut() -> impl Strategy<Value = Cut> {
+    let at = prop_oneof![any::<u8>().prop_map(Moment::Recording), Just(Moment::Before), Just(Moment::After)];
+    (at, any::<bool>()).prop_map(|(at, dies)| Cut { at, dies })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (1u16..100).prop_map(Step::Wait),
         1 => (1u16..5000).prop_map(Step::Wait),
         4 => Just(Step::Start),
         2 => Just(Step::Die),
-        1 => any::<bool>().prop_map(|carried_out| Step::DieIn { carried_out }),
+        3 => cut().prop_map(Step::CutOff),
         4 => Just(Step::Pass),
         3 => Just(Step::Flush),
         1 => Just(Step::Delete),
@@ -218,9 +241,75 @@ impl World {
         }
     }
 
-    /// A pass; the agent dies in the middle of it if told so.
-    fn pass(&mut self, die: Option<bool>) -> Result<(), String> {
+    /// Writes to the record; whether the agent dies at that.
+    fn record(&mut self, engine: &mut Engine, cut: Option<Cut>) -> Result<bool, String> {
+        let file = RefCell::new(self.record.clone());
+        let (died, broken) = (Cell::new(false), RefCell::new(Ok(())));
+        let check = |record: &str| {
+            let mut broken = broken.borrow_mut();
+            *broken = std::mem::replace(&mut *broken, Ok(())).and_then(|()| self.promises(record));
+        };
+        let keep = |writing: &Writing| {
+            let mut file = file.borrow_mut();
+            match (writing, cut) {
+                _ if died.get() => return Err(()),
+                (Writing::Append(lines), Some(Cut { at: Moment::Recording(part), dies })) => {
+                    file.push_str(&lines[..lines.len() * usize::from(part) / 256]);
+                    died.set(dies);
+                    return Err(());
+                }
+                (Writing::Append(lines), _) => {
+                    // Whichever part of them is there: some, and half of the next one.
+                    let mut there = 0;
+                    for line in lines.split_inclusive('\n') {
+                        for end in [there, there + line.len() / 2, there + line.len() - 1] {
+                            check(&format!("{file}{}", &lines[..end]));
+                        }
+                        there += line.len();
+                    }
+                    file.push_str(lines);
+                }
+                (Writing::Replace(lines), _) => file.clone_from(lines),
+            }
+            check(&file);
+            Ok(())
+        };
+        let recorded = engine.record_senders(keep);
+        assert_eq!(recorded.is_err(), died.get());
+        broken.into_inner()?;
+        self.record = file.into_inner();
+        Ok(died.get())
+    }
+
+    /// Whoever reads this record goes on past all that was sent until now.
+    fn promises(&self, record: &str) -> Result<(), String> {
+        let memory = self.read_record(record)?;
+        for (key, sa) in [0, 1].map(|key| (key, the_sa(true, key, 0, false))) {
+            let used = self.used.iter().filter(|(other, ..)| *other == key).map(|(.., to)| *to).max();
+            let recorded = memory.recorded_use(&sa, self.now);
+            if recorded < used {
+                return Err(format!("key {key}: {used:?} were used, {recorded:?} are recorded in\n{record}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_record(&self, record: &str) -> Result<Memory, String> {
+        let salt = || Zeroizing::new([7; 32]);
+        let numbers = Numbers::read(salt(), record).map_err(|error| format!("{error}\n{record}"))?;
+        Ok(Memory::new(Wear::new(salt()), numbers))
+    }
+
+    /// A pass, maybe not to its end.
+    fn pass(&mut self, cut: Option<Cut>) -> Result<(), String> {
         let Some(mut engine) = self.engine.take() else { return Ok(()) };
+        let died = self.try_pass(&mut engine, cut)?;
+        self.engine = Some(engine).filter(|_| !died);
+        Ok(())
+    }
+
+    /// Whether the agent has died.
+    fn try_pass(&mut self, engine: &mut Engine, cut: Option<Cut>) -> Result<bool, String> {
         for event in std::mem::take(&mut self.events) {
             engine.notice(event, self.now);
         }
@@ -230,34 +319,50 @@ impl World {
             self.audited = self.now;
         }
         let to_read = engine.begin(self.now, audit);
-        self.read(&mut engine, &to_read);
+        self.read(engine, &to_read);
         let plan = engine.plan();
         let begin = self.now;
-        if !engine.reserve(&plan, begin).is_empty() {
-            self.record = engine.take_numbers(begin, true).unwrap();
+        let reserved = !engine.reserve(&plan, begin).is_empty();
+        if reserved && self.record(engine, cut)? {
+            return Ok(true);
         }
         // It takes a moment.
         self.wait(Duration::from_secs(1))?;
-        if die == Some(false) {
-            return Ok(());
+        if let Some(Cut { at: Moment::Before, dies }) = cut {
+            engine.distrust();
+            return Ok(dies);
         }
         let ops: Vec<Op> = engine.ops(&plan, begin).collect();
-        ops.into_iter().for_each(|op| self.carry_out(op));
+        for op in ops {
+            let made = match &op {
+                Op::AddOutbound { sa, state, .. } => {
+                    Some((sa.0.clone(), state.as_ref().map_or(0, |state| state.sent)))
+                }
+                Op::SetReplayState { sa, state } => Some((sa.sa().clone(), state.sent)),
+                _ => None,
+            };
+            if let Some((sa, sent)) = made.filter(|_| reserved) {
+                let recorded = self.read_record(&self.record)?.recorded_use(&sa, begin);
+                if recorded < Some(sent) {
+                    return Err(format!("{sent} was reserved, {recorded:?} is recorded"));
+                }
+            }
+            self.carry_out(op);
+        }
         self.put_back.clear();
         // When the new one was added isn't known until it is read.
-        self.unread = die == Some(true);
-        if self.unread {
-            return Ok(());
+        self.unread = false;
+        if let Some(Cut { at: Moment::After, dies }) = cut {
+            self.unread = true;
+            engine.distrust();
+            return Ok(dies);
         }
         engine.written(plan.names(), begin);
         let to_read = engine.begin_reading_back(self.now, plan.names());
-        self.read(&mut engine, &to_read);
+        self.read(engine, &to_read);
         assert!(engine.in_sync() || !self.wanted.hold.is_empty(), "{:?} {:?}", plan, self.sas);
-        if let Some(record) = engine.take_numbers(self.now, false) {
-            self.record = record;
-        }
-        self.engine = Some(engine);
-        Ok(())
+        engine.note_senders(self.now, false);
+        self.record(engine, cut)
     }
 
     fn tell(&mut self, event: Event) {
@@ -277,15 +382,13 @@ impl World {
                 }
             }
             Step::Start if self.engine.is_none() => {
-                let salt = || Zeroizing::new([7; 32]);
-                let numbers = Numbers::read(salt(), &self.record).map_err(|error| error.to_string())?;
-                self.engine = Some(Engine::new(Memory::new(Wear::new(salt()), numbers)));
+                self.engine = Some(Engine::new(self.read_record(&self.record)?));
                 self.events.clear();
                 self.pass(None)?;
             }
             Step::Start | Step::Pass => self.pass(None)?,
             Step::Die => self.engine = None,
-            Step::DieIn { carried_out } => self.pass(Some(carried_out))?,
+            Step::CutOff(cut) => self.pass(Some(cut))?,
             Step::Flush => {
                 self.sas.clear();
                 self.tell(Event::Flushed);
@@ -335,6 +438,19 @@ proptest! {
             prop_assert!(result.is_ok(), "{} at {:?}", result.unwrap_err(), &steps[..=at]);
         }
     }
+}
+
+/// The kernel makes it and fails, and somebody flushes before it was ever seen.
+#[test]
+fn one_of_which_nobody_knows_that_it_was_made_goes_on() {
+    let mut world = World::new(true);
+    world.engine = Some(Engine::new(world.read_record("").unwrap()));
+    world.step(true, Step::CutOff(Cut { at: Moment::After, dies: false })).unwrap();
+    world.wait(Duration::from_secs(10)).unwrap();
+    let before = sent(&world);
+    world.step(true, Step::Flush).unwrap();
+    world.step(true, Step::Pass).unwrap();
+    assert!(sent(&world) > before && before > 0, "{} {before}", sent(&world));
 }
 
 /// It is put back, and its agent dies before it has seen that; meanwhile its key went further under another SPI.
@@ -485,7 +601,7 @@ fn a_time_to_come_is_as_good_as_nothing_known() {
 fn one_that_the_kernel_refuses_costs_no_numbers() {
     let mut world = World::new(true);
     let WantedSa::Outbound(wanted) = world.wanted.sas[0].1.clone() else { panic!() };
-    let mut engine = Engine::default();
+    let mut engine = Engine::new(world.read_record("").unwrap());
     engine.want(world.wanted.clone());
     for seconds in [0, 10_000, 20_000] {
         let now = Duration::from_secs(seconds);
@@ -494,11 +610,15 @@ fn one_that_the_kernel_refuses_costs_no_numbers() {
         let plan = engine.plan();
         let names = engine.reserve(&plan, now);
         assert_eq!(names.len(), 1);
-        assert!(engine.take_numbers(now, true).is_some(), "before it is made");
+        assert!(!world.record(&mut engine, None).unwrap());
+        let recorded = world.read_record(&world.record).unwrap().recorded_use(&wanted.0, now);
+        assert!(recorded.is_some(), "before it is made");
         let ops: Vec<_> = engine.ops(&plan, now).collect();
         assert_eq!(ops, [Op::AddOutbound { sa: wanted.clone(), state: None, used: None }], "{seconds}");
         engine.refused(&names[0]);
     }
-    assert_eq!(engine.take_numbers(Duration::from_secs(20_000), true).as_deref(), Some(""));
+    assert!(!world.record(&mut engine, None).unwrap());
+    let recorded = world.read_record(&world.record).unwrap();
+    assert_eq!(recorded.recorded_use(&wanted.0, Duration::from_secs(20_000)), None);
     world.sas.clear();
 }

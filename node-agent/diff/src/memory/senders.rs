@@ -74,7 +74,7 @@ impl Memory {
     }
 
     /// A sender whose key comes back is about to be made, or set to go on, past the number `sent` at `now`. It is once that is
-    /// [recorded](Numbers::take_record).
+    /// [recorded](Numbers::record).
     pub fn reserve(&mut self, sa: &Sa, sent: u64, now: Duration) {
         self.numbers.reserve(sa, sent, now);
     }
@@ -107,7 +107,8 @@ impl Memory {
     pub fn refresh(&mut self, now: Duration, always: bool, at: impl Fn(SaId) -> Option<Duration>) {
         let known = &self.known;
         self.numbers.refresh(now, always, |id| {
-            let known = known.get(id)?;
+            // What is known of one that was just made is another one's.
+            let known = known.get(id).filter(|known| !known.fresh)?;
             Some((known.sa.state.sent, at(id)?.max(known.at), known.sa.used.added))
         });
     }

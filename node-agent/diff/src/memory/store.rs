@@ -7,13 +7,13 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::Known;
+use crate::slots::{Slots, name, remove};
 
 /// Each is there once, by its name. It is found by its SPI and by its key as well: an SA may have been known under other
 /// addresses, or under another SPI.
 #[derive(Debug, Default)]
 pub(super) struct Store {
-    slots: Vec<Option<Box<Known>>>,
-    free: Vec<u32>,
+    slots: Slots<Known>,
     by_name: HashTable<u32>,
     by_spi: HashTable<u32>,
     /// Those that could be read, by a print of ends and key.
@@ -22,44 +22,33 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots.len()
     }
 
     fn find(&self, id: SaId) -> Option<u32> {
-        self.by_name.find(name(id), |at| self.at(*at).is_some_and(|known| known.sa.id == id)).copied()
-    }
-
-    fn at(&self, at: u32) -> Option<&Known> {
-        self.slots.get(at as usize)?.as_deref()
+        self.by_name.find(name(id), |at| self.slots.get(*at).is_some_and(|known| known.sa.id == id)).copied()
     }
 
     pub(super) fn get(&self, id: SaId) -> Option<&Known> {
-        self.at(self.find(id)?)
+        self.slots.get(self.find(id)?)
     }
 
     /// For all but its name and its key.
     pub(super) fn get_mut(&mut self, id: SaId) -> Option<&mut Known> {
-        let at = self.find(id)?;
-        self.slots.get_mut(at as usize)?.as_deref_mut()
+        self.slots.get_mut(self.find(id)?)
     }
 
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Known> {
-        self.slots.iter_mut().flatten().map(|known| &mut **known)
+        self.slots.iter_mut()
     }
 
     /// Takes it in, instead of any other of its name.
     pub(super) fn put(&mut self, known: Known) {
         self.take(known.sa.id);
         let (id, key) = (known.sa.id, known.sa.sa.as_ref().map(key));
-        let at = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-        });
-        if let Some(slot) = self.slots.get_mut(at as usize) {
-            *slot = Some(Box::new(known));
-        }
-        let Self { slots, by_name, by_spi, by_key, .. } = self;
-        let of = |at: &u32| slots.get(*at as usize).and_then(|slot| slot.as_deref());
+        let at = self.slots.put(known);
+        let Self { slots, by_name, by_spi, by_key } = self;
+        let of = |at: &u32| slots.get(*at);
         by_name.insert_unique(name(id), at, |at| of(at).map_or(0, |known| name(known.sa.id)));
         by_spi.insert_unique(spi(id), at, |at| of(at).map_or(0, |known| spi(known.sa.id)));
         if let Some(print) = key {
@@ -71,43 +60,32 @@ impl Store {
     /// Forgets it.
     pub(super) fn take(&mut self, id: SaId) -> Option<Known> {
         let at = self.find(id)?;
-        let known = self.slots.get_mut(at as usize)?.take()?;
-        self.free.push(at);
+        let known = self.slots.take(at)?;
         remove(&mut self.by_name, name(id), at);
         remove(&mut self.by_spi, spi(id), at);
         if let Some(sa) = &known.sa.sa {
             remove(&mut self.by_key, key(sa), at);
         }
-        Some(*known)
+        Some(known)
     }
 
     /// Forgets those that aren't to be kept.
     pub(super) fn retain(&mut self, keep: impl Fn(&SaId) -> bool) {
-        let ids = self.slots.iter().flatten().map(|known| known.sa.id);
+        let ids = self.slots.iter().map(|known| known.sa.id);
         let gone: Vec<_> = ids.filter(|id| !keep(id)).collect();
         gone.into_iter().for_each(|id| drop(self.take(id)));
     }
 
     /// Those with this SPI and protocol, between whichever addresses.
     pub(super) fn of_spi(&self, id: SaId) -> impl Iterator<Item = &Known> {
-        let found = self.by_spi.iter_hash(spi(id)).filter_map(|at| self.at(*at));
+        let found = self.by_spi.iter_hash(spi(id)).filter_map(|at| self.slots.get(*at));
         found.filter(move |known| (known.sa.id.spi, known.sa.id.protocol) == (id.spi, id.protocol))
     }
 
     /// Those that may have the same ends and the same key.
     pub(super) fn of_key(&self, sa: &Sa) -> impl Iterator<Item = &Known> {
-        self.by_key.iter_hash(key(sa)).filter_map(|at| self.at(*at))
+        self.by_key.iter_hash(key(sa)).filter_map(|at| self.slots.get(*at))
     }
-}
-
-fn remove(table: &mut HashTable<u32>, hash: u64, at: u32) {
-    if let Ok(entry) = table.find_entry(hash, |other| *other == at) {
-        entry.remove();
-    }
-}
-
-fn name(id: SaId) -> u64 {
-    FixedState::default().hash_one(id)
 }
 
 fn spi(id: SaId) -> u64 {
