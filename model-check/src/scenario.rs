@@ -1,5 +1,7 @@
 //! What may happen in a model, and how often.
 
+use esplanade_keying::node::Settings;
+
 /// Breaks a rule. In the world around the code, never in the code itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mutation {
@@ -73,7 +75,12 @@ pub struct Scenario {
     pub collisions: &'static [(u16, u16, u16, u16)],
     /// What is broken.
     pub mutation: Option<Mutation>,
+    /// Durations of the protocol.
+    pub settings: Settings,
 }
+
+/// What time is measured in: the drain time is 1, ages are out of reach.
+pub const UNTIMED: Settings = Settings { drain: 1, rotate: 1_000_000, hard: 1_000_000 };
 
 /// What a user can do with a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,7 +106,7 @@ const NONE: Budget = Budget {
     looks: 0,
 };
 
-const TWO: Scenario = Scenario {
+pub(crate) const TWO: Scenario = Scenario {
     name: "",
     nodes: 2,
     budget: NONE,
@@ -108,6 +115,7 @@ const TWO: Scenario = Scenario {
     edits: &[],
     collisions: &[],
     mutation: None,
+    settings: UNTIMED,
 };
 
 const THREE: Scenario = Scenario { nodes: 3, ..TWO };

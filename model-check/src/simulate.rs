@@ -3,8 +3,8 @@
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::scenario::{Budget, Edit, Scenario};
-use crate::world::{Action, Promise, World};
+use crate::scenario::{Budget, Edit, Scenario, UNTIMED};
+use crate::world::{Action, Host, Promise, Uncounted, Work, World};
 
 /// What a walk came to.
 #[derive(Debug, Clone)]
@@ -43,6 +43,7 @@ pub fn walk(nodes: u16, steps: usize, seed: u64) -> Walk {
         edits: &[Edit::Change, Edit::Change, Edit::Delete],
         collisions: &[(0, 0, 1, 1)],
         mutation: None,
+        settings: UNTIMED,
     };
     let mut rng = StdRng::seed_from_u64(seed);
     let mut world = World::settled(&scenario);
@@ -71,10 +72,12 @@ pub fn walk(nodes: u16, steps: usize, seed: u64) -> Walk {
 /// What one rotation costs in a large cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
-    /// Writes to the node's IpsecPeer.
+    /// Writes to the node's IpsecPeer, and so to any.
     pub writes: u64,
-    /// The most SAs that were added or removed on any other node.
-    pub elsewhere: usize,
+    /// Writes of the operator to IpsecNodeStates.
+    pub told: i64,
+    /// The most that any other node had to do of each.
+    pub elsewhere: Work,
     /// Pairs between which packets no longer arrive.
     pub lost: usize,
 }
@@ -85,13 +88,25 @@ pub fn cost_of_a_rotation(nodes: u16) -> Cost {
     let mut world = World::booted(&scenario);
     world.settle_in_turn(&scenario);
     let version = world.api.version;
-    world.count_changes();
+    let told = |world: &World| world.api.states.values().map(|state| state.generation).sum::<i64>();
+    let before = told(&world);
+    world.count_anew();
     world.carry_out(&scenario, Action::Rotate(0));
     world.settle_in_turn(&scenario);
     let pairs: Vec<(u16, u16)> = (1..nodes).flat_map(|node| [(0, node), (node, 0)]).collect();
+    let most = |most: Work, host: &Host| {
+        let Work { sas, derived, events, reports } = host.work.0;
+        Work {
+            sas: most.sas.max(sas),
+            derived: most.derived.max(derived),
+            events: most.events.max(events),
+            reports: most.reports.max(reports),
+        }
+    };
     Cost {
         writes: world.api.version.0 - version.0,
-        elsewhere: world.hosts.iter().skip(1).map(|host| host.kernel.changes.0).max().unwrap_or_default(),
+        told: told(&world) - before,
+        elsewhere: world.hosts.iter().skip(1).fold(Work::default(), most),
         lost: pairs.into_iter().filter(|(from, to)| !world.reaches(*from, *to)).count(),
     }
 }
@@ -109,9 +124,9 @@ impl World {
         }
     }
 
-    fn count_changes(&mut self) {
+    fn count_anew(&mut self) {
         for host in &mut self.hosts {
-            host.kernel.changes.0 = 0;
+            host.work = Uncounted::default();
         }
     }
 
@@ -125,7 +140,9 @@ impl World {
                     actions.clear();
                     self.of_agent(scenario, node, &mut actions);
                     let Some(action) = actions.first().copied() else { break };
-                    self.carry_out(scenario, action);
+                    // Many events at once are better read as a list.
+                    let many = matches!(action, Action::Watch(_)) && self.events(node) > 8;
+                    self.carry_out(scenario, if many { Action::List(node) } else { action });
                     self.report(scenario, node);
                     idle = false;
                 }

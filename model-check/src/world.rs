@@ -2,6 +2,7 @@
 
 mod agent;
 mod api;
+mod clock;
 mod happen;
 mod kernel;
 mod operator;
@@ -10,14 +11,14 @@ mod promises;
 
 use std::collections::BTreeSet;
 
-use esplanade_keying::node::Settings;
 use esplanade_keying::{KeyId, NodeUid, PolicyRevision, Record, Sa, Time};
 
 use crate::scenario::{Budget, Edit, Mutation, Scenario};
 
 pub use agent::Agent;
 pub use api::{Api, NodeState, PeerObject};
-pub use kernel::Kernel;
+pub use clock::Clock;
+pub use kernel::{Kernel, Uncounted, Work};
 pub use promises::Promise;
 
 /// One step of the world.
@@ -69,6 +70,8 @@ pub enum Action {
     Edit,
     /// The drain time passes.
     Tick,
+    /// The node's agent wakes up.
+    Wake(u16),
 }
 
 /// A node with everything on it.
@@ -76,6 +79,8 @@ pub enum Action {
 pub struct Host {
     /// Its Node's UID; another one each time it joins.
     pub uid: NodeUid,
+    /// Its clock.
+    pub clock: Clock,
     /// It is in the cluster.
     pub present: bool,
     /// It has no API server.
@@ -86,6 +91,8 @@ pub struct Host {
     pub agent: Option<Agent>,
     /// Its kernel.
     pub kernel: Kernel,
+    /// What it has done.
+    pub work: Uncounted,
     /// How many keys it has made.
     pub made: u16,
     /// The newest key when a rotation was asked for, until there is a newer one.
@@ -123,9 +130,6 @@ pub struct World {
     pub enforces: BTreeSet<u16>,
 }
 
-/// What time is measured in: the drain time is 1, ages are out of reach.
-pub const SETTINGS: Settings = Settings { drain: 1, rotate: 1_000_000, hard: 1_000_000 };
-
 /// The policy's revisions in a model.
 pub fn revision(number: usize) -> PolicyRevision {
     PolicyRevision(number as u64)
@@ -137,11 +141,13 @@ impl World {
         let nodes = usize::from(scenario.nodes);
         let host = |index: usize| Host {
             uid: NodeUid(index as u128),
+            clock: Clock::default(),
             present: true,
             cut: false,
             disk: Vec::new(),
             agent: None,
             kernel: Kernel::default(),
+            work: Uncounted::default(),
             made: 0,
             asked: None,
         };
@@ -190,8 +196,13 @@ impl World {
     /// Some node waits for time to pass.
     pub fn wakes(&self) -> bool {
         let far = self.now.after(1000);
-        let agents = self.hosts.iter().filter_map(|host| host.agent.as_ref());
-        agents.filter_map(|agent| agent.node.wake_at(self.now)).any(|at| at < far)
+        self.nodes().filter_map(|node| self.wakes_at(node, self.now)).any(|at| at < far)
+    }
+
+    /// When this node wakes up, after what it did at `then`.
+    pub(crate) fn wakes_at(&self, node: u16, then: Time) -> Option<Time> {
+        let Host { agent: Some(agent), clock, .. } = self.host(node) else { return None };
+        agent.node.wake_at(clock.read(then)).map(|at| clock.when(at))
     }
 
     pub(crate) fn nodes(&self) -> impl Iterator<Item = u16> + use<> {

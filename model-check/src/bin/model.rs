@@ -4,16 +4,19 @@
 //! model                 every scenario, the deep ones too; the table in docs/keying.md is written anew
 //! model NAME…           these scenarios; a broken promise is shown step by step
 //! model walks N         so many walks
+//! model courses N       so many courses in virtual time
 //! ```
 #![allow(clippy::print_stdout)] // a program for people
 
 use std::fmt::Write as _;
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use esplanade_model_check::Scenario;
 use esplanade_model_check::check::{Outcome, check};
 use esplanade_model_check::scenario::{DEEP, SHORT};
 use esplanade_model_check::simulate::walk;
+use esplanade_model_check::timed::{self, Course, DAY, HOUR};
 use esplanade_model_check::world::World;
 
 fn main() -> anyhow::Result<()> {
@@ -22,6 +25,7 @@ fn main() -> anyhow::Result<()> {
     match arguments.as_slice() {
         [] => write(&run(&all)?),
         [walks, count] if walks == "walks" => walk_all(count.parse().context("how many walks")?),
+        [courses, count] if courses == "courses" => take_courses(count.parse().context("how many courses")?),
         names => {
             let known = |name: &String| all.iter().copied().find(|one| one.name == name);
             let chosen: Option<Vec<&Scenario>> = names.iter().map(known).collect();
@@ -63,6 +67,30 @@ fn walk_all(count: u64) -> anyhow::Result<()> {
     }
     if bad > 0 {
         bail!("{bad} of {count} walks broke a promise");
+    }
+    Ok(())
+}
+
+/// Twelve days each, in clusters of 3 to 30 nodes, and one of a hundred for a day.
+fn take_courses(count: u64) -> anyhow::Result<()> {
+    let course = |seed: u64| {
+        let nodes = 3 + u16::try_from(seed % 28).unwrap_or(0);
+        Course { trouble_every: HOUR, ..Course::quiet(nodes, 12 * DAY, seed) }
+    };
+    let large = Course { trouble_every: HOUR / 4, ..Course::quiet(100, DAY, count) };
+    let mut bad = 0;
+    for course in (0..count).map(course).chain([large]) {
+        let start = Instant::now();
+        let outcome = timed::run(course);
+        let took = start.elapsed();
+        println!("{} nodes, seed {}: {} steps, {took:.1?}", course.nodes, course.seed, outcome.steps);
+        if outcome.broken.is_some() || !outcome.rests {
+            println!("{course:?}: {outcome:?}");
+            bad += 1;
+        }
+    }
+    if bad > 0 {
+        bail!("{bad} of {} courses broke a promise", count + 1);
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use esplanade_keying::node::{Input, Node, Own, PeerRecord, Seen, Settings};
 use esplanade_keying::{KeyId, NodeUid, Sa, Stage, Time, Version};
 use esplanade_rollout::Level;
 
-use super::{Action, Host, SETTINGS, World, api, revision};
-use crate::scenario::{Mutation, Scenario};
+use super::{Action, Host, World, api, revision};
+use crate::scenario::{Mutation, Scenario, UNTIMED};
 
 /// A running agent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,6 +30,17 @@ fn number(id: KeyId) -> u16 {
     u16::try_from(id.0 & 0xffff).unwrap_or(u16::MAX)
 }
 
+/// When a key's successor is due: at an age around the one that is set, as agents draw it. Where ages are out of reach,
+/// always the same, or no two states would be.
+fn due(rotate: u64, id: KeyId, now: Time) -> Time {
+    if rotate == UNTIMED.rotate {
+        return Time(rotate);
+    }
+    // Spread by the golden ratio: 90 to 110 %.
+    let drawn = id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    now.after(rotate - rotate / 10 + (((rotate / 5) * drawn) >> 32))
+}
+
 /// SPIs of a model: all different, but for those that a scenario wants to collide.
 fn spi(scenario: &Scenario, me: u16, sa: &Sa) -> u32 {
     let peer = u16::try_from(sa.peer.0 & 0xffff).unwrap_or(u16::MAX);
@@ -46,17 +57,21 @@ fn spi(scenario: &Scenario, me: u16, sa: &Sa) -> u32 {
 impl World {
     /// One input, and what must follow at once.
     pub(super) fn input(&mut self, scenario: &Scenario, node: u16, input: Input) {
-        let now = self.now;
-        let Host { agent: Some(agent), made, asked, .. } = &mut self.hosts[usize::from(node)] else {
+        let Host { agent: Some(agent), made, asked, clock, work, .. } = &mut self.hosts[usize::from(node)]
+        else {
             return;
         };
-        let mut spis = |sa: &Sa| Some(spi(scenario, node, sa));
+        let now = clock.read(self.now);
+        let mut spis = |sa: &Sa| {
+            work.0.derived += 1;
+            Some(spi(scenario, node, sa))
+        };
         let mut step = agent.node.step(input, now, &mut spis);
         while step.make_key {
             let id = KeyId((u64::from(node) << 16) | u64::from(*made));
             *made += 1;
             *asked = None;
-            let rotate = Time(SETTINGS.rotate);
+            let rotate = due(scenario.settings.rotate, id, now);
             let next = agent.node.step(Input::KeyMade { id, rotate }, now, &mut spis);
             step.persist |= next.persist;
             step.make_key = next.make_key;
@@ -119,7 +134,7 @@ impl World {
     }
 
     /// How many events wait for the node's agent.
-    pub(super) fn events(&self, node: u16) -> usize {
+    pub(crate) fn events(&self, node: u16) -> usize {
         let Some(cursor) = self.host(node).agent.as_ref().and_then(|agent| agent.cursor) else { return 0 };
         self.api.events.iter().rev().take_while(|(version, ..)| *version > cursor).count()
     }
@@ -136,8 +151,10 @@ impl World {
         let outbound = kernel.outbound.iter().map(|sa| Seen::Outbound(*sa, Some(1)));
         let seen: Vec<Seen> = inbound.chain(outbound).collect();
         let levels = kernel.levels.clone();
-        let drain = if Self::is(scenario, Mutation::NoDrain) { 0 } else { SETTINGS.drain };
-        let decides = Node::new(host.uid, Settings { drain, ..SETTINGS }, records, self.now);
+        let Settings { drain, .. } = scenario.settings;
+        let drain = if Self::is(scenario, Mutation::NoDrain) { 0 } else { drain };
+        let settings = Settings { drain, ..scenario.settings };
+        let decides = Node::new(host.uid, settings, records, host.clock.read(self.now));
         host.agent = Some(Agent { node: decides, cursor: None, told: None, levels, unsaved: false });
         self.input(scenario, node, Input::Kernel(seen));
     }
@@ -168,6 +185,7 @@ impl World {
     pub(super) fn watch(&mut self, scenario: &Scenario, node: u16) {
         let at = self.api.events.len() - self.events(node);
         let (version, uid, change) = self.api.events[at].clone();
+        self.hosts[usize::from(node)].work.0.events += 1;
         if let Some(agent) = &mut self.hosts[usize::from(node)].agent {
             agent.cursor = Some(version);
         }
@@ -271,11 +289,17 @@ impl World {
             (true, Some(cursor)) => cursor,
             _ => agent.node.watermark(),
         };
+        let before = (state.through, state.observed);
         if agent.cursor.is_some() && through.0 > 0 {
             state.through = Some(state.through.unwrap_or_default().max(through.0));
         }
-        if agent.levels == host.kernel.levels && agent.told == agent.node.confirmed() {
+        // One that has just started leaves what the one before it has reported.
+        if agent.levels == host.kernel.levels && agent.told.is_some() && agent.told == agent.node.confirmed()
+        {
             state.observed = agent.told;
+        }
+        if before != (state.through, state.observed) {
+            self.hosts[usize::from(node)].work.0.reports += 1;
         }
     }
 }

@@ -142,6 +142,7 @@ impl World {
                 self.left.ticks = self.left.ticks.saturating_sub(1);
                 self.tick(scenario);
             }
+            Action::Wake(node) => self.wake(scenario, node),
         }
     }
 
@@ -200,8 +201,7 @@ impl World {
             host.kernel.on_the_way.clear();
         }
         for node in self.nodes() {
-            let wake = self.host(node).agent.as_ref().and_then(|agent| agent.node.wake_at(before));
-            if wake.is_some_and(|at| at <= self.now) {
+            if self.wakes_at(node, before).is_some_and(|at| at <= self.now) {
                 self.wake(scenario, node);
             }
         }

@@ -16,13 +16,24 @@ pub struct Kernel {
     pub on_the_way: BTreeSet<Sa>,
     /// Each revision of the policy with its phase. A rebooted node restores them before it sends anything.
     pub levels: BTreeMap<usize, Level>,
-    /// How many SAs were added and removed; for measurements, and no part of the state.
-    pub changes: Uncounted,
 }
 
-/// A number that tells no two states apart.
+/// What a node has done so far; for measurements, and no part of the state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// SAs added to its kernel and removed.
+    pub sas: usize,
+    /// SPIs and keys derived: an X25519 operation each.
+    pub derived: usize,
+    /// Events of IpsecPeers taken in.
+    pub events: usize,
+    /// Changes to its status.
+    pub reports: usize,
+}
+
+/// Work that tells no two states apart.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Uncounted(pub usize);
+pub struct Uncounted(pub Work);
 
 impl PartialEq for Uncounted {
     fn eq(&self, _: &Self) -> bool {

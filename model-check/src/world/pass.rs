@@ -1,13 +1,20 @@
 //! A pass over a node's kernel, in steps: what an agent does to make it as its node wants it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use esplanade_keying::node::{Input, Seen};
-use esplanade_keying::{Sa, Stage};
+use esplanade_keying::{NodeUid, PolicyRevision, Sa, Stage};
 use esplanade_rollout::Level;
 
 use super::{Promise, World, revision};
 use crate::scenario::{Mutation, Scenario};
+
+type Lanes = BTreeMap<(NodeUid, PolicyRevision), Vec<Sa>>;
+
+/// It is there, and no other one to its peer for its policy.
+fn is_alone(lanes: &Lanes, sa: &Sa) -> bool {
+    lanes.get(&(sa.peer, sa.policy)).is_some_and(|lane| lane.as_slice() == [*sa])
+}
 
 impl World {
     pub(super) fn make_inbound(&mut self, scenario: &Scenario, node: u16) {
@@ -21,7 +28,7 @@ impl World {
         let wanted = wanted.keys().copied().collect();
         if !Self::is(scenario, Mutation::NotOnSight) {
             host.kernel.inbound = wanted;
-            host.kernel.changes.0 += seen.len();
+            host.work.0.sas += seen.len();
         }
         self.input(scenario, node, Input::Kernel(seen));
     }
@@ -43,11 +50,17 @@ impl World {
     }
 
     pub(super) fn outbound_differs(&self, scenario: &Scenario, node: u16) -> bool {
-        let kernel = &self.host(node).kernel;
-        self.outbound(scenario, node).iter().any(|(sa, _)| {
-            let lane = |one: &&Sa| one.peer == sa.peer && one.policy == sa.policy;
-            kernel.outbound.iter().filter(lane).collect::<Vec<_>>() != [sa]
-        })
+        let lanes = self.lanes(node);
+        self.outbound(scenario, node).iter().any(|(sa, _)| !is_alone(&lanes, sa))
+    }
+
+    /// The node's outbound SAs, by peer and policy.
+    fn lanes(&self, node: u16) -> Lanes {
+        let mut lanes = Lanes::new();
+        for sa in &self.host(node).kernel.outbound {
+            lanes.entry((sa.peer, sa.policy)).or_default().push(*sa);
+        }
+        lanes
     }
 
     /// What the node sends on, to whom packets must arrive.
@@ -60,7 +73,11 @@ impl World {
         self.save(node);
         let mut seen = Vec::new();
         let before = self.in_use(node);
+        let lanes = self.lanes(node);
         for (sa, fresh) in self.outbound(scenario, node) {
+            if is_alone(&lanes, &sa) {
+                continue;
+            }
             let kernel = &mut self.hosts[usize::from(node)].kernel;
             if !kernel.outbound.contains(&sa) {
                 kernel.outbound.push(sa);
@@ -74,7 +91,7 @@ impl World {
             kernel.outbound.retain(|one| !old(one));
         }
         self.leave_on_the_way(node, before);
-        self.hosts[usize::from(node)].kernel.changes.0 += seen.len();
+        self.hosts[usize::from(node)].work.0.sas += seen.len();
         self.input(scenario, node, Input::Kernel(seen));
     }
 
@@ -87,9 +104,9 @@ impl World {
 
     pub(super) fn finish_differs(&self, scenario: &Scenario, node: u16) -> bool {
         let host = self.host(node);
-        let wanted = self.outbound(scenario, node);
+        let wanted: BTreeSet<Sa> = self.outbound(scenario, node).into_iter().map(|(sa, _)| sa).collect();
         host.kernel.levels != self.levels_now(node)
-            || host.kernel.outbound.iter().any(|sa| !wanted.iter().any(|(one, _)| one == sa))
+            || host.kernel.outbound.iter().any(|sa| !wanted.contains(sa))
     }
 
     /// The phases to be at now: what was told, but clear text isn't given up before what is sent instead arrives.
@@ -107,16 +124,15 @@ impl World {
     pub(super) fn finish(&mut self, scenario: &Scenario, node: u16) {
         self.save(node);
         let before = self.in_use(node);
-        let wanted = self.outbound(scenario, node);
+        let wanted: BTreeSet<Sa> = self.outbound(scenario, node).into_iter().map(|(sa, _)| sa).collect();
         let levels = self.levels_now(node);
         let host = &mut self.hosts[usize::from(node)];
         let kernel = &mut host.kernel;
         kernel.levels = levels;
         let mut seen = Vec::new();
-        let unwanted = |sa: &&Sa| !wanted.iter().any(|(one, _)| one == *sa);
-        let out: Vec<Sa> = kernel.outbound.iter().filter(unwanted).copied().collect();
-        seen.extend(out.iter().map(|sa| Seen::Outbound(*sa, None)));
-        kernel.outbound.retain(|sa| !out.contains(sa));
+        let unwanted = |sa: &&Sa| !wanted.contains(*sa);
+        seen.extend(kernel.outbound.iter().filter(unwanted).map(|sa| Seen::Outbound(*sa, None)));
+        kernel.outbound.retain(|sa| wanted.contains(sa));
         self.leave_on_the_way(node, before);
         self.input(scenario, node, Input::Kernel(seen));
     }

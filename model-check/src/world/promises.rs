@@ -6,7 +6,7 @@ use esplanade_keying::node::MAX_KEYS;
 use esplanade_keying::{NodeUid, PolicyRevision, Sa};
 use esplanade_rollout::Level;
 
-use super::World;
+use super::{Action, World};
 use crate::scenario::Scenario;
 
 /// A promise of the protocol.
@@ -50,6 +50,10 @@ impl World {
         if self.broken.is_none() {
             self.broken = self.first_broken(scenario);
         }
+        self.remember();
+    }
+
+    fn remember(&mut self) {
         let (api, hosts) = (&self.api, &self.hosts);
         self.behind.retain(|node| {
             let caught_up = api.states.get(node).is_none_or(|state| state.observed == Some(state.generation));
@@ -79,7 +83,23 @@ impl World {
         }
     }
 
+    /// As [`World::act`], but that all comes to an end is for the caller to see: where time passes, it takes some.
+    pub(crate) fn act_in_time(&mut self, scenario: &Scenario, action: Action) {
+        self.carry_out(scenario, action);
+        for node in self.nodes() {
+            self.report(scenario, node);
+        }
+        if self.broken.is_none() {
+            self.broken = self.first_unsafe();
+        }
+        self.remember();
+    }
+
     fn first_broken(&self, scenario: &Scenario) -> Option<Promise> {
+        self.first_unsafe().or_else(|| self.is_stuck(scenario).then_some(Promise::Progress))
+    }
+
+    fn first_unsafe(&self) -> Option<Promise> {
         if !self.black_holes().is_empty() {
             return Some(Promise::NoBlackHole);
         }
@@ -88,9 +108,7 @@ impl World {
         if self.encrypts.iter().any(clear) || self.enforces.iter().any(open) {
             return Some(Promise::NoClearText);
         }
-        self.is_unbounded()
-            .then_some(Promise::Bounded)
-            .or_else(|| self.is_stuck(scenario).then_some(Promise::Progress))
+        self.is_unbounded().then_some(Promise::Bounded)
     }
 
     /// Pairs between which packets are lost that must not be.

@@ -139,13 +139,18 @@ impl Node {
             self.lanes.entry((node, *policy)).or_default();
         }
         let of_peer = (node, PolicyRevision(0))..=(node, PolicyRevision(u64::MAX));
+        let mut over = Vec::new();
         for ((_, policy), lane) in self.lanes.range_mut(of_peer) {
             lane.needed = lanes.contains(policy);
             if !lane.needed {
                 lane.wanted = None;
+                over.extend(lane.kernel.is_empty().then_some(*policy));
             }
         }
-        self.lanes.retain(|_, lane| lane.needed || !lane.kernel.is_empty());
+        // Only this peer's are looked at: all peers are gone through one by one, however many there are.
+        for policy in over {
+            self.lanes.remove(&(node, policy));
+        }
     }
 
     fn want_inbound(&mut self, sa: Sa, spis: &mut impl Spis) {
