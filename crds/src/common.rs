@@ -70,7 +70,7 @@ pub struct SecretKeyRef {
     /// Name of the Secret, in the namespace that the operator runs in.
     #[schemars(schema_with = "schema::object_name")]
     pub name: String,
-    /// The key in the Secret's `data`. Its value is the raw key, exactly as long as the algorithm wants it
+    /// The key in the Secret's `data`. Its value is the raw key, of an IpsecSA exactly as long as the algorithm wants it
     /// (an AEAD's salt of 4 bytes follows the key, RFC 4106 §8.1, RFC 7634 §2).
     #[schemars(schema_with = "schema::secret_key")]
     pub key: String,

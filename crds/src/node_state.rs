@@ -128,6 +128,9 @@ pub struct NodeAutomaticKeying {
     pub anti_replay: AntiReplay,
     /// Age at which a key is renewed, ± 10 %, in seconds.
     pub rotate_seconds: u32,
+    /// The post-quantum preshared key that the SAs' keys depend on. The revision changes with the version of its Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ppk: Option<SealedKey>,
 }
 
 /// How far a policy is switched on.

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{AntiReplay, Duration, Encapsulation, Mark, Mode, Protocol};
+use crate::common::{AntiReplay, Duration, Encapsulation, Mark, Mode, Protocol, SecretKeyRef};
 use crate::schema;
 use crate::traffic::TrafficSelector;
 
@@ -413,6 +413,11 @@ pub struct AutomaticKeying {
     /// SAs are made when the first packet wants one, not ahead. Default: false.
     #[serde(default)]
     pub on_demand: bool,
+    /// A secret of the cluster that is mixed into the derivation of keys, so that traffic stays secret even from who breaks
+    /// X25519 later (a post-quantum preshared key, RFC 8784's idea): 32 to 1024 bytes of a Secret, from a random generator,
+    /// not from a password. Left out: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ppk_secret_ref: Option<SecretKeyRef>,
 }
 
 /// SAs with keys from Secrets.

@@ -13,6 +13,7 @@ use esplanade_expand::AutomaticSa;
 use esplanade_keying::node::{self, Node, Seen, Settings};
 use esplanade_keying::{KeyId, KeyPair, NodeUid, PolicyRevision, Ring, Sa, Time, Version};
 use esplanade_model::{AUTOMATIC, Capabilities, Direction, Missing, SaId, Wanted, WantedSa};
+use esplanade_seal::KeyPair as SealingKeys;
 use esplanade_sync::{Engine, Name};
 
 use crate::desired::Input;
@@ -21,6 +22,7 @@ use crate::state_file::FileError;
 mod file;
 mod in_force;
 mod material;
+mod ppk;
 
 use file::RingFile;
 use in_force::InForce;
@@ -132,7 +134,14 @@ impl Keying {
     }
 
     /// Begins, once everything in the kernel was read. Nothing happens while the node has no IpsecPeer.
-    pub(crate) fn start(&mut self, input: &Input, engine: &Engine, kernel: &Capabilities, now: Time) {
+    pub(crate) fn start(
+        &mut self,
+        input: &Input,
+        sealing: &SealingKeys,
+        engine: &Engine,
+        kernel: &Capabilities,
+        now: Time,
+    ) {
         let Some(own) = input.keyed.get(&self.name).filter(|own| !own.node_uid.is_empty()) else { return };
         let me = NodeUid::of(&own.node_uid);
         let Ring { keys, .. } = self.file.load(me);
@@ -142,8 +151,8 @@ impl Keying {
         let node = Node::new(me, Settings::default(), records, now);
         let mut running = Running::new(me, node, Material::new(&own.node_uid, pairs), now);
         // Policies that have gone meanwhile have SAs in the kernel still.
-        running.material.take(&self.name, &self.in_force.found(input));
-        running.material.take(&self.name, input);
+        running.material.take(&self.name, &self.in_force.found(input), sealing);
+        running.material.take(&self.name, input, sealing);
         let seen = running.identify(&self.name, input, engine, kernel);
         running.phases_found(&self.name, input, &self.in_force, engine, kernel);
         if continued && !self.in_force.was_found() {
@@ -157,12 +166,12 @@ impl Keying {
     }
 
     /// Takes in what the API server has told, and the time.
-    pub(crate) fn take(&mut self, input: &Input, now: Time) {
+    pub(crate) fn take(&mut self, input: &Input, keys: &SealingKeys, now: Time) {
         let Some(running) = &mut self.running else { return };
         (running.now, running.epoch) = (now, jiff::Timestamp::now());
         if running.version != Some(input.version) {
             running.version = Some(input.version);
-            running.told(&self.name, input);
+            running.told(&self.name, input, keys);
         }
         running.ask_for_rotation(input);
         running.step(node::Input::Wake);
@@ -325,8 +334,8 @@ impl Running {
     }
 
     /// Takes in what the API server has told. What it had at a version is the same as a list at that version.
-    fn told(&mut self, name: &str, input: &Input) {
-        let Taken { peers, policies } = self.material.take(name, input);
+    fn told(&mut self, name: &str, input: &Input, keys: &SealingKeys) {
+        let Taken { peers, policies } = self.material.take(name, input, keys);
         if let Some(own) = input.keyed.get(name) {
             (self.published, self.peer_uid) = (own.keys.clone(), own.uid.clone());
         }
@@ -483,7 +492,9 @@ impl Running {
         kernel: &Capabilities,
         wanted: &mut Wanted,
     ) -> Vec<Problem> {
-        let mut problems = Vec::new();
+        let automatic = input.spec.policies.iter().filter(|policy| policy.automatic.is_some());
+        let closed = |policy: &NodePolicy| Some(self.material.closed(policy)?.problem(policy));
+        let mut problems: Vec<Problem> = automatic.filter_map(closed).collect();
         let others: BTreeSet<SaId> = wanted.sas.iter().map(|(_, sa)| sa.sa().id()).collect();
         let inbound = self.node.inbound().keys().map(|sa| (*sa, true));
         // One that was there goes on past where it had come to, or not at all (R7).

@@ -491,9 +491,9 @@ impl State {
         };
         if !keying.runs(input) && keying.can_start(input) {
             read_everything(kernel, engine)?;
-            keying.start(input, engine, capabilities, Time(host::since_boot()?));
+            keying.start(input, keys, engine, capabilities, Time(host::since_boot()?));
         }
-        keying.take(input, Time(host::since_boot()?));
+        keying.take(input, keys, Time(host::since_boot()?));
         if !input.block {
             settings.let_pass(kernel)?;
         }

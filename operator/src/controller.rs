@@ -193,7 +193,7 @@ impl Controller {
             return None;
         }
         let snapshot = self.index.snapshot(&self.namespace, BTreeMap::new());
-        let wanted = esplanade_plan::secrets_wanted(&snapshot.sas);
+        let wanted = esplanade_plan::secrets_wanted(&snapshot.sas, &snapshot.policies);
         if let Err(error) = self.secrets.refresh(&wanted, &self.index.secrets).await {
             // Without them the plan would say that they aren't there.
             self.metrics.unread(error.category);

@@ -3,21 +3,23 @@
 /// What a sealed key is for. The one who opens it must name the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Context<'a> {
-    /// Name of the IpsecSA.
-    pub security_association: &'a str,
+    /// Name of the IpsecSA; with [`Usage::Ppk`] UID of the IpsecPolicy.
+    pub object: &'a str,
     /// Which of its keys.
     pub usage: Usage,
     /// The Secret that the key was read from.
     pub source: Source<'a>,
 }
 
-/// What an SA uses a key for.
+/// What a key is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Usage {
     /// Encryption, or encryption and integrity in one (AEAD).
     Encryption,
     /// Integrity.
     Integrity,
+    /// Derivation of automatic keys: a policy's post-quantum preshared key.
+    Ppk,
 }
 
 /// One key of one version of a Secret.
@@ -38,10 +40,11 @@ impl Context<'_> {
         let usage = match self.usage {
             Usage::Encryption => "encryption",
             Usage::Integrity => "integrity",
+            Usage::Ppk => "ppk",
         };
         let Source { uid, resource_version, key } = self.source;
         let mut data = Vec::new();
-        for part in [self.security_association, usage, uid, resource_version, key] {
+        for part in [self.object, usage, uid, resource_version, key] {
             data.extend_from_slice(&(part.len() as u64).to_be_bytes());
             data.extend_from_slice(part.as_bytes());
         }

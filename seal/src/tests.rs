@@ -12,7 +12,7 @@ use crate::sealing::seal_bytes;
 use crate::{Context, KeyPair, OpenError, PublicKey, PublicKeyError, SealError, Source, Usage, seal};
 
 const CONTEXT: Context<'_> = Context {
-    security_association: "a-to-b",
+    object: "a-to-b",
     usage: Usage::Encryption,
     source: Source { uid: "7a0c", resource_version: "41", key: "encryption" },
 };
@@ -49,8 +49,9 @@ fn every_part_of_the_context_counts() {
     let sealed = seal(pair.public(), &CONTEXT, KEY, &mut rng).unwrap();
     let source = CONTEXT.source;
     for other in [
-        Context { security_association: "b-to-a", ..CONTEXT },
+        Context { object: "b-to-a", ..CONTEXT },
         Context { usage: Usage::Integrity, ..CONTEXT },
+        Context { usage: Usage::Ppk, ..CONTEXT },
         Context { source: Source { uid: "7a0d", ..source }, ..CONTEXT },
         Context { source: Source { resource_version: "42", ..source }, ..CONTEXT },
         Context { source: Source { key: "integrity", ..source }, ..CONTEXT },

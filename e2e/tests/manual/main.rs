@@ -26,6 +26,7 @@ mod nat;
 mod offload;
 mod overlay;
 mod packets;
+mod ppk;
 mod selectors;
 mod udp;
 mod variants;

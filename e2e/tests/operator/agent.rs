@@ -55,7 +55,7 @@ impl Agent {
         let (uid, version, name) =
             (text(&source["uid"])?, text(&source["resourceVersion"])?, text(&source["key"])?);
         let source = Source { uid: &uid, resource_version: &version, key: &name };
-        let context = Sealed { security_association: sa, usage, source };
+        let context = Sealed { object: sa, usage, source };
         Ok(self.keys.open(&context, &text(&key["sealed"])?)?.to_vec())
     }
 }

@@ -43,7 +43,7 @@ impl<'a> Opener<'a> {
             resource_version: &sealed.source.resource_version,
             key: &sealed.source.key,
         };
-        let context = Context { security_association: sa, usage, source };
+        let context = Context { object: sa, usage, source };
         let key = Key::new(pair.open(&context, &sealed.sealed)?);
         self.now.borrow_mut().put(sa, usage, sealed, key.clone(), true);
         Ok(key)

@@ -6,7 +6,7 @@ mod keymat;
 use std::fmt;
 
 use esplanade_crds::Suite;
-use esplanade_model::{Crypto, Spi};
+use esplanade_model::{Crypto, PpkLengthError, Spi};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -21,20 +21,15 @@ const SALT: &[u8] = b"esplanade/v1";
 /// How often a reserved SPI is skipped before giving up: each time has a chance of 2⁻²⁴.
 const SPIS: usize = 16;
 
-/// A cluster's secret for post-quantum protection (RFC 8784's idea): at least 32 bytes, from a random generator, not
-/// from a password. Wiped when dropped, never printed.
+/// A cluster's secret for post-quantum protection (RFC 8784's idea): from a random generator, not from a password. Wiped
+/// when dropped, never printed.
 #[derive(Clone)]
 pub struct Ppk(Zeroizing<Vec<u8>>);
 
-/// Too short a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a post-quantum preshared key has 32 bytes or more (RFC 8784 §2), this one has {0}")]
-pub struct PpkError(pub usize);
-
 impl Ppk {
     /// Takes the bytes over.
-    pub fn new(bytes: Zeroizing<Vec<u8>>) -> Result<Self, PpkError> {
-        if bytes.len() < 32 { Err(PpkError(bytes.len())) } else { Ok(Self(bytes)) }
+    pub fn new(bytes: Zeroizing<Vec<u8>>) -> Result<Self, PpkLengthError> {
+        PpkLengthError::check(bytes.len()).map(|()| Self(bytes))
     }
 }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use esplanade_crds::NodePolicy;
 use esplanade_expand::address_pairs;
-use esplanade_keying::derive::{Agreement, Cpu, Derived, SaInfo};
+use esplanade_keying::derive::{Agreement, Cpu, Derived, Ppk, SaInfo};
 use esplanade_keying::node::PeerRecord;
 use esplanade_keying::{KeyId, KeyPair, NodeUid, PolicyRevision, PublicKey, Sa, Version};
 use esplanade_model::{AddressPair, SaDirection};
+use esplanade_seal::KeyPair as SealingKeys;
 
+use super::ppk::{self, PpkError};
 use crate::desired::Input;
 
 /// A peer.
@@ -70,7 +72,11 @@ pub(super) struct Material {
     pub(super) peers: BTreeMap<NodeUid, Peer>,
     /// Also policies that are gone, as long as there are SAs of theirs.
     pub(super) carried: BTreeMap<PolicyRevision, Carried>,
-    agreements: HashMap<(KeyId, KeyId), Option<Agreement>>,
+    /// Of policies that have one: those of this node's and of what is carried. What was opened once stays: a revision's is
+    /// always the same.
+    ppks: BTreeMap<PolicyRevision, Result<Ppk, PpkError>>,
+    /// With the policy whose PPK is mixed in.
+    agreements: HashMap<(KeyId, KeyId, Option<PolicyRevision>), Option<Agreement>>,
     derived: HashMap<(Sa, bool), Option<Derived>>,
 }
 
@@ -79,9 +85,11 @@ impl Material {
         Self { own_uid: own_uid.to_owned(), pairs, ..Self::default() }
     }
 
-    /// Takes in peers and policies, for the node of this name.
-    pub(super) fn take(&mut self, node: &str, input: &Input) -> Taken {
+    /// Takes in peers and policies, for the node of this name. Of a policy whose PPK can't be opened (yet) there is nothing to
+    /// be derived: the protocol isn't told of it.
+    pub(super) fn take(&mut self, node: &str, input: &Input, keys: &SealingKeys) -> Taken {
         let automatic = input.spec.policies.iter().filter(|policy| policy.automatic.is_some());
+        let automatic = automatic.filter(|policy| self.open(policy, keys)).collect::<Vec<_>>().into_iter();
         let automatic: Vec<Arc<NodePolicy>> = automatic.map(|policy| Arc::new(policy.clone())).collect();
         let mut current: BTreeMap<PolicyRevision, Carried> = BTreeMap::new();
         let mut peers = Vec::new();
@@ -114,8 +122,25 @@ impl Material {
         let policies = current.iter().map(|(revision, carried)| (*revision, carried.name())).collect();
         self.carried.extend(current);
         let known: BTreeSet<KeyId> = self.peers.values().flat_map(|peer| peer.keys.keys().copied()).collect();
-        self.agreements.retain(|(_, theirs), _| known.contains(theirs));
+        self.agreements.retain(|(_, theirs, _), _| known.contains(theirs));
         Taken { peers, policies }
+    }
+
+    /// Whether the policy's SAs can be derived: it has no PPK, or one that is known.
+    fn open(&mut self, policy: &NodePolicy, keys: &SealingKeys) -> bool {
+        let Some(sealed) = policy.automatic.as_ref().and_then(|keying| keying.ppk.as_ref()) else {
+            return true;
+        };
+        let known = self.ppks.entry(revision(policy)).or_insert(Err(PpkError::Unopened));
+        if known.is_err() {
+            *known = ppk::open(&policy.uid, sealed, keys);
+        }
+        known.is_ok()
+    }
+
+    /// Why the policy's SAs can't be derived.
+    pub(super) fn closed(&self, policy: &NodePolicy) -> Option<&PpkError> {
+        self.ppks.get(&revision(policy))?.as_ref().err()
     }
 
     /// What SAs of the policy carry.
@@ -129,7 +154,12 @@ impl Material {
         self.derived.retain(|sa, _| needed.contains(sa));
         let used: BTreeSet<PolicyRevision> = needed.iter().map(|(sa, _)| sa.policy).collect();
         self.carried.retain(|of, carried| current(revision(&carried.policy)) || used.contains(of));
-        self.agreements.retain(|(own, _), _| self.pairs.contains_key(own));
+        let carried: BTreeSet<PolicyRevision> =
+            self.carried.values().map(|carried| revision(&carried.policy)).collect();
+        self.ppks.retain(|policy, _| current(*policy) || carried.contains(policy));
+        self.agreements.retain(|(own, _, ppk), _| {
+            self.pairs.contains_key(own) && ppk.is_none_or(|policy| self.ppks.contains_key(&policy))
+        });
     }
 
     /// An SA's SPI and keys; none if nothing can be derived.
@@ -142,12 +172,18 @@ impl Material {
     }
 
     fn derive_anew(&mut self, sa: &Sa, inbound: bool) -> Option<Derived> {
-        let Self { own_uid, pairs, peers, carried, agreements, .. } = self;
+        let Self { own_uid, pairs, peers, carried, ppks, agreements, .. } = self;
         let peer = peers.get(&sa.peer)?;
         let Carried { policy, addresses } = carried.get(&sa.policy)?;
         let (own, theirs) = (pairs.get(&sa.own)?, peer.keys.get(&sa.theirs)?);
-        let agreement = agreements.entry((sa.own, sa.theirs)).or_insert_with(|| {
-            let made = Agreement::new(own, theirs, None);
+        let with_ppk = policy.automatic.as_ref()?.ppk.as_ref().map(|_| revision(policy));
+        let ppk = match with_ppk {
+            None => None,
+            // Never without the one that there should be.
+            Some(policy) => Some(ppks.get(&policy)?.as_ref().ok()?),
+        };
+        let agreement = agreements.entry((sa.own, sa.theirs, with_ppk)).or_insert_with(|| {
+            let made = Agreement::new(own, theirs, ppk);
             made.inspect_err(|error| tracing::warn!(peer = peer.name, key = %sa.theirs, %error, "no keys"))
                 .ok()
         });

@@ -17,6 +17,8 @@ use super::Keying;
 use crate::desired::{Input, KeyedPeer};
 use crate::worker::{Done, News, Reasons, Worker};
 
+mod ppk;
+
 struct Host {
     kernel: FakeKernel,
     worker: Worker,
@@ -68,6 +70,7 @@ pub(super) fn policy(phase: Phase) -> NodePolicy {
             suite: Suite::AesGcm256,
             anti_replay: AntiReplay { window: 64, extended_sequence_numbers: true },
             rotate_seconds: 3600,
+            ppk: None,
         }),
     }
 }

@@ -15,7 +15,7 @@ mod selector;
 mod traffic;
 
 pub(crate) use intent::{Age, End, Endpoints, KeyUse, PolicyIntent, Protect, SaIntent};
-pub(crate) use policy::policy;
+pub(crate) use policy::{policy, revision_with_ppk};
 pub(crate) use sa::sa;
 
 use esplanade_crds::conditions::reason;

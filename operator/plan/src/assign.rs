@@ -46,7 +46,9 @@ pub(crate) fn assign(policies: &Policies<'_>, sas: &Sas<'_>, cluster: &Cluster<'
     let mut named: BTreeMap<String, String> = BTreeMap::new();
     // What a refused policy had stays with it, first of all: it is in use.
     for (name, policy) in policies.iter() {
-        let State::Refused { kept_at, .. } = &policy.state else { continue };
+        let (State::Refused { kept_at, .. } | State::Unresolved { kept_at, .. }) = &policy.state else {
+            continue;
+        };
         for installed in kept_at.iter().filter_map(|node| cluster.state(node)) {
             for sa in &installed.spec.security_associations {
                 if sa.policy.as_deref() == Some(name) && sas.get(&sa.name).is_some() {
@@ -57,7 +59,7 @@ pub(crate) fn assign(policies: &Policies<'_>, sas: &Sas<'_>, cluster: &Cluster<'
         }
     }
     for (name, policy) in policies.by_age() {
-        let State::Accepted { intent, participants, unmatched } = &policy.state else { continue };
+        let State::Accepted { intent, participants, unmatched, .. } = &policy.state else { continue };
         let mut findings = Vec::new();
         if let Some(protect) = intent.protect.as_ref().filter(|protect| protect.automatic.is_none()) {
             let mut fitting = Vec::new();

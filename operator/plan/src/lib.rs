@@ -26,7 +26,9 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use esplanade_crds::{IpsecNodeStateSpec, IpsecPeerSpec, IpsecPolicyStatus, IpsecSA, IpsecSAStatus};
+use esplanade_crds::{
+    IpsecNodeStateSpec, IpsecPeerSpec, IpsecPolicy, IpsecPolicyStatus, IpsecSA, IpsecSAStatus,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rand_core::CryptoRng;
 
@@ -51,15 +53,18 @@ pub struct Plan {
     pub again: Option<Time>,
 }
 
-/// Names of the Secrets, in the operator's namespace, that the IpsecSAs name.
-pub fn secrets_wanted(sas: &[IpsecSA]) -> BTreeSet<String> {
-    sas.iter()
-        .flat_map(|sa| {
-            let encryption = sa.spec.encryption.as_ref().and_then(|one| one.key_secret_ref.as_ref());
-            let integrity = sa.spec.integrity.as_ref().map(|one| &one.key_secret_ref);
-            encryption.into_iter().chain(integrity).map(|named| named.name.clone())
-        })
-        .collect()
+/// Names of the Secrets, in the operator's namespace, that IpsecSAs and IpsecPolicies name.
+pub fn secrets_wanted(sas: &[IpsecSA], policies: &[IpsecPolicy]) -> BTreeSet<String> {
+    let keys = sas.iter().flat_map(|sa| {
+        let encryption = sa.spec.encryption.as_ref().and_then(|one| one.key_secret_ref.as_ref());
+        let integrity = sa.spec.integrity.as_ref().map(|one| &one.key_secret_ref);
+        encryption.into_iter().chain(integrity)
+    });
+    let ppks = policies.iter().filter_map(|policy| {
+        let keying = &policy.spec.protection.as_ref()?.keying;
+        keying.automatic.as_ref()?.ppk_secret_ref.as_ref()
+    });
+    keys.chain(ppks).map(|named| named.name.clone()).collect()
 }
 
 /// What the cluster should look like, and what is said of each object.

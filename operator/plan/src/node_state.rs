@@ -27,6 +27,8 @@ pub(crate) struct NodeStates {
     pub(crate) specs: BTreeMap<String, IpsecNodeStateSpec>,
     /// Why a node isn't told of an IpsecSA yet, by the names of both.
     pub(crate) pending: BTreeMap<(String, String), Finding>,
+    /// Why a node isn't told of an IpsecPolicy yet, by the names of both.
+    pub(crate) unsealed: BTreeMap<(String, String), Finding>,
 }
 
 impl NodeStates {
@@ -59,9 +61,13 @@ pub(crate) fn node_states(
         }
     }
     for (name, policy) in policies.iter().filter(|(name, _)| !leaving.has(name)) {
-        for (node, told) in told(name, policy, cluster, now) {
-            if let Some(spec) = states.specs.get_mut(&node) {
-                spec.policies.push(told);
+        for (node, told) in told(name, policy, cluster, now, rng) {
+            match (told, states.specs.get_mut(&node)) {
+                (Ok(told), Some(spec)) => spec.policies.push(told),
+                (Ok(_), None) => {}
+                (Err(finding), _) => {
+                    states.unsealed.insert((name.to_owned(), node), finding);
+                }
             }
         }
     }
@@ -137,13 +143,19 @@ impl NodeStates {
     }
 }
 
-/// What is said of a policy, to each node that it concerns.
-fn told(name: &str, policy: &Policy<'_>, cluster: &Cluster<'_>, now: &Time) -> Vec<(String, NodePolicy)> {
+/// What is said of a policy, to each node that it concerns, or why that isn't told of it yet.
+fn told(
+    name: &str,
+    policy: &Policy<'_>,
+    cluster: &Cluster<'_>,
+    now: &Time,
+    rng: &mut dyn CryptoRng,
+) -> Vec<(String, Result<NodePolicy, Finding>)> {
     match &policy.state {
-        State::Accepted { intent, participants, .. } => {
+        State::Accepted { intent, participants, ppk, .. } => {
             let told = node_policy(name, policy, intent, participants);
             if told.automatic.is_none() {
-                return participants.nodes().map(|(node, _)| (node.to_owned(), told.clone())).collect();
+                return participants.nodes().map(|(node, _)| (node.to_owned(), Ok(told.clone()))).collect();
             }
             let nodes: Vec<&str> = participants.nodes().map(|(node, _)| node).collect();
             let is_published = |node: &str| {
@@ -158,11 +170,15 @@ fn told(name: &str, policy: &Policy<'_>, cluster: &Cluster<'_>, now: &Time) -> V
             let levels = rollout::levels(&of, &nodes, is_published, cluster, now);
             let gone = rollout::no_longer(&of, &nodes, cluster, now);
             let told = |(node, level): (&str, Level)| {
-                Some((node.to_owned(), NodePolicy { phase: rollout::phase(level)?, ..told.clone() }))
+                let told = NodePolicy { phase: rollout::phase(level)?, ..told.clone() };
+                Some((node.to_owned(), sealing::with_ppk(told, ppk.as_ref(), node, cluster, rng)))
             };
+            let gone = gone.into_iter().map(|(node, told)| (node, Ok(told)));
             levels.into_iter().filter_map(told).chain(gone).collect()
         }
-        State::Refused { kept_at, .. } => kept(name, kept_at, cluster),
+        State::Refused { kept_at, .. } | State::Unresolved { kept_at, .. } => {
+            kept(name, kept_at, cluster).into_iter().map(|(node, told)| (node, Ok(told))).collect()
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn peers(
     peers
 }
 
-fn published(name: &str, state: &State, cluster: &Cluster<'_>) -> Vec<(String, PeerSelectors)> {
+fn published(name: &str, state: &State<'_>, cluster: &Cluster<'_>) -> Vec<(String, PeerSelectors)> {
     match state {
         State::Accepted { participants, .. } => participants
             .nodes()
@@ -52,7 +52,7 @@ fn published(name: &str, state: &State, cluster: &Cluster<'_>) -> Vec<(String, P
                 (node.to_owned(), PeerSelectors { policy, from: networks.in_from(), to: networks.in_to() })
             })
             .collect(),
-        State::Refused { kept_at, .. } => kept(name, kept_at, cluster),
+        State::Refused { kept_at, .. } | State::Unresolved { kept_at, .. } => kept(name, kept_at, cluster),
     }
 }
 

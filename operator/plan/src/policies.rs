@@ -9,6 +9,7 @@ use crate::accept::{self, Age, PolicyIntent};
 use crate::cluster::Cluster;
 use crate::finding::Finding;
 use crate::participants::Participants;
+use crate::resolve::{self, Ppk};
 use crate::rollout::Leaving;
 use crate::snapshot::Snapshot;
 
@@ -16,17 +17,26 @@ use crate::snapshot::Snapshot;
 pub(crate) struct Policy<'a> {
     pub(crate) object: &'a IpsecPolicy,
     pub(crate) age: Age,
-    pub(crate) state: State,
+    pub(crate) state: State<'a>,
 }
 
 /// What became of an IpsecPolicy.
-pub(crate) enum State {
+#[allow(clippy::large_enum_variant)] // there is one for each policy
+pub(crate) enum State<'a> {
     /// It is taken up.
     Accepted {
         intent: PolicyIntent,
         participants: Participants,
         /// Selectors that match nothing.
         unmatched: Vec<Finding>,
+        /// What is mixed into its keys, if it wants that.
+        ppk: Option<Ppk<'a>>,
+    },
+    /// It is valid, and its PPK isn't there.
+    Unresolved {
+        finding: Finding,
+        /// As below: what is in force goes on with the PPK that the nodes have.
+        kept_at: Vec<String>,
     },
     /// It isn't.
     Refused {
@@ -47,16 +57,7 @@ impl<'a> Policies<'a> {
     pub(crate) fn judge(snapshot: &'a Snapshot, cluster: &Cluster<'_>) -> Self {
         let judged = snapshot.policies.iter().map(|object| {
             let name = object.metadata.name.as_deref().unwrap_or_default();
-            let state = match accept::policy(&object.spec) {
-                Ok(intent) => match in_force(name, object, &intent, cluster) {
-                    Some(finding) => State::Refused { finding, kept_at: kept_at(name, object, cluster) },
-                    None => {
-                        let (participants, unmatched) = Participants::of(&intent, cluster);
-                        State::Accepted { intent, participants, unmatched }
-                    }
-                },
-                Err(finding) => State::Refused { finding, kept_at: kept_at(name, object, cluster) },
-            };
+            let state = state(name, object, snapshot, cluster);
             (name, Policy { object, age: Age::of(&object.metadata), state })
         });
         Self { judged: judged.collect(), unreadable: &snapshot.unreadable }
@@ -90,6 +91,31 @@ impl<'a> Policies<'a> {
     }
 }
 
+fn state<'a>(
+    name: &str,
+    object: &'a IpsecPolicy,
+    snapshot: &'a Snapshot,
+    cluster: &Cluster<'_>,
+) -> State<'a> {
+    let kept_at = || kept_at(name, object, cluster);
+    let mut intent = match accept::policy(&object.spec) {
+        Ok(intent) => intent,
+        Err(finding) => return State::Refused { finding, kept_at: kept_at() },
+    };
+    let ppk = match intent.ppk().map(|named| resolve::ppk(named, snapshot)).transpose() {
+        Ok(ppk) => ppk,
+        Err(finding) => return State::Unresolved { finding, kept_at: kept_at() },
+    };
+    if let Some(ppk) = &ppk {
+        intent.revision = accept::revision_with_ppk(&intent.revision, &ppk.version);
+    }
+    if let Some(finding) = in_force(name, object, &intent, cluster) {
+        return State::Refused { finding, kept_at: kept_at() };
+    }
+    let (participants, unmatched) = Participants::of(&intent, cluster);
+    State::Accepted { intent, participants, unmatched, ppk }
+}
+
 /// Why an edit of the policy can't be had as long as nodes have it as it was before: with automatic keys both ends
 /// have to change in step, which is not implemented for anything but being switched on and off.
 fn in_force(
@@ -108,7 +134,7 @@ fn in_force(
     differs.then(|| {
         Finding::new(
             reason::NOT_IMPLEMENTED,
-            "not implemented yet: another keying, action, suite, antiReplay, mode, or other traffic or endpoints of a \
+            "not implemented yet: another keying, action, suite, antiReplay, mode, PPK (its Secret too), or other traffic or endpoints of a \
              policy in force that has automatic keys, or is to get them: write what was there, or delete the policy, wait until no \
              IpsecNodeState names it, and apply it anew",
         )

@@ -1,14 +1,16 @@
 //! Keys for one node.
 
 use esplanade_crds::conditions::reason;
-use esplanade_crds::{NodeEncryption, NodeIntegrity, SealedKey};
+use esplanade_crds::{
+    NodeAutomaticKeying, NodeEncryption, NodeIntegrity, NodePolicy, SealedKey, SecretVersion,
+};
 use esplanade_seal::{Context, PublicKey, Source, Usage};
 use rand_core::CryptoRng;
 
 use crate::accept::KeyUse;
 use crate::cluster::Cluster;
 use crate::finding::Finding;
-use crate::resolve::{Accepted, KeyState};
+use crate::resolve::{Accepted, KeyState, Ppk};
 
 /// The algorithms of an SA with their keys, sealed to one node.
 pub(crate) struct Sealing {
@@ -51,6 +53,25 @@ pub(crate) fn seal(
     let integrity = sa.intent.integrity.as_ref().zip(integrity);
     let integrity = integrity.map(|(one, key)| NodeIntegrity { algorithm: name(one), key });
     Ok(Some(Sealing { encryption, integrity }))
+}
+
+/// What a node is told of a policy, with the PPK sealed to it, if there is one. What is sealed already stays while neither
+/// the node's key nor the Secret changed. An error if the node can't be sealed to: without the PPK it would derive other
+/// keys.
+pub(crate) fn with_ppk(
+    told: NodePolicy,
+    ppk: Option<&Ppk<'_>>,
+    node: &str,
+    cluster: &Cluster<'_>,
+    rng: &mut dyn CryptoRng,
+) -> Result<NodePolicy, Finding> {
+    let (Some(ppk), Some(keying)) = (ppk, &told.automatic) else { return Ok(told) };
+    let installed = cluster.installed_policy(node, &told.name).filter(|before| before.uid == told.uid);
+    let before = installed.and_then(|before| before.automatic.as_ref()?.ppk.as_ref());
+    let before = before.filter(|before| before.source == ppk.version);
+    let (what, key) = ((told.uid.as_str(), Usage::Ppk), (ppk.bytes.as_slice(), &ppk.version));
+    let sealed = Recipient { node, cluster }.seal(what, key, (before, before), rng)?;
+    Ok(NodePolicy { automatic: Some(NodeAutomaticKeying { ppk: Some(sealed), ..keying.clone() }), ..told })
 }
 
 /// A key of an SA for one node.
@@ -96,9 +117,21 @@ impl Recipient<'_> {
             KeyState::Bad(_) => return Ok(goes_on.cloned().map_or(Key::Missing, Key::Sealed)),
             KeyState::Found(bytes, version) => (bytes, version),
         };
+        self.seal((sa, usage), (bytes, version), (before, goes_on), rng).map(Key::Sealed)
+    }
+
+    /// Seals a key, unless that is done already: `before` is what the node has been told, which stays where it is of this
+    /// version and for this recipient; `goes_on` stays where there is nobody to seal to.
+    fn seal(
+        &self,
+        (object, usage): (&str, Usage),
+        (bytes, version): (&[u8], &SecretVersion),
+        (before, goes_on): (Option<&SealedKey>, Option<&SealedKey>),
+        rng: &mut dyn CryptoRng,
+    ) -> Result<SealedKey, Finding> {
         let public = match (self.public_key(), goes_on) {
             (Ok(public), _) => public,
-            (Err(_), Some(before)) => return Ok(Key::Sealed(before.clone())),
+            (Err(_), Some(before)) => return Ok(before.clone()),
             (Err(finding), None) => return Err(finding),
         };
         let recipient = public.id();
@@ -106,14 +139,14 @@ impl Recipient<'_> {
             && before.recipient == recipient
             && before.source == *version
         {
-            return Ok(Key::Sealed(before.clone()));
+            return Ok(before.clone());
         }
         let source =
             Source { uid: &version.uid, resource_version: &version.resource_version, key: &version.key };
-        let context = Context { security_association: sa, usage, source };
+        let context = Context { object, usage, source };
         let sealed =
             esplanade_seal::seal(&public, &context, bytes, rng).map_err(|error| self.unusable(&error))?;
-        Ok(Key::Sealed(SealedKey { recipient, sealed, source: version.clone() }))
+        Ok(SealedKey { recipient, sealed, source: version.clone() })
     }
 
     fn public_key(&self) -> Result<PublicKey, Finding> {

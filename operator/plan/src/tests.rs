@@ -11,6 +11,7 @@ mod node_states;
 mod policy_accept;
 mod policy_refs;
 mod policy_status;
+mod ppk;
 mod properties;
 mod sa_accept;
 mod sa_conflict;

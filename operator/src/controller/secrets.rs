@@ -1,4 +1,4 @@
-//! The keys that IpsecSAs name: only those Secrets are read, each once per version.
+//! The keys that IpsecSAs and IpsecPolicies name: only those Secrets are read, each once per version.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::index::SecretMeta;
 /// How long reading one Secret may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The Secrets named by IpsecSAs, with their data.
+/// The Secrets that are named, with their data.
 pub(super) struct Secrets {
     client: Client,
     api: Api<Secret>,

@@ -1,10 +1,10 @@
 use esplanade_crds::Suite;
-use esplanade_model::{AddressFamily, AddressPair, Crypto};
+use esplanade_model::{AddressFamily, AddressPair, Crypto, PpkLengthError};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use zeroize::Zeroizing;
 
-use super::{Agreement, Cpu, DeriveError, Ppk, PpkError, SPIS, SaInfo, keymat, split};
+use super::{Agreement, Cpu, DeriveError, Ppk, SPIS, SaInfo, keymat, split};
 use crate::{KeyPair, PublicKey};
 
 const SA: SaInfo<'static> = SaInfo {
@@ -87,7 +87,8 @@ fn a_ppk_is_mixed_in() {
     let (without, one, other) = (derive(None), derive(Some(&ppk(1))), derive(Some(&ppk(2))));
     assert_ne!(without, one);
     assert_ne!(one, other);
-    assert_eq!(Ppk::new(Zeroizing::new(vec![1; 31])).unwrap_err(), PpkError(31));
+    assert_eq!(Ppk::new(Zeroizing::new(vec![1; 31])).unwrap_err(), PpkLengthError(31));
+    assert_eq!(Ppk::new(Zeroizing::new(vec![1; 1025])).unwrap_err(), PpkLengthError(1025));
 }
 
 #[test]

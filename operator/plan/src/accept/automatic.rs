@@ -60,5 +60,5 @@ pub(super) fn keying(protection: &Protection) -> Result<NodeAutomaticKeying, Fin
             ));
         }
     };
-    Ok(NodeAutomaticKeying { suite, anti_replay, rotate_seconds })
+    Ok(NodeAutomaticKeying { suite, anti_replay, rotate_seconds, ppk: None })
 }

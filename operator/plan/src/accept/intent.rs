@@ -125,8 +125,17 @@ pub(crate) struct Protect {
     pub(crate) local_override: bool,
     /// Names of IpsecSAs, each once. None with automatic keys.
     pub(crate) security_associations: Vec<String>,
-    /// With automatic keys.
+    /// With automatic keys; without its PPK, which is sealed to each node.
     pub(crate) automatic: Option<NodeAutomaticKeying>,
+    /// Where the PPK of automatic keys is.
+    pub(crate) ppk: Option<SecretKeyRef>,
+}
+
+impl PolicyIntent {
+    /// Where its PPK is, if it wants one.
+    pub(crate) fn ppk(&self) -> Option<&SecretKeyRef> {
+        self.protect.as_ref()?.ppk.as_ref()
+    }
 }
 
 impl Protect {

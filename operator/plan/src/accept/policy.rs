@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use esplanade_crds::{
     Action, Compression, EncapsulationType, IpsecPolicySpec, Mode, NodeAutomaticKeying, Offload, Protection,
-    Protocol,
+    Protocol, SecretVersion,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -143,7 +143,16 @@ fn protect(spec: &IpsecPolicySpec, protection: &Protection) -> Result<Protect, F
         local_override: protection.local_override,
         security_associations,
         automatic,
+        ppk: keying.automatic.as_ref().and_then(|automatic| automatic.ppk_secret_ref.clone()),
     })
+}
+
+/// The revision of a policy of this one with a PPK of this version: nothing in it says what the PPK is, and of one version
+/// there is one PPK only.
+pub(crate) fn revision_with_ppk(revision: &str, ppk: &SecretVersion) -> String {
+    let SecretVersion { uid, resource_version, key } = ppk;
+    let parts = [revision, uid, resource_version, key].map(|part| [part.as_bytes(), &[0]].concat());
+    in_short(parts.concat())
 }
 
 /// The first 16 hex digits of SHA-256 over what says which traffic is treated how.
@@ -164,6 +173,9 @@ fn revision(spec: &IpsecPolicySpec, automatic: Option<&NodeAutomaticKeying>) -> 
     // How often keys are renewed changes nothing of the SAs.
     let keying = automatic.map(|one| (one.suite, one.anti_replay));
     bytes.extend(keying.into_iter().flat_map(|keying| serde_json::to_vec(&keying).unwrap_or_default()));
-    let digest = Sha256::digest(bytes);
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    in_short(bytes)
+}
+
+fn in_short(bytes: impl AsRef<[u8]>) -> String {
+    Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

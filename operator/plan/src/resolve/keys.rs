@@ -107,16 +107,8 @@ fn found<'a>(
 ) -> Result<&'a Zeroizing<Vec<u8>>, Finding> {
     let SecretKeyRef { name, key } = named;
     let Some(bytes) = secret.data.get(key) else {
-        let keys: Vec<&str> = secret.data.keys().map(String::as_str).collect();
-        let has = if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") };
-        return Err(Finding::new(
-            reason::SECRET_NOT_FOUND,
-            format!(
-                "Secret {name} in namespace {namespace} has no key {key} ({} bytes wanted), it has {has}: \
-                 add it, or correct keySecretRef.key",
-                one.key_len
-            ),
-        ));
+        let wanted = format!("{} bytes", one.key_len);
+        return Err(lacks(namespace, secret, named, &wanted, "keySecretRef.key"));
     };
     if bytes.len() == one.key_len {
         return Ok(bytes);
@@ -131,6 +123,26 @@ fn found<'a>(
         reason::INVALID_KEY,
         format!("Secret {name} in namespace {namespace}, key {key}: {error}{}", hint(bytes, one.key_len)),
     ))
+}
+
+/// The Secret hasn't this key, so long, which that field names.
+pub(super) fn lacks(
+    namespace: &str,
+    secret: &SecretView,
+    named: &SecretKeyRef,
+    length: &str,
+    field: &str,
+) -> Finding {
+    let SecretKeyRef { name, key } = named;
+    let keys: Vec<&str> = secret.data.keys().map(String::as_str).collect();
+    let has = if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") };
+    Finding::new(
+        reason::SECRET_NOT_FOUND,
+        format!(
+            "Secret {name} in namespace {namespace} has no key {key} ({length} wanted), it has {has}: add it, or \
+             correct {field}"
+        ),
+    )
 }
 
 /// How a key of the right length may have come to a wrong one. Says nothing else of its content.

@@ -30,6 +30,7 @@ pub(crate) fn policy(name: &str, policy: &Policy<'_>, context: &Context<'_>) -> 
             let protects = policy.object.spec.action == Action::Protect;
             refused(name, finding, kept_at, protects, conditions, context)
         }
+        State::Unresolved { finding, kept_at } => unresolved(name, finding, kept_at, conditions, context),
     }
 }
 
@@ -117,11 +118,7 @@ fn refused(
     mut conditions: Conditions<'_>,
     context: &Context<'_>,
 ) -> IpsecPolicyStatus {
-    let mut reports = Reports::default();
-    for node in kept_at {
-        let concerns = |problem: &Problem| concerns_policy(problem, name, &[]);
-        reports.add(node, report(node, context.cluster.state(node), true, concerns));
-    }
+    let reports = kept_reports(name, kept_at, context);
     let (suffix, see) = if kept_at.is_empty() {
         ("", "not accepted: see condition Accepted")
     } else {
@@ -145,9 +142,53 @@ fn refused(
     }
 }
 
+/// The policy's PPK isn't there: where it isn't in force, nothing is switched on; where it is, it stays as it is.
+fn unresolved(
+    name: &str,
+    finding: &Finding,
+    kept_at: &[String],
+    mut conditions: Conditions<'_>,
+    context: &Context<'_>,
+) -> IpsecPolicyStatus {
+    let reports = kept_reports(name, kept_at, context);
+    let (suffix, see) = if kept_at.is_empty() {
+        ("; until then nothing is switched on", MISSING)
+    } else {
+        (
+            "; until then the nodes keep the policy as it was before, with the PPK that they have",
+            "its PPK is missing (see condition ResolvedRefs): the nodes keep the policy as it was before",
+        )
+    };
+    let message = format!("{}{suffix}", finding.message);
+    conditions.set(conditions::ACCEPTED, true, reason::ACCEPTED, "");
+    conditions.set(conditions::RESOLVED_REFS, false, finding.reason, &message);
+    conditions.set(conditions::PROGRAMMED, false, reason::NOT_READY, see);
+    let encrypted = if kept_at.is_empty() { Truth::False } else { Truth::Unknown };
+    conditions.set(conditions::ENCRYPTED, encrypted, reason::NOT_READY, see);
+    IpsecPolicyStatus {
+        phase: Some("Degraded".to_owned()),
+        nodes: Some(counts(kept_at.len(), reports.confirmed.len())),
+        problems: vec![message],
+        conditions: conditions.finish(),
+    }
+}
+
+/// What the nodes say that keep a policy as it was before.
+fn kept_reports(name: &str, kept_at: &[String], context: &Context<'_>) -> Reports {
+    let mut reports = Reports::default();
+    for node in kept_at {
+        let concerns = |problem: &Problem| concerns_policy(problem, name, &[]);
+        reports.add(node, report(node, context.cluster.state(node), true, concerns));
+    }
+    reports
+}
+
 /// What a node says of a policy and of the SAs that carry its traffic. `peers` is how far it has to know the others.
 fn node_report((name, uid): (&str, &str), node: &str, peers: Option<&str>, context: &Context<'_>) -> Report {
     let Context { cluster, assignment, states, .. } = context;
+    if let Some(why) = states.unsealed.get(&(name.to_owned(), node.to_owned())) {
+        return Report::Trouble { reason: why.reason.to_owned(), message: why.message.clone() };
+    }
     let mut told = states
         .policy(node, name)
         .is_some_and(|wanted| wanted.uid == uid && cluster.installed_policy(node, name) == Some(wanted));

@@ -11,7 +11,7 @@ use super::world::World;
 use crate::Plan;
 
 /// Nodes a, b and c, and the policy `pods` as short as can be.
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = World::two_nodes();
     world.snapshot.nodes.push(mk_node("c", &["10.0.0.3"], &["10.244.3.0/24"]));
     (world.snapshot.sas, world.snapshot.policies) = (Vec::new(), vec![mk_policy("pods", &[])]);
@@ -20,14 +20,14 @@ fn world() -> World {
 }
 
 impl World {
-    fn write(&mut self) -> Plan {
+    pub(super) fn write(&mut self) -> Plan {
         let plan = self.plan();
         self.apply(&plan);
         plan
     }
 
     /// The node's agent publishes these keys.
-    fn publish(&mut self, node: &str, keys: &[&str]) {
+    pub(super) fn publish(&mut self, node: &str, keys: &[&str]) {
         let key = |id: &&str| PublishedKey {
             id: (*id).to_owned(),
             public_key: String::new(),
@@ -41,8 +41,11 @@ impl World {
     }
 
     /// All agents run, have done what they were told, and have published a key each.
-    fn with_keys() -> Self {
-        let mut world = world();
+    pub(super) fn with_keys() -> Self {
+        Self::with_keys_in(world())
+    }
+
+    pub(super) fn with_keys_in(mut world: Self) -> Self {
         world.write();
         for node in ["a", "b", "c"] {
             world.publish(node, &[&format!("{node}1")]);
@@ -53,7 +56,11 @@ impl World {
 
     /// With the policy in force.
     fn in_force() -> Self {
-        let mut world = Self::with_keys();
+        Self::in_force_in(world())
+    }
+
+    pub(super) fn in_force_in(world: Self) -> Self {
+        let mut world = Self::with_keys_in(world);
         for _ in 0..8 {
             world.write();
             world.agents_confirm();
@@ -62,7 +69,7 @@ impl World {
         world
     }
 
-    fn phases(&mut self) -> Vec<Option<Phase>> {
+    pub(super) fn phases(&mut self) -> Vec<Option<Phase>> {
         let phase = |node: &str| self.state(node).spec.policies.first().map(|policy| policy.phase);
         ["a", "b", "c"].map(phase).to_vec()
     }

@@ -1,12 +1,12 @@
 //! What nodes are told, and what everyone is told of them.
 
 use esplanade_crds::{
-    Action, AntiReplay, Enforcement, IpsecNodeStateSpec, IpsecPeerSpec, Mode, PeerSelectors, Phase,
-    TrafficProtocol, TrafficSelector,
+    Action, AntiReplay, AutomaticKeying, Enforcement, IpsecNodeStateSpec, IpsecPeerSpec, Mode, PeerSelectors,
+    Phase, TrafficProtocol, TrafficSelector,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-use super::build::{mk_node, mk_policy, mk_sa, node, nodes, pod_cidrs};
+use super::build::{key, mk_node, mk_policy, mk_sa, node, nodes, pod_cidrs};
 use super::world::World;
 use crate::secrets_wanted;
 
@@ -223,11 +223,14 @@ fn an_ipsec_sa_of_no_policy_is_installed_by_itself() {
 }
 
 #[test]
-fn the_secrets_that_ipsec_sas_name_are_wanted_also_those_of_bad_ones() {
+fn the_secrets_that_objects_name_are_wanted_also_those_of_bad_ones() {
     let mut bad = mk_sa("bad", "a", "b", 1);
     bad.spec.integrity.as_mut().unwrap().key_secret_ref.name = "others".into();
-    let wanted = secrets_wanted(&[mk_sa("good", "a", "b", 0x1000), bad]);
-    assert_eq!(wanted.into_iter().collect::<Vec<_>>(), ["keys", "others"]);
+    let mut policy = mk_policy("pods", &["good"]);
+    let automatic = AutomaticKeying { ppk_secret_ref: Some(key("ppk", "k")), ..Default::default() };
+    policy.spec.protection.as_mut().unwrap().keying.automatic = Some(automatic);
+    let wanted = secrets_wanted(&[mk_sa("good", "a", "b", 0x1000), bad], &[policy, mk_policy("other", &[])]);
+    assert_eq!(wanted.into_iter().collect::<Vec<_>>(), ["keys", "others", "ppk"]);
 }
 
 #[test]

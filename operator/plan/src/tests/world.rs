@@ -178,7 +178,7 @@ pub(super) fn open(
     sealed: &esplanade_crds::SealedKey,
 ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let esplanade_crds::SecretVersion { uid, resource_version, key } = &sealed.source;
-    let context = Context { security_association: sa, usage, source: Source { uid, resource_version, key } };
+    let context = Context { object: sa, usage, source: Source { uid, resource_version, key } };
     key_pair(node).open(&context, &sealed.sealed)
 }
 
