@@ -1,14 +1,14 @@
 //! Reading single SAs and policies, and recognising those that were read before.
 
 use esplanade_model::{
-    Direction, Glance, Mark, Observed, Op, PolicyKey, PolicyRecord, Reader, Recognised, ReplayState, SaId,
-    SaRecord, Used,
+    Direction, Glance, InboundSa, Mark, Observed, Op, OutboundSa, PolicyKey, PolicyRecord, Reader,
+    Recognised, ReplayState, SaId, SaRecord, Used, WantedSa,
 };
 use esplanade_xfrm::wire::Observer;
 
 use super::objects::{
-    DIRECTIONS, add, add_all, delete, extended, id, inbound, inbound_at, outbound, outbound_at, policy, sa,
-    selector, selector_v6, v4,
+    DIRECTIONS, add, add_all, delete, extended, id, inbound, inbound_at, outbound, policy, sa, selector,
+    selector_v6, v4,
 };
 use super::{Subject, must};
 
@@ -184,16 +184,14 @@ pub(crate) fn what_was_seen_is_recognised(kernel: &mut dyn Subject) {
     assert_eq!(news(kernel, &mut reader), (5, vec![]));
     assert_eq!(news(kernel, &mut reader), (0, vec![]));
 
-    // The same SAs further on.
+    // The same SAs further on. Made anew, they would be others a second later.
     let sent = ReplayState { sent: 4711, ..ReplayState::default() };
     let received = ReplayState { sent: 0, received: 70, bitmap: vec![0xf0f1, 0] };
-    let again = [
-        Op::DeleteSa(sa(3).id(), Mark::NONE),
-        outbound_at(sa(3), sent.clone()),
-        Op::DeleteSa(wide.id(), Mark::NONE),
-        inbound_at(wide, received.clone()),
+    let further = [
+        Op::SetReplayState { sa: WantedSa::Outbound(OutboundSa(sa(3))), state: sent.clone() },
+        Op::SetReplayState { sa: WantedSa::Inbound(InboundSa(wide)), state: received.clone() },
     ];
-    must(kernel, &again);
+    must(kernel, &further);
     let (decoded, mut counted) = news(kernel, &mut reader);
     counted.sort_by_key(|state| state.sent);
     assert_eq!((decoded, counted), (0, vec![received, sent]));
