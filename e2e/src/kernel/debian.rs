@@ -25,23 +25,32 @@ pub struct Image {
     pub initrd: PathBuf,
     /// The folder with the kernel's modules in a folder named after its release.
     pub modules: PathBuf,
+    /// What is asked of the kernel on its command line.
+    pub parameters: &'static str,
 }
 
 /// What a suite's name ends in where its kernel is to have [modules](super::modules) of its own.
 const WITH_MODULES: &str = "+modules";
+/// What a suite's name ends in where its kernel is to hide keys from everybody.
+const LOCKED_DOWN: &str = "+lockdown";
+/// `kernel_lockdown(7)`.
+const LOCKDOWN: &str = "lockdown=confidentiality";
 
 /// The newest cloud kernel of a suite (`trixie`); downloads it when the suite has a newer one than the last time.
-/// `sid+modules` is one that modules are built for which Debian doesn't. Several processes may call it at once: one
-/// downloads and builds, the others wait.
+/// `sid+modules` is one that modules are built for which Debian doesn't, `trixie+lockdown` hides keys. Several processes may
+/// call it at once: one downloads and builds, the others wait.
 ///
 /// # Errors
 /// There is no such suite, or it can't be reached: the message has apt's words.
 pub fn image(choice: &str) -> Result<Image> {
-    let suite = choice.strip_suffix(WITH_MODULES).unwrap_or(choice);
+    // Not both: a kernel in lockdown takes only modules that Debian has signed.
+    let with_modules = choice.strip_suffix(WITH_MODULES);
+    let locked_down = choice.strip_suffix(LOCKED_DOWN);
+    let suite = with_modules.or(locked_down).unwrap_or(choice);
     let plain = |c: char| c.is_ascii_lowercase() || c == '-';
     ensure!(
         !suite.is_empty() && suite.chars().all(plain),
-        "{}={choice:?}: write a Debian suite's name, like trixie, or trixie{WITH_MODULES}",
+        "{}={choice:?}: write a Debian suite's name, like trixie, or trixie{WITH_MODULES}, or trixie{LOCKED_DOWN}",
         super::CHOICE
     );
     let cache = workspace().join(".lab/kernels").join(suite);
@@ -66,7 +75,7 @@ pub fn image(choice: &str) -> Result<Image> {
         std::fs::rename(&root, &folder).with_context(|| format!("making {}", folder.display()))?;
     }
     let release = release(&folder)?;
-    if choice != suite {
+    if with_modules.is_some() {
         folder = modules::added(&packages, &folder, &version, &release)?;
     }
     let modules = folder.join("usr/lib/modules");
@@ -74,7 +83,8 @@ pub fn image(choice: &str) -> Result<Image> {
     let places = [folder.join(format!("boot/vmlinuz-{release}")), modules.join(&release).join("vmlinuz")];
     let kernel = places.into_iter().find(|file| file.is_file());
     let kernel = kernel.with_context(|| format!("no kernel in {}", folder.display()))?;
-    Ok(Image { kernel, initrd: folder.join("initrd"), modules })
+    let parameters = locked_down.map_or("", |_| LOCKDOWN);
+    Ok(Image { kernel, initrd: folder.join("initrd"), modules, parameters })
 }
 
 /// Notes which modules there are below a root.

@@ -21,7 +21,9 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// Starts the kernel and two file servers, one for all files and one for the lab's own folder.
 pub(super) fn start(boot: &Boot<'_>, image: &debian::Image) -> Result<Vec<Supervised>> {
-    let shares = [share(boot, "root", Path::new("/"))?, share(boot, "dir", boot.dir)?];
+    // Of files that nobody changes much is remembered: an agent that asks for algorithms runs modprobe some hundred times.
+    // Of the lab's own nothing: this process reads what the guest writes.
+    let shares = [share(boot, "root", Path::new("/"), "auto")?, share(boot, "dir", boot.dir, "none")?];
 
     let mut command = Command::new("qemu-system-x86_64");
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35"]);
@@ -55,7 +57,8 @@ fn command_line(boot: &Boot<'_>, image: &debian::Image) -> OsString {
     let mut line = OsString::from("console=ttyS0 quiet panic=-1 net.ifnames=0");
     let facts = boot.facts("virtiofs", &image.modules).into_iter();
     let uplink = boot.tap.map(|_| OsString::from("LAB_UPLINK=vec0"));
-    for word in facts.chain([concat("LAB_INIT=", &boot.init())]).chain(uplink) {
+    let own = image.parameters.split_whitespace().map(OsString::from);
+    for word in facts.chain([concat("LAB_INIT=", &boot.init())]).chain(uplink).chain(own) {
         line.push(" ");
         line.push(word);
     }
@@ -68,15 +71,15 @@ struct Share {
     server: Supervised,
 }
 
-/// A file server for a folder of the host, once it listens.
-fn share(boot: &Boot<'_>, tag: &'static str, folder: &Path) -> Result<Share> {
+/// A file server for a folder of the host, once it listens; `cache`: what the guest may remember.
+fn share(boot: &Boot<'_>, tag: &'static str, folder: &Path, cache: &str) -> Result<Share> {
     let program = FILE_SERVERS.iter().find(|path| Path::new(path).is_file());
     let program = program.context("virtiofsd is missing: install Debian's package qemu-system-common")?;
     let socket = boot.dir.join(format!("{tag}.socket"));
     let mut command = Command::new(program);
     command.arg(concat("--socket-path=", &socket));
-    // Nothing is remembered of what may change: this process reads what the guest writes.
-    command.args(["-o", "cache=none", "-o", "sandbox=chroot", "-o"]).arg(concat("source=", folder));
+    command.args(["-o", &format!("cache={cache}"), "-o", "sandbox=chroot", "-o"]);
+    command.arg(concat("source=", folder));
     let log = std::fs::File::create(boot.dir.join(format!("{tag}.log"))).context("making a log")?;
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let mut server = Supervised::spawn_expendable("virtiofsd", command)?;

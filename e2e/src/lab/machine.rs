@@ -18,8 +18,8 @@ use crate::process::Supervised;
 
 /// The lab's end of the wire to a booted kernel.
 const TAP: &str = "tap0";
-/// How long the helper may take to answer; boots are quick, but several may share the machine.
-const START: Duration = Duration::from_secs(60);
+/// How long the helper may take to answer; boots are quick, but many may share the machine, and QEMU is slow.
+const START: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(20);
 /// Memory of a booted kernel in MiB, taken from the host as it is used.
 const MEMORY: u32 = 1024;

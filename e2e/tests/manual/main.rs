@@ -15,6 +15,7 @@ mod example;
 mod faults;
 mod forgotten;
 mod handover;
+mod hidden;
 mod icmp;
 mod interfaces;
 mod iptfs;
