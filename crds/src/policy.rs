@@ -219,6 +219,13 @@ pub struct Gateway {
     validation = Rule::new("self.mode != 'BEET' || (self.compression == 'None' && self.protocol != 'IPComp')")
         .field_path(".mode")
         .message("IPComp has no mode BEET: write mode: Tunnel or Transport, or protocol: ESP without compression"),
+    validation = Rule::new("self.mode != 'IPTFS' || self.compression == 'None'")
+        .field_path(".mode")
+        .message("IPComp has no mode IPTFS: write mode: Tunnel, or remove compression"),
+    validation = Rule::new("self.offload == 'None' || self.protocol == 'ESP'")
+        .field_path(".offload")
+        .reason(Reason::FieldValueForbidden)
+        .message("devices take only ESP's work: write protocol: ESP, or remove offload"),
     validation = Rule::new(
         "has(self.keying.manual) || self.protocol != 'AH' || !has(self.encapsulation) || \
          self.encapsulation.type != 'UDP'")

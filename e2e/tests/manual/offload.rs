@@ -13,6 +13,8 @@ const NUMBER: u32 = 47;
 /// A neighbour that there isn't, and what is behind it.
 const GATEWAY: &str = "2001:db8::99";
 const BEHIND: &str = "fd00:9::1";
+/// In the packets, two bytes again and again.
+const PATTERN: &str = "cafe";
 
 /// What netdevsim takes.
 const ALGORITHMS: &str = "encryption: {algorithm: AES-GCM-16-128, keySecretRef: {name: device, key: KEY}}\n  \
@@ -106,6 +108,14 @@ async fn work(node: &Node) -> Result<String> {
     script(node, &format!("cat /sys/kernel/debug/netdevsim/netdevsim{NUMBER}/ports/0/ipsec")).await
 }
 
+/// Whether the device has an SA that goes this way (`tx`, `rx`) with this SPI, as `nsim_dbg_netdev_ops_read` prints it.
+fn has(said: &str, way: &str, spi: u32) -> bool {
+    let of = |line: &&str| line.starts_with("sa[") && line.contains(&format!("] {way} ipaddr="));
+    let spi = format!(" spi=0x{spi:08x} ");
+    let lines: Vec<&str> = said.lines().collect();
+    lines.windows(2).any(|two| of(&two[0]) && two[1].contains(&spi))
+}
+
 async fn wait_for_work(lab: &Lab, node: &Node, words: &str) -> Result<String> {
     lab.wait(words, SOON, async || {
         let said = work(node).await?;
@@ -151,15 +161,29 @@ async fn by_a_device(lab: &Lab, a: &Node) -> Result<()> {
         lab.wait_condition(what, "Programmed", "True", SOON).await?;
     }
     let said = wait_for_work(lab, a, "SA count=2 tx=0").await?;
-    for line in [format!("spi=0x{OUT:08x}"), format!("spi=0x{IN:08x}")] {
-        ensure!(said.contains(&line), "{line}: {said}");
+    for (way, spi) in [("tx", OUT), ("rx", IN)] {
+        ensure!(has(&said, way, spi), "{way} {spi:#x}: {said}");
     }
-    ensure!(said.contains("] t") && said.contains("] r"), "one each way: {said}");
 
-    // Each packet is the device's work. Nobody answers.
-    let pings = a.pod(0).run(["ping", "-c", "3", "-i", "0.1", "-W", "1", BEHIND]).await?;
+    // Each packet is the device's work. Nobody answers, and what it is given isn't encrypted yet.
+    let given = a.spawn("given", ["tcpdump", "-lnxi", &device, "esp"]).await?;
+    lab.wait("tcpdump", SOON, async || {
+        ensure!(given.log().contains("listening on"), "{}", given.log());
+        Ok(())
+    })
+    .await?;
+    let pings = a.pod(0).run(["ping", "-c3", "-i0.1", "-W1", "-p", PATTERN, BEHIND]).await?;
     ensure!(!pings.success() && pings.stdout.contains("3 packets transmitted"), "{pings:?}");
     wait_for_work(lab, a, "SA count=2 tx=3").await?;
+    lab.wait("what the device was given", SOON, async || {
+        let log = given.log();
+        let each: Vec<&str> = log.split(&format!("spi=0x{OUT:08x}")).skip(1).collect();
+        let plain = each.iter().filter(|packet| packet.contains(&[PATTERN; 4].join(" ")));
+        ensure!((each.len(), plain.count()) == (3, 3), "{log}");
+        Ok(())
+    })
+    .await?;
+    given.stop().await?;
     let states = a.run(["ip", "xfrm", "state"]).await?.ok()?;
     let by = format!("dev {device} dir ");
     assert_eq!(states.matches(&by).count(), 2, "{states}");

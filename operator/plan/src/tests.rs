@@ -8,6 +8,7 @@ mod handover;
 mod kept;
 mod lifetimes;
 mod node_states;
+mod offload;
 mod policy_accept;
 mod policy_refs;
 mod policy_status;
