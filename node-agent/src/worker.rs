@@ -10,7 +10,9 @@ use std::time::Duration;
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{IpsecNodeStateSpec, Phase, Problem, ProblemKind};
 use esplanade_diff::{Hidden, Memory, Numbers, Wear, Writing};
-use esplanade_expand::{OpenedKeys, exemptions, expand_again, keepalives, passing_through, uncovered};
+use esplanade_expand::{
+    OpenedKeys, exemptions, expand_again, keepalives, passing_through, path_mtu, uncovered,
+};
 use esplanade_keying::Time;
 use esplanade_model::{Capabilities, Event, Policy, PolicyKey, Wanted};
 use esplanade_seal::KeyPair;
@@ -568,6 +570,7 @@ fn exempted(node: &str, input: &Input, mut wanted: Wanted) -> (Wanted, Vec<Polic
         let own = own_addresses(node, input);
         exempt.extend(exemptions(api_server, own.iter().copied()));
         exempt.extend(keepalives(&wanted.sas));
+        exempt.extend(path_mtu(&wanted.policies, &own));
         keys = exempt.iter().map(Policy::key).collect();
         through = passing_through(&wanted.policies, &own);
     }

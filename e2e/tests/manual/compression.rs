@@ -90,11 +90,12 @@ impl Variant {
         for size in SIZES {
             let wire = a.capture().await?;
             if self.side == "podCIDRs" {
-                ping(a.pod(0), b.pod(0).addresses.v4, size).await?;
-                ping(b.pod(0), a.pod(0).addresses.v4, size).await?;
+                let (a, b) = (a.pod(0), b.pod(0));
+                ping(a, [a.addresses.v4, b.addresses.v4], size).await?;
+                ping(b, [b.addresses.v4, a.addresses.v4], size).await?;
             } else {
-                ping(a, b.addresses.v4, size).await?;
-                ping(b, a.addresses.v4, size).await?;
+                ping(a, [a.addresses.v4, b.addresses.v4], size).await?;
+                ping(b, [b.addresses.v4, a.addresses.v4], size).await?;
             }
             self.look(&wire.stop().await?, size)?;
         }
@@ -124,9 +125,12 @@ impl Variant {
     }
 }
 
-async fn ping(from: &Place, to: std::net::Ipv4Addr, size: u32) -> Result<()> {
-    let (count, size, to) = (PINGS.to_string(), size.to_string(), to.to_string());
-    from.run(["ping", "-c", &count, "-i", "0.1", "-W", "2", "-p", "00", "-s", &size, &to]).await?.ok()?;
+/// From the first address to the second. Told where from, ping doesn't ask for it by a connection over UDP, which may not be
+/// allowed.
+async fn ping(from: &Place, ends: [std::net::Ipv4Addr; 2], size: u32) -> Result<()> {
+    let (count, size, [own, to]) = (PINGS.to_string(), size.to_string(), ends.map(|end| end.to_string()));
+    let argv = ["ping", "-c", &count, "-i", "0.1", "-W", "2", "-p", "00", "-s", &size, "-I", &own, &to];
+    from.run(argv).await?.ok()?;
     Ok(())
 }
 

@@ -27,6 +27,7 @@ mod nat;
 mod offload;
 mod overlay;
 mod packets;
+mod path_mtu;
 mod ppk;
 mod selectors;
 mod udp;

@@ -35,9 +35,16 @@ pub(crate) async fn ping_pods(lab: &Lab) -> Result<()> {
 /// Pings between node-a and node-b themselves, over one family.
 pub(crate) async fn ping_nodes(lab: &Lab, v4: bool) -> Result<()> {
     let (a, b) = (lab.node("node-a"), lab.node("node-b"));
-    let address = |node: &esplanade_e2e::lab::Node| node.addresses.both()[usize::from(!v4)];
-    ping(a, address(b)).await?;
-    ping(b, address(a)).await
+    for (from, to) in [(a, b), (b, a)] {
+        let [from_address, to_address] = [from, to].map(|node| node.addresses.both()[usize::from(!v4)]);
+        // Told where from, ping doesn't ask for it by a connection over UDP, which may not be allowed.
+        let count = PINGS.to_string();
+        let own = from_address.to_string();
+        from.run(["ping", "-c", &count, "-i", "0.1", "-W", "2", "-I", &own, &to_address.to_string()])
+            .await?
+            .ok()?;
+    }
+    Ok(())
 }
 
 /// Packets that show an echo in the clear, in whatever isn't encrypted.

@@ -10,6 +10,7 @@ use crate::priority;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
 /// Clients and servers of DHCP (RFC 2131 §4.1), and of DHCPv6 (RFC 8415 §7.2).
@@ -48,6 +49,27 @@ pub fn keepalives(sas: &[(String, WantedSa)]) -> Vec<Policy> {
         Some(Policy::new(Direction::Out, selector, priority::EXEMPT, Action::Allow))
     };
     sas.iter().filter_map(one).collect()
+}
+
+/// Policies by which those who send learn what lengths a path takes: what tells this node at its `own` addresses that a packet
+/// was too long (RFC 792, RFC 4443 §3.2), be it one around what is protected; and what this node tells those whose packets it
+/// protects, behind it. Their packets would vanish else. Nothing of it goes to another node: such a message has the beginning
+/// of the packet in it. Below all other policies, so that they decide first.
+pub fn path_mtu(policies: &[(String, Policy)], own: &BTreeSet<IpAddr>) -> Vec<Policy> {
+    let allow = |direction, to: IpNet| {
+        let (protocol, kind, code) = match to {
+            IpNet::V4(_) => (ICMP, Port::exactly(3), Port::exactly(4)),
+            IpNet::V6(_) => (ICMPV6, Port::exactly(2), Port::ANY),
+        };
+        let selector = selector(any(to.addr()), to, protocol, kind, code)?;
+        Some(Policy::new(direction, selector, priority::LAST, Action::Allow))
+    };
+    let protecting =
+        policies.iter().filter(|(_, one)| one.direction == Direction::Out && !one.templates.is_empty());
+    let behind: BTreeSet<IpNet> = protecting.map(|(_, one)| one.selector.source()).collect();
+    let hears = own.iter().map(|address| (Direction::In, IpNet::from(*address)));
+    let tells = behind.into_iter().filter(|net| !is_own(*net, own)).map(|net| (Direction::Out, net));
+    hears.chain(tells).filter_map(|(direction, to)| allow(direction, to)).collect()
 }
 
 /// Where what no policy covers passes anyway: policies that let pass what these protect or drop of the API server's
@@ -103,12 +125,11 @@ fn overlap(one: &Policy, other: &Policy) -> bool {
 /// covers, each that lets packets pass needs one beside it for the other look-up. Nothing passes by it that wouldn't
 /// otherwise. Not for what starts at one of the node's `own` addresses.
 pub fn passing_through(policies: &[(String, Policy)], own: &BTreeSet<IpAddr>) -> Vec<(String, Policy)> {
-    let local = |net: IpNet| net.prefix_len() == net.max_prefix_len() && own.contains(&net.addr());
     let allowing = policies.iter().filter(|(_, policy)| policy.action == Action::Allow);
     let beside = allowing.filter_map(|(name, policy)| {
         let Policy { selector, mark, priority, .. } = *policy;
         let direction = match policy.direction {
-            Direction::Out if !local(selector.source()) => Direction::Forward,
+            Direction::Out if !is_own(selector.source(), own) => Direction::Forward,
             Direction::Forward => Direction::Out,
             Direction::In | Direction::Out => return None,
         };
@@ -116,6 +137,11 @@ pub fn passing_through(policies: &[(String, Policy)], own: &BTreeSet<IpAddr>) ->
         Some((name.clone(), Policy { mark, ..Policy::new(direction, selector, priority, Action::Allow) }))
     });
     beside.collect()
+}
+
+/// One of the node's own addresses.
+fn is_own(net: IpNet, own: &BTreeSet<IpAddr>) -> bool {
+    net.prefix_len() == net.max_prefix_len() && own.contains(&net.addr())
 }
 
 fn both_ways(outbound: Selector) -> [Policy; 2] {

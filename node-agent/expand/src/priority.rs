@@ -5,6 +5,7 @@
 //! | 8 000 | what passes on a node that drops all that no policy covers ([`exempt`](crate::exempt)) |
 //! | 9 000 | neighbour discovery, always let through |
 //! | 10 000 … 138 095 | `10 000 + (priority * 4 + rank) * 32 + place` |
+//! | 140 000 | what passes there unless another policy is for it |
 //!
 //! `priority` is the IpsecPolicy's, 0 to 1000; `rank` is 0 for Discard, 1 for Protect, 2 for Bypass; `place` is the
 //! position by name among this node's policies of the same priority and action, at most 31: beyond that, the kernel
@@ -19,6 +20,8 @@ use esplanade_crds::{Action, NodePolicy};
 pub(crate) const EXEMPT: u32 = 8_000;
 /// Above all IpsecPolicies.
 pub(crate) const NEIGHBOUR_DISCOVERY: u32 = 9_000;
+/// Below all of ours.
+pub(crate) const LAST: u32 = 140_000;
 
 const FIRST: u32 = 10_000;
 const PLACES: u32 = 32;

@@ -5,7 +5,7 @@ use esplanade_model::{
     Selector, Spi, Template, UdpEncapsulation, WantedSa,
 };
 
-use super::{exemptions, keepalives, passing_through, uncovered};
+use super::{exemptions, keepalives, passing_through, path_mtu, uncovered};
 
 fn made() -> Vec<Policy> {
     let api = ["192.0.2.1:6443", "[2001:db8::1]:443"].map(|address| address.parse().unwrap());
@@ -193,4 +193,54 @@ fn keepalives_leave_and_nothing_else_does() {
     let silent = [of(&sa), of(&Sa { keepalive: None, ..kept.clone() })];
     assert_eq!(keepalives(&silent), []);
     assert_eq!(keepalives(&[("sa".to_owned(), WantedSa::Inbound(InboundSa(kept)))]), []);
+}
+
+#[test]
+fn who_sends_is_told_of_packets_that_are_too_long_and_nobody_else() {
+    let own = ["192.0.2.11", "2001:db8::11"].map(|address| address.parse().unwrap()).into();
+    let template = Template {
+        protocol: Protocol::Esp,
+        mode: Mode::Tunnel,
+        reqid: Reqid::from_hash(1),
+        tunnel: None,
+        optional: false,
+    };
+    let policy = |direction, from: &str, to: &str| {
+        let selector = Selector::new(from.parse().unwrap(), to.parse().unwrap()).unwrap();
+        let made = Policy::new(direction, selector, 70_000, Action::Allow);
+        ("pods".to_owned(), Policy { templates: vec![template], ..made })
+    };
+    let mut clear = policy(Direction::Out, "10.9.0.0/24", "10.2.0.0/24");
+    clear.1.templates.clear();
+    let policies = [
+        policy(Direction::Out, "10.1.0.0/24", "10.2.0.0/24"),
+        policy(Direction::Out, "10.1.0.0/24", "10.3.0.0/24"),
+        policy(Direction::Forward, "10.2.0.0/24", "10.1.0.0/24"),
+        policy(Direction::Out, "fd00:1::/64", "fd00:2::/64"),
+        policy(Direction::Out, "192.0.2.11/32", "192.0.2.12/32"),
+        clear,
+    ];
+    let made = path_mtu(&policies, &own);
+    let words: BTreeSet<_> = made
+        .iter()
+        .map(|one| {
+            let Selector { protocol, source_port, destination_port, .. } = one.selector;
+            let (from, to) = (one.selector.source().to_string(), one.selector.destination().to_string());
+            (one.direction, from, to, protocol, source_port, destination_port)
+        })
+        .collect();
+    let v4 = |direction, to: &str| {
+        (direction, "0.0.0.0/0".to_owned(), to.to_owned(), 1, Port::exactly(3), Port::exactly(4))
+    };
+    let v6 =
+        |direction, to: &str| (direction, "::/0".to_owned(), to.to_owned(), 58, Port::exactly(2), Port::ANY);
+    let expected = [
+        v4(Direction::In, "192.0.2.11/32"),
+        v6(Direction::In, "2001:db8::11/128"),
+        v4(Direction::Out, "10.1.0.0/24"),
+        v6(Direction::Out, "fd00:1::/64"),
+    ];
+    assert_eq!((words, made.len()), (expected.into(), 4));
+    // Any other policy goes before.
+    assert!(made.iter().all(|one| one.priority == 140_000 && one.templates.is_empty()));
 }
