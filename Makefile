@@ -70,6 +70,8 @@ corpus: packages build ## Record what the fuzzer starts from anew, on a real ker
 model: ## Every order of events in the keying protocol, within larger bounds; writes the table in docs/keying.md
 	$(call step,model checking)
 	@cargo run --quiet --locked --package esplanade-model-check --bin model
+	$(call step,days in virtual time)
+	@cargo run --quiet --locked --package esplanade-model-check --bin model courses 100
 
 .PHONY: demo
 demo: packages build ## Two nodes, a ping in clear text and then in ESP, captured on the wire
@@ -78,6 +80,12 @@ demo: packages build ## Two nodes, a ping in clear text and then in ESP, capture
 .PHONY: lab
 lab: packages build ## A shell in a running lab; make lab ARGS="--nodes 3 --pods 2"
 	@target/debug/lab $(ARGS)
+
+# Tests in modules `long`: the same as in `make test`, with more repeats.
+.PHONY: test-long
+test-long: packages build $(NEXTEST) ## Hundreds of rotations, kills, flushes and a long outage on a real cluster (half an hour)
+	$(call step,long tests)
+	@$(NEXTEST) nextest run --workspace --locked --profile long
 
 .PHONY: test-owners
 test-owners: build $(NEXTEST) ## The agent beside strongSwan, libreswan and ip xfrm in the same namespaces (minutes)

@@ -2,6 +2,7 @@
 //!
 //! Node and RBAC authorization are on; only the test's own admin is in system:masters.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,7 +33,9 @@ const TAIL: usize = 15;
 #[derive(Debug)]
 pub struct ControlPlane {
     controller_manager: Option<Supervised>,
-    api_server: Supervised,
+    /// None while it is stopped.
+    api_server: RefCell<Option<Supervised>>,
+    api_server_args: processes::ApiServer,
     etcd: Supervised,
     dir: PathBuf,
     url: String,
@@ -57,11 +60,22 @@ impl ControlPlane {
         std::fs::write(&tokens, line).context("writing the token file")?;
 
         let (etcd, client) = processes::etcd(dir, &binaries.etcd)?;
-        let api_server =
-            processes::api_server(dir, &binaries.kube_apiserver, &client, address, &pki, &tokens)?;
+        let api_server_args = processes::ApiServer { etcd: client, address, tokens };
+        let api_server = api_server_args.start(dir, &binaries.kube_apiserver, &pki)?;
         let (dir, url) = (dir.to_owned(), format!("https://{address}"));
-        let mut this =
-            Self { controller_manager: None, api_server, etcd, dir, url, admin_token, pki, binaries };
+        let api_server = RefCell::new(Some(api_server));
+        let controller_manager = None;
+        let mut this = Self {
+            controller_manager,
+            api_server,
+            api_server_args,
+            etcd,
+            dir,
+            url,
+            admin_token,
+            pki,
+            binaries,
+        };
         this.ready().await?;
         Ok(this)
     }
@@ -69,11 +83,7 @@ impl ControlPlane {
     async fn ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + START;
         let client = self.client().await?;
-        let readyz = || http::Request::get("/readyz").body(Vec::new());
-        self.until(deadline, "/readyz", async || {
-            client.request_text(readyz().context("/readyz")?).await.context("/readyz").map(drop)
-        })
-        .await?;
+        self.until(deadline, "/readyz", async || is_ready(&client).await).await?;
         let kubeconfig = self.kubeconfig("admin", self.admin_token())?;
         let program = &self.binaries.kube_controller_manager;
         let manager = processes::controller_manager(&self.dir, program, &kubeconfig, &self.pki)?;
@@ -103,10 +113,36 @@ impl ControlPlane {
         }
     }
 
+    /// Kills the API server; etcd and all that is in it stays.
+    pub fn stop_api_server(&self) {
+        if let Some(mut process) = self.api_server.take() {
+            process.kill();
+        }
+    }
+
+    /// Starts it again, at the same address, and waits until it serves.
+    ///
+    /// # Errors
+    /// It doesn't within a minute.
+    pub async fn start_api_server(&self) -> Result<()> {
+        let process = self.api_server_args.start(&self.dir, &self.binaries.kube_apiserver, &self.pki)?;
+        self.api_server.replace(Some(process));
+        let deadline = Instant::now() + START;
+        let client = self.client().await?;
+        while let Err(error) = is_ready(&client).await {
+            if Instant::now() > deadline {
+                bail!("the API server isn't back after {START:?}: {error:#}\n{}", self.logs());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
     /// # Errors
     /// One of the processes has ended; the message has the end of its log.
     pub fn check(&mut self) -> Result<()> {
-        let mut processes = vec![("etcd", &mut self.etcd), ("kube-apiserver", &mut self.api_server)];
+        let mut processes = vec![("etcd", &mut self.etcd)];
+        processes.extend(self.api_server.get_mut().as_mut().map(|server| ("kube-apiserver", server)));
         processes
             .extend(self.controller_manager.as_mut().map(|manager| ("kube-controller-manager", manager)));
         for (name, process) in processes {
@@ -132,9 +168,15 @@ impl Drop for ControlPlane {
         if let Some(manager) = &mut self.controller_manager {
             manager.kill();
         }
-        self.api_server.kill();
+        self.stop_api_server();
         self.etcd.kill();
     }
+}
+
+/// The API server serves.
+async fn is_ready(client: &kube::Client) -> Result<()> {
+    let request = http::Request::get("/readyz").body(Vec::new()).context("/readyz")?;
+    client.request_text(request).await.context("/readyz").map(drop)
 }
 
 /// The lab talks to its own addresses only.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -42,38 +42,43 @@ pub(super) fn etcd(dir: &Path, program: &Path) -> Result<(Supervised, String)> {
     Ok((daemon(dir, "etcd", command)?, client))
 }
 
-/// kube-apiserver; `tokens` is its token file.
-pub(super) fn api_server(
-    dir: &Path,
-    program: &Path,
-    etcd: &str,
-    address: SocketAddr,
-    pki: &Pki,
-    tokens: &Path,
-) -> Result<Supervised> {
-    let mut command = Command::new(program);
-    command
-        .args([
-            format!("--etcd-servers={etcd}"),
-            format!("--secure-port={}", address.port()),
-            format!("--bind-address={}", address.ip()),
-            // The service of the API server itself: nothing here routes service addresses, and a loopback address
-            // may not be advertised.
-            format!("--advertise-address={}", address.ip()),
-            "--endpoint-reconciler-type=none".to_owned(),
-            "--authorization-mode=Node,RBAC".to_owned(),
-            "--enable-admission-plugins=NodeRestriction".to_owned(),
-            "--allow-privileged=true".to_owned(),
-            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
-            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-        ])
-        .arg(flag("--tls-cert-file", &pki.certificate))
-        .arg(flag("--tls-private-key-file", &pki.key))
-        .arg(flag("--service-account-key-file", &pki.accounts_public))
-        .arg(flag("--service-account-signing-key-file", &pki.accounts))
-        .arg(flag("--token-auth-file", tokens))
-        .arg(flag("--cert-dir", &dir.join("cert")));
-    daemon(dir, "kube-apiserver", command)
+/// kube-apiserver.
+#[derive(Debug)]
+pub(super) struct ApiServer {
+    /// etcd's client URL.
+    pub(super) etcd: String,
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+    /// Its token file.
+    pub(super) tokens: PathBuf,
+}
+
+impl ApiServer {
+    pub(super) fn start(&self, dir: &Path, program: &Path, pki: &Pki) -> Result<Supervised> {
+        let mut command = Command::new(program);
+        command
+            .args([
+                format!("--etcd-servers={}", self.etcd),
+                format!("--secure-port={}", self.address.port()),
+                format!("--bind-address={}", self.address.ip()),
+                // The service of the API server itself: nothing here routes service addresses, and a loopback address
+                // may not be advertised.
+                format!("--advertise-address={}", self.address.ip()),
+                "--endpoint-reconciler-type=none".to_owned(),
+                "--authorization-mode=Node,RBAC".to_owned(),
+                "--enable-admission-plugins=NodeRestriction".to_owned(),
+                "--allow-privileged=true".to_owned(),
+                "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+                "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            ])
+            .arg(flag("--tls-cert-file", &pki.certificate))
+            .arg(flag("--tls-private-key-file", &pki.key))
+            .arg(flag("--service-account-key-file", &pki.accounts_public))
+            .arg(flag("--service-account-signing-key-file", &pki.accounts))
+            .arg(flag("--token-auth-file", &self.tokens))
+            .arg(flag("--cert-dir", &dir.join("cert")));
+        daemon(dir, "kube-apiserver", command)
+    }
 }
 
 /// kube-controller-manager. It gives up when the API server isn't there yet.

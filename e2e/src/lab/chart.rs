@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{DeleteParams, ListParams};
 
 use super::invocation::invocation;
 use super::wait::LONG;
@@ -113,6 +113,33 @@ impl Lab {
         ensure!(wanted > 0, "the chart has no Deployment or DaemonSet that wants Pods");
         ensure!(usize::try_from(wanted) == Ok(pods.len()), "{} Pods instead of {wanted}", pods.len());
         Ok(pods)
+    }
+
+    /// Deletes the Pods of a node that is gone, as nobody there can say that they have ended.
+    pub(super) async fn forget_pods(&self, node: &str) -> Result<()> {
+        self.programs.borrow_mut().retain(|running| running.container == "operator" || running.node != node);
+        let api: Api<Pod> = Api::namespaced(self.client(), NAMESPACE);
+        let all = api.list(&ListParams::default()).await?.items;
+        for name in
+            all.iter().filter(|pod| pods::is_of(pod, node)).filter_map(|pod| pod.metadata.name.as_ref())
+        {
+            // The garbage collector may have been first.
+            if let Err(error) = api.delete(name, &DeleteParams::default().grace_period(0)).await {
+                ensure!(error.to_string().contains("not found"), "deleting Pod {name}: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the Pods of a node that has joined.
+    pub(super) async fn start_pods(&self, node: &str) -> Result<()> {
+        let pods =
+            self.wait(&format!("the Pods of {node}"), LONG, async || self.expected_pods().await).await?;
+        for pod in pods.iter().filter(|pod| pods::is_of(pod, node)) {
+            let (pod, node) = self.bind(pod).await?;
+            self.run_pod(&pod, node).await?;
+        }
+        Ok(())
     }
 
     async fn run_pod(&self, pod: &Pod, node: &Node) -> Result<()> {

@@ -32,6 +32,7 @@ mod node;
 mod objects;
 mod pods;
 mod topology;
+pub mod traffic;
 mod wait;
 mod xfrm;
 
@@ -169,11 +170,24 @@ impl Lab {
     /// A power cut: everything on the node ends, its kernel state is gone, and it comes back with an empty one.
     /// Its agent isn't started again.
     pub async fn reboot(&self, node: &str) -> Result<()> {
+        self.power_off(node).await?;
+        self.power_on(node).await
+    }
+
+    /// Everything on the node ends, its kernel state is gone, and so is its end of the wire.
+    pub async fn power_off(&self, node: &str) -> Result<()> {
+        topology::remove_node(&self.guest, self.number(node)?, self.config.pods).await
+    }
+
+    /// The node comes back with an empty kernel. Its agent isn't started.
+    pub async fn power_on(&self, node: &str) -> Result<()> {
         let Config { nodes, pods } = self.config;
-        let number = (0..nodes).find(|n| addresses::node_name(*n) == node);
-        let number = number.with_context(|| format!("the lab has no node {node}"))?;
-        topology::remove_node(&self.guest, number, pods).await?;
-        topology::make_node(&self.guest, number, nodes, pods).await
+        topology::make_node(&self.guest, self.number(node)?, nodes, pods).await
+    }
+
+    fn number(&self, node: &str) -> Result<u8> {
+        let number = (0..self.config.nodes).find(|n| addresses::node_name(*n) == node);
+        number.with_context(|| format!("the lab has no node {node}"))
     }
 
     /// From now on the API server is to be had on this node: programs that are installed later find it there, also those of

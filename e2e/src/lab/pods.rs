@@ -73,6 +73,11 @@ impl Lab {
     }
 }
 
+/// The Pod of a DaemonSet is made for this node.
+pub(super) fn is_of(pod: &Pod, node: &str) -> bool {
+    required_node(pod).as_deref() == Some(node)
+}
+
 /// The node that a DaemonSet's Pod is made for.
 fn required_node(pod: &Pod) -> Option<String> {
     let affinity = pod.spec.as_ref()?.affinity.as_ref()?.node_affinity.as_ref()?;

@@ -77,7 +77,7 @@ fn answered(log: &str) -> BTreeSet<u32> {
 }
 
 /// The ids of the keys that a node has published, oldest first.
-async fn keys(lab: &Lab, node: &str) -> Result<Vec<String>> {
+pub(crate) async fn keys(lab: &Lab, node: &str) -> Result<Vec<String>> {
     let peer = lab.get(&format!("ipsecpeer/{node}")).await?;
     let keys = peer.data["status"]["keys"].as_array().cloned().unwrap_or_default();
     Ok(keys.iter().map(|key| key["id"].as_str().unwrap_or_default().to_owned()).collect())

@@ -29,6 +29,7 @@ mod overlay;
 mod packets;
 mod path_mtu;
 mod ppk;
+mod scenarios;
 mod selectors;
 mod udp;
 mod variants;

@@ -18,7 +18,7 @@ const NEW: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 21);
 const REPLACED: u64 = 1 << 20;
 
 /// What the API server says of the node's addresses.
-async fn announce(lab: &Lab, node: &str, addresses: &[String]) -> Result<()> {
+pub(crate) async fn announce(lab: &Lab, node: &str, addresses: &[String]) -> Result<()> {
     let api: Api<Node> = Api::all(lab.client());
     let addresses: Vec<_> =
         addresses.iter().map(|address| json!({"type": "InternalIP", "address": address})).collect();
