@@ -3,16 +3,18 @@
 use std::iter;
 use std::time::Duration;
 
-use esplanade_model::{ObservedSa, OutboundSa, ReplayState, Sa, SaId, Used, WantedSa};
+use esplanade_model::{Mark, ObservedSa, OutboundSa, ReplayState, Sa, SaId, Used, WantedSa};
 
 use crate::crypto::same_crypto;
 use crate::numbers::Numbers;
 use crate::replay;
 use crate::wear::Wear;
 
+mod kept;
 mod senders;
 mod store;
 
+use kept::Kept;
 use store::Store;
 
 /// Packets that an SA may send in a second: 25 Gbit/s in packets of 1500 bytes. They go out one after the other under the
@@ -42,18 +44,23 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Memory {
     known: Store,
     /// Ends that were told before this many losses of events count no more.
-    losses: u64,
+    losses: u32,
     wear: Wear,
     numbers: Numbers,
 }
 
 #[derive(Debug)]
 struct Known {
-    sa: ObservedSa,
-    /// When it was seen: not after what `sa` says of it was so.
+    id: SaId,
+    mark: Mark,
+    /// None if some attribute isn't like ours.
+    sa: Option<Kept>,
+    state: ReplayState,
+    used: Used,
+    /// When it was seen: not after what is said of it was so.
     at: Duration,
     /// It was told, after so many losses, that this is the last of it.
-    ended: Option<u64>,
+    ended: Option<u32>,
     end: End,
     /// Its key is in the record of those that hard lifetimes count for.
     recorded: bool,
@@ -114,18 +121,22 @@ impl Memory {
 
     fn take_in(&mut self, sa: &ObservedSa, at: Duration) {
         let recorded = self.record_installed(sa);
-        let as_before = |known: &Known| sa.sa.is_none() || known.sa.sa == sa.sa;
+        let found_alike = |known: &Known| match (&known.sa, &sa.sa) {
+            (Some(known), Some(seen)) => (known.source(), known.crypto()) == (seen.source, &seen.crypto),
+            (_, None) => true,
+            (None, Some(_)) => false,
+        };
         let known = match self.known.get_mut(sa.id) {
-            Some(known) if as_before(known) => {
+            Some(known) if found_alike(known) => {
                 known.see(sa, at, recorded);
                 return;
             }
             _ => self.known.take(sa.id),
         };
         if let (Some(known), Some(seen)) = (&known, &sa.sa)
-            && !same_key(seen, &known.sa)
+            && !same_key(seen, known)
         {
-            self.numbers.has_other_key(seen, (known.sa.state.sent, known.at), at);
+            self.numbers.has_other_key(seen, (known.state.sent, known.at), at);
         }
         self.known.put(match known {
             Some(mut known) => {
@@ -133,7 +144,8 @@ impl Memory {
                 known
             }
             None => {
-                Known { sa: sa.clone(), at, ended: None, end: End::None, recorded, fresh: false, over: false }
+                let ObservedSa { id, mark, sa, state, used } = sa.clone();
+                Known { recorded, fresh: false, ..Known::new(id, mark, sa, state, used, at) }
             }
         });
     }
@@ -142,7 +154,7 @@ impl Memory {
     fn record_installed(&mut self, sa: &ObservedSa) -> bool {
         let Some(read) = sa.sa.as_ref().filter(|read| !read.lifetime.hard.is_none()) else { return false };
         let known = self.known.get(sa.id).filter(|known| known.recorded);
-        let same = |known: &Known| known.sa.sa.as_ref().is_some_and(|before| before.crypto == read.crypto);
+        let same = |known: &Known| known.sa.as_ref().is_some_and(|before| *before.crypto() == read.crypto);
         // A fingerprint costs more than the rest of it.
         if !known.is_some_and(same)
             && let Some(fingerprint) = self.wear.fingerprint(read)
@@ -156,9 +168,9 @@ impl Memory {
     /// Takes in that an SA which was seen before has counted on.
     pub fn count(&mut self, id: SaId, state: ReplayState, used: Used, at: Duration) {
         if let Some(known) = self.known.get_mut(id) {
-            let before = std::mem::replace(&mut known.sa.state, state);
-            advance(&mut known.sa.state, before);
-            known.sa.used = used;
+            let before = std::mem::replace(&mut known.state, state);
+            advance(&mut known.state, before);
+            known.used = used;
             (known.at, known.ended, known.end) = (at, None, End::None);
             (known.fresh, known.over) = (false, false);
         }
@@ -174,11 +186,11 @@ impl Memory {
     /// Takes in the last of an SA that somebody deleted: nothing went through it after this, unless it came again.
     pub fn end(&mut self, last: &ObservedSa, at: Duration) {
         let known = self.known.get(last.id);
-        let known = known.filter(|known| last.sa.as_ref().is_none_or(|last| same_key(last, &known.sa)));
+        let known = known.filter(|known| last.sa.as_ref().is_none_or(|last| same_key(last, known)));
         let before = known.map_or(0, |known| self.sent_before(known, known.is_another(last), at));
         self.take_in(last, at);
         if let Some(known) = self.known.get_mut(last.id) {
-            known.sa.state.sent = known.sa.state.sent.max(before);
+            known.state.sent = known.state.sent.max(before);
             (known.ended, known.end) = (Some(self.losses), End::Deleted);
         }
     }
@@ -193,7 +205,7 @@ impl Memory {
     /// Takes in that the hard lifetime of an SA ended.
     pub fn expired(&mut self, id: SaId, used: Used) {
         if let Some(known) = self.known.get_mut(id) {
-            (known.end, known.sa.used) = (End::Expired, used);
+            (known.end, known.used) = (End::Expired, used);
         }
     }
 
@@ -202,43 +214,43 @@ impl Memory {
     pub fn made(&mut self, sa: &Sa, sent: Option<u64>, now: Duration) {
         let id = sa.id();
         if sent.is_some() {
-            let last = self.known.get(id).map(|known| (known.sa.state.sent, known.at));
+            let last = self.known.get(id).map(|known| (known.state.sent, known.at));
             self.numbers.made(id, last, now);
         }
         if sa.lifetime.hard.is_none() {
-            if let Some(known) = self.known.get_mut(id).filter(|known| same_key(sa, &known.sa)) {
+            if let Some(known) = self.known.get_mut(id).filter(|known| same_key(sa, known)) {
                 known.make(sent, now);
             }
             return;
         }
-        let known = self.known.take(id).filter(|known| same_key(sa, &known.sa));
+        let known = self.known.take(id).filter(|known| same_key(sa, known));
         self.known.put(match known {
             Some(mut known) => {
                 known.make(sent, now);
-                known.sa.sa = Some(sa.clone());
+                known.sa = Some(Kept::new(sa.clone()));
                 known
             }
             None => {
                 let state = ReplayState { sent: sent.unwrap_or_default(), ..ReplayState::default() };
-                let sa = ObservedSa { id, mark: sa.mark, sa: Some(sa.clone()), state, used: Used::default() };
-                Known { sa, at: now, ended: None, end: End::None, recorded: false, fresh: true, over: false }
+                let fresh = Known::new(id, sa.mark, Some(sa.clone()), state, Used::default(), now);
+                Known { fresh: true, ..fresh }
             }
         });
     }
 
     /// Takes in that we deleted an SA, at `now`.
     pub fn unmade(&mut self, id: SaId, now: Duration) {
-        let last = self.known.get(id).map(|known| (known.sa.state.sent, known.at));
+        let last = self.known.get(id).map(|known| (known.state.sent, known.at));
         self.numbers.unmade(id, last, now);
         let unseen = self.known.get(id).map_or(0, |known| self.unseen_of(known, now));
         let Some(known) = self.known.get_mut(id) else { return };
-        known.sa.state.sent = known.sa.state.sent.saturating_add(unseen);
+        known.state.sent = known.state.sent.saturating_add(unseen);
         (known.at, known.end, known.over) = (now, End::Deleted, true);
         // A fingerprint costs more than the rest of it.
         if self.wear.is_empty() {
             return;
         }
-        if let Some(fingerprint) = known.sa.sa.as_ref().and_then(|sa| self.wear.fingerprint(sa)) {
+        if let Some(fingerprint) = known.sa.as_ref().and_then(|sa| self.wear.fingerprint(&sa.sa(id))) {
             self.wear.remove(fingerprint);
         }
     }
@@ -252,7 +264,7 @@ impl Memory {
 
     /// Under any name another SA may have come and gone, one that we were about to make among them.
     pub fn any_may_have_come_again(&mut self) {
-        self.losses += 1;
+        self.losses = self.losses.saturating_add(1);
         self.numbers.any_may_be_made();
     }
 
@@ -265,7 +277,7 @@ impl Memory {
 
     /// What of an SA's lifetime was used up when it was last seen.
     pub fn used(&self, id: &SaId) -> Option<Used> {
-        self.known.get(*id).map(|known| known.sa.used)
+        self.known.get(*id).map(|known| known.used)
     }
 
     /// Whether a wanted SA that isn't there can be made `now`.
@@ -275,7 +287,7 @@ impl Memory {
         if let Some(why) = fingerprint.and_then(|fingerprint| self.wear.worn(fingerprint)) {
             return Outlook::Worn(why.to_owned());
         }
-        let known = self.known.get_mut(wanted.id()).filter(|known| same_key(wanted, &known.sa));
+        let known = self.known.get_mut(wanted.id()).filter(|known| same_key(wanted, known));
         let worn = match known {
             Some(known) => match known.ended(now) {
                 Some(End::Expired) => Some(known.hard_limit()),
@@ -305,15 +317,15 @@ impl Memory {
         let sa = wanted.sa();
         let elsewhere = self.known.of_spi(sa.id()).filter(|known| {
             // Of others that we can't read nobody knows whether they have the same key: they keep their addresses.
-            known.sa.sa.as_ref().is_some_and(|known| {
-                let way_back = (known.source, known.destination) == (sa.destination, sa.source);
-                !way_back && same_crypto(&sa.crypto, &known.crypto)
+            known.sa.as_ref().is_some_and(|kept| {
+                let way_back = (kept.source(), known.id.destination) == (sa.destination, sa.source);
+                !way_back && same_crypto(&sa.crypto, kept.crypto())
             })
         });
         let from = |known| self.start_from(known, wanted, now);
         let mut start = match self.known.get(sa.id()) {
             // It may have been elsewhere since.
-            Some(known) if same_key(sa, &known.sa) => furthest(iter::once(known).chain(elsewhere).map(from)),
+            Some(known) if same_key(sa, known) => furthest(iter::once(known).chain(elsewhere).map(from)),
             _ => furthest(elsewhere.chain(self.same_direction(sa)).map(from)),
         };
         if let WantedSa::Outbound(OutboundSa(sa)) = wanted {
@@ -330,10 +342,13 @@ impl Memory {
     fn start_from(&self, known: &Known, wanted: &WantedSa, now: Duration) -> Start {
         let unseen = self.unseen_of(known, now);
         let state = match wanted {
-            WantedSa::Inbound(sa) if known.sa.id.spi != sa.0.spi => None,
-            _ => replay::carried_over(wanted, &known.sa, unseen),
+            WantedSa::Inbound(sa) if known.id.spi != sa.0.spi => None,
+            _ => {
+                let crypto = known.sa.as_ref().map(Kept::crypto);
+                replay::carried_over(wanted, crypto, &known.state, unseen)
+            }
         };
-        Start { state, used: used(&known.sa) }
+        Start { state, used: used_up(known.used) }
     }
 
     /// What it may have sent since it was seen.
@@ -342,18 +357,29 @@ impl Memory {
         if exact { 0 } else { unseen(now.saturating_sub(known.at)) }
     }
 
-    /// What is known of an SA of ours.
-    pub fn known(&self, id: SaId) -> Option<&ObservedSa> {
-        self.known.get(id).map(|known| &known.sa)
+    /// An SA of ours was seen, or made, once.
+    pub fn remembers(&self, id: SaId) -> bool {
+        self.known.get(id).is_some()
+    }
+
+    /// How far an SA of ours had come; none where nothing is known of it.
+    pub fn state(&self, id: SaId) -> Option<&ReplayState> {
+        self.known.get(id).map(|known| &known.state)
+    }
+
+    /// An SA of ours as it was last read.
+    pub fn last(&self, id: SaId) -> Option<ObservedSa> {
+        let Known { id, mark, sa, state, used, .. } = self.known.get(id)?;
+        let sa = sa.as_ref().map(|sa| sa.sa(*id));
+        Some(ObservedSa { id: *id, mark: *mark, sa, state: state.clone(), used: *used })
     }
 
     /// The SAs with the same ends and the same key.
     fn same_direction<'a>(&'a self, sa: &'a Sa) -> impl Iterator<Item = &'a Known> {
         let same = |known: &&Known| {
-            let read = known.sa.sa.as_ref();
-            read.is_some_and(|read| {
-                (read.source, read.destination) == (sa.source, sa.destination)
-                    && same_crypto(&sa.crypto, &read.crypto)
+            known.sa.as_ref().is_some_and(|kept| {
+                (kept.source(), known.id.destination) == (sa.source, sa.destination)
+                    && same_crypto(&sa.crypto, kept.crypto())
             })
         };
         self.known.of_key(sa).filter(same)
@@ -361,23 +387,44 @@ impl Memory {
 }
 
 impl Known {
+    fn new(id: SaId, mark: Mark, sa: Option<Sa>, state: ReplayState, used: Used, at: Duration) -> Self {
+        let (sa, end) = (sa.map(Kept::new), End::None);
+        Self { id, mark, sa, state, used, at, ended: None, end, recorded: false, fresh: false, over: false }
+    }
+
     fn make(&mut self, sent: Option<u64>, now: Duration) {
         if let Some(sent) = sent {
-            self.sa.state.sent = self.sa.state.sent.max(sent);
+            self.state.sent = self.state.sent.max(sent);
             (self.at, self.fresh, self.over) = (now, true, false);
         }
         (self.ended, self.end) = (None, End::None);
     }
 
     fn see(&mut self, sa: &ObservedSa, at: Duration, recorded: bool) {
-        remember(&mut self.sa, sa);
+        self.remember(sa);
         (self.at, self.ended, self.end, self.recorded) = (at, None, End::None, recorded);
         (self.fresh, self.over) = (false, false);
     }
 
+    /// The newest of an SA. Its numbers never go back as long as its keys are the same.
+    fn remember(&mut self, seen: &ObservedSa) {
+        let same = match (&self.sa, &seen.sa) {
+            (Some(known), Some(seen)) => same_crypto(known.crypto(), &seen.crypto),
+            _ => true,
+        };
+        let before = std::mem::replace(&mut self.state, seen.state.clone());
+        (self.id, self.mark, self.used) = (seen.id, seen.mark, seen.used);
+        if same {
+            advance(&mut self.state, before);
+        }
+        if let Some(seen) = &seen.sa {
+            self.sa = Some(Kept::new(seen.clone()));
+        }
+    }
+
     /// Somebody else has put this one in its place.
     fn is_another(&self, sa: &ObservedSa) -> bool {
-        self.end != End::None || !self.fresh && self.sa.used.added != sa.used.added
+        self.end != End::None || !self.fresh && self.used.added != sa.used.added
     }
 
     /// How it ended, should that matter: it had a hard lifetime.
@@ -385,20 +432,20 @@ impl Known {
         if self.end == End::None {
             self.end = End::Unknown(now);
         }
-        let limited = self.sa.sa.as_ref().is_some_and(|sa| !sa.lifetime.hard.is_none());
+        let limited = self.sa.as_ref().is_some_and(|sa| !sa.hard().is_none());
         limited.then_some(self.end)
     }
 
     /// The limit that it reached: if no count, then the time.
     fn hard_limit(&self) -> String {
-        let Some(hard) = self.sa.sa.as_ref().map(|sa| sa.lifetime.hard) else { return String::new() };
-        let counted = hard.reached(&self.sa.used, 0);
+        let Some(hard) = self.sa.as_ref().map(Kept::hard) else { return String::new() };
+        let counted = hard.reached(&self.used, 0);
         counted.or_else(|| hard.time.map(|time| format!("{time} s"))).unwrap_or_default()
     }
 }
 
-fn same_key(wanted: &Sa, known: &ObservedSa) -> bool {
-    known.sa.as_ref().is_none_or(|known| same_crypto(&wanted.crypto, &known.crypto))
+fn same_key(wanted: &Sa, known: &Known) -> bool {
+    known.sa.as_ref().is_none_or(|known| same_crypto(&wanted.crypto, known.crypto()))
 }
 
 /// The furthest of what several SAs with one key would go on from.
@@ -420,8 +467,8 @@ fn furthest(starts: impl Iterator<Item = Start>) -> Start {
 }
 
 /// None where nothing is used up.
-pub(crate) fn used(sa: &ObservedSa) -> Option<Used> {
-    (sa.used != Used::default()).then_some(sa.used)
+pub(crate) fn used_up(used: Used) -> Option<Used> {
+    (used != Used::default()).then_some(used)
 }
 
 /// How many packets are taken to have left in this time.
@@ -433,19 +480,6 @@ fn unseen(time: Duration) -> u64 {
 pub(crate) fn at_most_sent_in(time: Duration) -> u64 {
     // One second more: the operations take time as well.
     time.as_secs().saturating_add(2).saturating_mul(PER_SECOND)
-}
-
-/// The newest of an SA. Its numbers never go back as long as its keys are the same.
-fn remember(known: &mut ObservedSa, seen: &ObservedSa) {
-    let same = match (&known.sa, &seen.sa) {
-        (Some(known), Some(seen)) => same_crypto(&known.crypto, &seen.crypto),
-        _ => true,
-    };
-    let before = std::mem::replace(known, seen.clone());
-    if same {
-        known.sa = known.sa.take().or(before.sa);
-        advance(&mut known.state, before.state);
-    }
 }
 
 /// The further of both: what was so before stays so.

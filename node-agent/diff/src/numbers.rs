@@ -369,8 +369,8 @@ impl Numbers {
     }
 
     /// It is there with this key, as far as this process knows.
-    pub(crate) fn is_live(&self, sa: &Sa) -> bool {
-        self.counts.live_key(sa.id()).is_some_and(|key| key == self.key(sa))
+    pub(crate) fn is_live(&self, id: SaId, crypto: &Crypto) -> bool {
+        self.counts.live_key(id).is_some_and(|key| key == Fingerprint::of(&self.salt, [], crypto))
     }
 
     /// The SAs in the kernel that this process has made or found.

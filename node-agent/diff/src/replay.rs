@@ -3,7 +3,7 @@
 //! A sender must not use a sequence number twice with one key, and a receiver must not accept one twice (RFC 4303
 //! §3.3.3, §3.4.3). New keys start anew at both ends.
 
-use esplanade_model::{Crypto, ObservedSa, ReplayProtection, ReplayState, WantedSa};
+use esplanade_model::{Crypto, ReplayProtection, ReplayState, WantedSa};
 
 use crate::crypto::same_crypto;
 
@@ -11,17 +11,22 @@ use crate::crypto::same_crypto;
 /// than any link carries.
 pub(crate) const AFTER_DUMP: u64 = 1 << 20;
 
-/// Where the SA goes on from; none if from the beginning. `observed` is as it was when up to `unseen` packets fewer had
-/// been sent. An SA that we can't read (`sa: None`) counts as one with the same key: the safe side.
-pub(crate) fn carried_over(wanted: &WantedSa, observed: &ObservedSa, unseen: u64) -> Option<ReplayState> {
-    if observed.sa.as_ref().is_some_and(|sa| !same_crypto(&wanted.sa().crypto, &sa.crypto)) {
+/// Where the SA goes on from; none if from the beginning. `there`: where the one was that had this key, when up to `unseen`
+/// packets fewer had been sent. One that we can't read (no key) counts as one with the same key: the safe side.
+pub(crate) fn carried_over(
+    wanted: &WantedSa,
+    crypto: Option<&Crypto>,
+    there: &ReplayState,
+    unseen: u64,
+) -> Option<ReplayState> {
+    if crypto.is_some_and(|crypto| !same_crypto(&wanted.sa().crypto, crypto)) {
         return None;
     }
     // IPComp has no sequence numbers.
     if matches!(wanted.sa().crypto, Crypto::Deflate) {
         return None;
     }
-    let ReplayState { sent, received, bitmap } = &observed.state;
+    let ReplayState { sent, received, bitmap } = there;
     match wanted {
         WantedSa::Outbound(outbound) => {
             // The last one that there is: the SA is used up, and the kernel says so.

@@ -104,11 +104,13 @@ pub fn bring(wanted: &WantedSa, there: Option<&ObservedSa>, start: Start) -> Vec
         let update = (!right).then(|| Op::UpdateSa(wanted.clone()));
         return update.into_iter().chain(set).collect();
     }
-    let state = match (replay::carried_over(wanted, there, replay::AFTER_DUMP), start.state) {
+    let crypto = there.sa.as_ref().map(|there| &there.crypto);
+    let carried_over = replay::carried_over(wanted, crypto, &there.state, replay::AFTER_DUMP);
+    let state = match (carried_over, start.state) {
         (Some(there), Some(start)) => Some(ReplayState { sent: there.sent.max(start.sent), ..there }),
         (there, start) => there.or(start),
     };
-    let used = memory::used(there).filter(|_| may_have_key(wanted, there));
+    let used = memory::used_up(there.used).filter(|_| may_have_key(wanted, there));
     vec![Op::DeleteSa(there.id, there.mark), add(wanted, Start { state, used })]
 }
 

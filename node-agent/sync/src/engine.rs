@@ -291,24 +291,24 @@ impl Engine {
     /// How far one of ours had sent when it was last read; none if it isn't there.
     pub fn sent(&self, id: &SaId) -> Option<u64> {
         let ours = matches!(self.sas.get(id), Some(SaThere::Ours { .. }));
-        ours.then(|| self.memory.known(*id).map_or(0, |known| known.state.sent))
+        ours.then(|| self.memory.state(*id).map_or(0, |state| state.sent))
     }
 
     /// What an SA of ours that is there had received when it was last read: the highest authenticated sequence number.
     pub fn received(&self, id: &SaId) -> Option<u64> {
         let ours = matches!(self.sas.get(id), Some(SaThere::Ours { .. }));
-        self.memory.known(*id).filter(|_| ours).map(|known| known.state.received)
+        self.memory.state(*id).filter(|_| ours).map(|state| state.received)
     }
 
     /// It was seen once: should it be made again, it goes on past where it had come to.
     pub fn remembers(&self, id: &SaId) -> bool {
-        self.memory.known(*id).is_some()
+        self.memory.remembers(*id)
     }
 
     /// One of ours as it was last read; none if it isn't there, or isn't like one of ours.
-    pub fn shown(&self, id: &SaId) -> Option<&Sa> {
+    pub fn shown(&self, id: &SaId) -> Option<Sa> {
         let ours = matches!(self.sas.get(id), Some(SaThere::Ours { .. }));
-        self.memory.known(*id).filter(|_| ours)?.sa.as_ref()
+        ours.then(|| self.memory.last(*id)?.sa)?
     }
 
     /// It is wanted, and somebody else's.

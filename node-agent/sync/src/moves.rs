@@ -57,10 +57,10 @@ impl Engine {
         if !self.wrong_sas.keys().any(|id| self.want.sa(id).is_some()) {
             return Vec::new();
         }
-        let mut elsewhere: BTreeMap<_, Vec<&Sa>> = BTreeMap::new();
+        let mut elsewhere: BTreeMap<_, Vec<Sa>> = BTreeMap::new();
         let unwanted = self.wrong_sas.keys().filter(|id| self.want.sa(id).is_none());
         for id in unwanted.filter(|id| matches!(self.sas.get(id), Some(SaThere::Ours { .. }))) {
-            if let Some(sa) = self.memory.known(*id).and_then(|known| known.sa.as_ref()) {
+            if let Some(sa) = self.memory.last(*id).and_then(|last| last.sa) {
                 elsewhere.entry((id.spi, id.protocol)).or_default().push(sa);
             }
         }

@@ -49,8 +49,11 @@ impl Reader for Engine {
         if let Some(id) = self.counting.take() {
             self.note_sent(id, state.sent);
             // Put back within the second that it was added in: else it wouldn't be recognised.
-            let before = self.memory.known(id).filter(|known| known.state.sent > state.sent).cloned();
-            if let (Some(before), Some(WantedSa::Outbound(_))) = (before, self.want.sa(&id)) {
+            let put_back = self.memory.state(id).is_some_and(|before| before.sent > state.sent);
+            if put_back
+                && let Some(WantedSa::Outbound(_)) = self.want.sa(&id)
+                && let Some(before) = self.memory.last(id)
+            {
                 let observed = ObservedSa { state: state.clone(), used, ..before };
                 self.wrong_sas.entry(id).or_insert(Some(Box::new(observed)));
             }
@@ -185,7 +188,7 @@ impl Engine {
         if self.want.sas.contains(&id) {
             self.conflicts.remove(&Name::Sa(id));
             self.wrong_sas.insert(id, None);
-            if self.memory.known(id).is_some() {
+            if self.memory.remembers(id) {
                 self.lost.insert(id);
             }
         } else {

@@ -80,7 +80,7 @@ impl Engine {
     /// Where a sender of those was `at` this time.
     pub fn counted(&mut self, id: SaId, state: ReplayState, used: Used, at: Duration) {
         // Another one in its place is looked at by a pass.
-        if self.memory.known(id).is_some_and(|known| known.used.added == used.added) {
+        if self.memory.used(&id).is_some_and(|known| known.added == used.added) {
             self.memory.count(id, state, used, at);
         }
     }

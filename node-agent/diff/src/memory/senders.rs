@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use esplanade_model::{Crypto, ObservedSa, Sa, SaId};
 
-use super::{Known, Memory, same_key};
+use super::{Kept, Known, Memory, same_key};
 use crate::numbers::Numbers;
 use crate::replay::last_number;
 
@@ -24,7 +24,7 @@ impl Memory {
         let must = like.and_then(|like| self.must_have_sent(like, sa, at));
         self.take_in(sa, at);
         if let (Some(must), Some(known)) = (must, self.known.get_mut(sa.id)) {
-            known.sa.state.sent = known.sa.state.sent.max(must);
+            known.state.sent = known.state.sent.max(must);
         }
     }
 
@@ -41,26 +41,29 @@ impl Memory {
     /// Numbers up to this one may be used with the key of a sender by `now`, as far as only the record tells; none if none are.
     pub fn recorded_use(&self, sa: &Sa, now: Duration) -> Option<u64> {
         let known = |id| {
-            let known = self.known.get(id).filter(|known| same_key(sa, &known.sa));
-            known.is_some_and(|known| self.numbers.is_live(known.sa.sa.as_ref().unwrap_or(sa)))
+            let known = self.known.get(id).filter(|known| same_key(sa, known));
+            known.is_some_and(|known| {
+                let crypto = known.sa.as_ref().map_or(&sa.crypto, Kept::crypto);
+                self.numbers.is_live(known.id, crypto)
+            })
         };
         self.numbers.used(sa, now, known).map(|sent| sent.min(last_number(sa.replay)))
     }
 
     /// The number that a sender that is there has to go on past; none where it has.
     pub fn behind(&self, wanted: &Sa, there: &ObservedSa) -> Option<u64> {
-        let known = self.known.get(there.id).filter(|known| same_key(wanted, &known.sa))?;
-        let must = known.sa.state.sent.min(last_number(wanted.replay));
+        let known = self.known.get(there.id).filter(|known| same_key(wanted, known))?;
+        let must = known.state.sent.min(last_number(wanted.replay));
         (there.state.sent < must && wanted.crypto != Crypto::Deflate).then_some(must)
     }
 
     /// What an SA must have sent by `at` that is there, with the key of `like`; none where nothing is known of it.
     fn must_have_sent(&self, like: &Sa, sa: &ObservedSa, at: Duration) -> Option<u64> {
-        let known = self.known.get(sa.id).filter(|known| same_key(like, &known.sa));
+        let known = self.known.get(sa.id).filter(|known| same_key(like, known));
         let Some(known) = known else { return self.numbers.must_have_sent(like, sa, at) };
-        let put_back = known.is_another(sa) || sa.state.sent < known.sa.state.sent;
+        let put_back = known.is_another(sa) || sa.state.sent < known.state.sent;
         // What is known may be only of one that somebody has put back.
-        let recorded = match self.numbers.is_live(like) {
+        let recorded = match self.numbers.is_live(like.id(), &like.crypto) {
             true => None,
             false => self.numbers.must_have_sent(like, sa, at),
         };
@@ -70,7 +73,7 @@ impl Memory {
     /// What an SA had sent by `at` that was known before it is seen, or the one that had its name and its key.
     pub(super) fn sent_before(&self, known: &Known, put_back: bool, at: Duration) -> u64 {
         let unseen = if put_back { self.unseen_of(known, at) } else { 0 };
-        known.sa.state.sent.saturating_add(unseen)
+        known.state.sent.saturating_add(unseen)
     }
 
     /// A sender whose key comes back is about to be made, or set to go on, past the number `sent` at `now`. It is once that is
@@ -87,7 +90,7 @@ impl Memory {
     /// A wanted sender whose key comes back is there, as it was seen.
     pub fn found(&mut self, sa: &Sa) {
         if let Some(known) = self.known.get(sa.id()) {
-            self.numbers.found(sa, known.sa.state.sent, known.sa.used.added, known.at);
+            self.numbers.found(sa, known.state.sent, known.used.added, known.at);
         }
     }
 
@@ -109,7 +112,7 @@ impl Memory {
         self.numbers.refresh(now, always, |id| {
             // What is known of one that was just made is another one's.
             let known = known.get(id).filter(|known| !known.fresh)?;
-            Some((known.sa.state.sent, at(id)?.max(known.at), known.sa.used.added))
+            Some((known.state.sent, at(id)?.max(known.at), known.used.added))
         });
     }
 }

@@ -1,8 +1,9 @@
 //! The SAs that are remembered, and how they are found.
 
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::IpAddr;
 
-use esplanade_model::{Sa, SaId};
+use esplanade_model::{Crypto, Sa, SaId};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
@@ -26,7 +27,7 @@ impl Store {
     }
 
     fn find(&self, id: SaId) -> Option<u32> {
-        self.by_name.find(name(id), |at| self.slots.get(*at).is_some_and(|known| known.sa.id == id)).copied()
+        self.by_name.find(name(id), |at| self.slots.get(*at).is_some_and(|known| known.id == id)).copied()
     }
 
     pub(super) fn get(&self, id: SaId) -> Option<&Known> {
@@ -44,15 +45,15 @@ impl Store {
 
     /// Takes it in, instead of any other of its name.
     pub(super) fn put(&mut self, known: Known) {
-        self.take(known.sa.id);
-        let (id, key) = (known.sa.id, known.sa.sa.as_ref().map(key));
+        self.take(known.id);
+        let (id, key) = (known.id, key_of(&known));
         let at = self.slots.put(known);
         let Self { slots, by_name, by_spi, by_key } = self;
         let of = |at: &u32| slots.get(*at);
-        by_name.insert_unique(name(id), at, |at| of(at).map_or(0, |known| name(known.sa.id)));
-        by_spi.insert_unique(spi(id), at, |at| of(at).map_or(0, |known| spi(known.sa.id)));
+        by_name.insert_unique(name(id), at, |at| of(at).map_or(0, |known| name(known.id)));
+        by_spi.insert_unique(spi(id), at, |at| of(at).map_or(0, |known| spi(known.id)));
         if let Some(print) = key {
-            let again = |at: &u32| of(at).and_then(|known| known.sa.sa.as_ref()).map_or(0, self::key);
+            let again = |at: &u32| of(at).and_then(key_of).unwrap_or_default();
             by_key.insert_unique(print, at, again);
         }
     }
@@ -63,15 +64,15 @@ impl Store {
         let known = self.slots.take(at)?;
         remove(&mut self.by_name, name(id), at);
         remove(&mut self.by_spi, spi(id), at);
-        if let Some(sa) = &known.sa.sa {
-            remove(&mut self.by_key, key(sa), at);
+        if let Some(print) = key_of(&known) {
+            remove(&mut self.by_key, print, at);
         }
         Some(known)
     }
 
     /// Forgets those that aren't to be kept.
     pub(super) fn retain(&mut self, keep: impl Fn(&SaId) -> bool) {
-        let ids = self.slots.iter().map(|known| known.sa.id);
+        let ids = self.slots.iter().map(|known| known.id);
         let gone: Vec<_> = ids.filter(|id| !keep(id)).collect();
         gone.into_iter().for_each(|id| drop(self.take(id)));
     }
@@ -79,12 +80,12 @@ impl Store {
     /// Those with this SPI and protocol, between whichever addresses.
     pub(super) fn of_spi(&self, id: SaId) -> impl Iterator<Item = &Known> {
         let found = self.by_spi.iter_hash(spi(id)).filter_map(|at| self.slots.get(*at));
-        found.filter(move |known| (known.sa.id.spi, known.sa.id.protocol) == (id.spi, id.protocol))
+        found.filter(move |known| (known.id.spi, known.id.protocol) == (id.spi, id.protocol))
     }
 
     /// Those that may have the same ends and the same key.
     pub(super) fn of_key(&self, sa: &Sa) -> impl Iterator<Item = &Known> {
-        self.by_key.iter_hash(key(sa)).filter_map(|at| self.slots.get(*at))
+        self.by_key.iter_hash(key(sa.source, sa.destination, &sa.crypto)).filter_map(|at| self.slots.get(*at))
     }
 }
 
@@ -92,10 +93,14 @@ fn spi(id: SaId) -> u64 {
     FixedState::default().hash_one((id.spi.get(), id.protocol.number()))
 }
 
+fn key_of(known: &Known) -> Option<u64> {
+    known.sa.as_ref().map(|sa| key(sa.source(), known.id.destination, sa.crypto()))
+}
+
 /// Of ends and key.
-fn key(sa: &Sa) -> u64 {
+fn key(source: IpAddr, destination: IpAddr, crypto: &Crypto) -> u64 {
     let mut hasher = FixedState::default().build_hasher();
-    (sa.source, sa.destination).hash(&mut hasher);
-    sa.crypto.keys().for_each(|(_, key)| hasher.write(key.expose()));
+    (source, destination).hash(&mut hasher);
+    crypto.keys().for_each(|(_, key)| hasher.write(key.expose()));
     hasher.finish()
 }
