@@ -59,7 +59,7 @@ struct World {
     audited: Duration,
     /// The file.
     record: String,
-    /// An agent died between making SAs and reading them.
+    /// An agent died between making SAs and recording what it has read of them.
     unread: bool,
     /// What somebody else has kept of an SA.
     saved: Option<There>,
@@ -350,8 +350,7 @@ impl World {
             self.carry_out(op);
         }
         self.put_back.clear();
-        // When the new one was added isn't known until it is read.
-        self.unread = false;
+        // When the new one was added isn't known until it is read, and that is recorded.
         if let Some(Cut { at: Moment::After, dies }) = cut {
             self.unread = true;
             engine.distrust();
@@ -362,7 +361,8 @@ impl World {
         self.read(engine, &to_read);
         assert!(engine.in_sync() || !self.wanted.hold.is_empty(), "{:?} {:?}", plan, self.sas);
         engine.note_senders(self.now, false);
-        self.record(engine, cut)
+        self.unread = self.record(engine, cut)?;
+        Ok(self.unread)
     }
 
     fn tell(&mut self, event: Event) {
