@@ -5,6 +5,7 @@
 
 mod flush;
 mod kills;
+mod moves;
 mod nodes;
 mod outage;
 mod rotations;
@@ -99,7 +100,7 @@ fn numbers_that_came_twice(packets: &[Packet]) -> Vec<(IpAddr, u32, u32)> {
 
 /// Datagrams and streams between the pods of these nodes.
 async fn traffic(lab: &Lab, nodes: &[&Node]) -> Result<Traffic> {
-    // Room for ESP, as network plugins leave it: a node that blocks what no policy covers doesn't say what is too big.
+    // Room for ESP, as network plugins leave it.
     for node in nodes {
         node.pod(0).run("ip link set dev eth0 mtu 1400".split(' ')).await?.ok()?;
     }
