@@ -131,6 +131,9 @@ pub struct NodeAutomaticKeying {
     /// The post-quantum preshared key that the SAs' keys depend on. The revision changes with the version of its Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ppk: Option<SealedKey>,
+    /// SAs are made when the first packet wants one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_demand: bool,
 }
 
 /// How far a policy is switched on.

@@ -417,7 +417,8 @@ pub struct AutomaticKeying {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::limit")]
     pub max_bytes: Option<i64>,
-    /// SAs are made when the first packet wants one, not ahead. Default: false.
+    /// The SA that a node sends on to another one is made when the first packet wants it, not ahead; set
+    /// net.core.xfrm_larval_drop=0 on the nodes for that packet to wait instead of being dropped. Default: false.
     #[serde(default)]
     pub on_demand: bool,
     /// A secret of the cluster that is mixed into the derivation of keys, so that traffic stays secret even from who breaks

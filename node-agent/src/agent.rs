@@ -182,6 +182,9 @@ impl Agent {
     fn noticed(&mut self, noticed: Result<Noticed, KernelError>) -> Result<(), Ended> {
         match noticed {
             Ok(noticed) => {
+                if noticed.is_urgent() {
+                    self.schedule.wake(Instant::now());
+                }
                 self.keep(noticed);
             }
             Err(error) => {

@@ -9,10 +9,10 @@ use esplanade_crds::conditions::reason;
 use esplanade_crds::{
     IpsecNodeStateSpec, IpsecPeerSpec, NodePolicy, Phase, PolicyInKernel, Problem, ProblemKind, PublishedKey,
 };
-use esplanade_expand::AutomaticSa;
+use esplanade_expand::{AutomaticSa, reqid_of_policy};
 use esplanade_keying::node::{self, Node, Seen, Settings};
 use esplanade_keying::{KeyId, KeyPair, NodeUid, PolicyRevision, Ring, Sa, Time, Version};
-use esplanade_model::{AUTOMATIC, Capabilities, Direction, Missing, SaId, Wanted, WantedSa};
+use esplanade_model::{AUTOMATIC, Capabilities, Direction, Missing, Reqid, SaId, Wanted, WantedSa};
 use esplanade_seal::KeyPair as SealingKeys;
 use esplanade_sync::{Engine, Name};
 
@@ -26,7 +26,7 @@ mod ppk;
 
 use file::RingFile;
 use in_force::InForce;
-use material::{Carried, Material, Taken, direction, revision};
+use material::{Carried, Material, Peer, Taken, direction, revision};
 
 /// Automatic keys of this node.
 #[derive(Debug)]
@@ -274,6 +274,12 @@ impl Keying {
         running.tidy(spec);
     }
 
+    /// A packet of this reqid's has no SA.
+    pub(crate) fn asked(&mut self, reqid: Reqid) {
+        let Some(running) = &mut self.running else { return };
+        running.asked(&self.name, reqid);
+    }
+
     /// How far it is. `in_sync`: the last pass left nothing to do.
     pub(crate) fn progress(&self, spec: &IpsecNodeStateSpec, in_sync: bool) -> Option<Progress> {
         let running = self.running.as_ref()?;
@@ -347,7 +353,9 @@ impl Running {
         self.rotate = every.unwrap_or(24 * 3600);
         let keys = input.spec.keys.clone().unwrap_or_default();
         let uid = |node: &String| input.keyed.get(node).map(|peer| NodeUid::of(&peer.node_uid));
+        let on_demand = self.material.on_demand().map(|(revision, _)| revision).collect();
         let own = node::Own {
+            on_demand,
             generation: input.generation.unwrap_or_default(),
             policies,
             acknowledged: keys.acknowledged.and_then(|id| id.parse().ok()),
@@ -355,6 +363,19 @@ impl Running {
         };
         self.step(node::Input::Listed { version: self.through, peers });
         self.step(node::Input::Own(own));
+    }
+
+    /// Policies' packets to peers have a reqid each; in transport mode all addresses of the two have the same.
+    fn asked(&mut self, name: &str, reqid: Reqid) {
+        let mut asked = Vec::new();
+        for (policy, carried) in self.material.on_demand() {
+            let others = self.material.peers.iter().filter(|(peer, _)| **peer != self.me);
+            let asks = |peer: &Peer| reqid_of_policy(&carried.policy.name, name, &peer.name) == reqid;
+            asked.extend(others.filter(|(_, peer)| asks(peer)).map(|(peer, _)| (*peer, policy)));
+        }
+        for (peer, policy) in asked {
+            self.step(node::Input::Asked { peer, policy });
+        }
     }
 
     /// The newest key is older than somebody wants.

@@ -237,15 +237,15 @@ fn ports(kernel: KernelChoice, state_dir: &Path) -> Box<dyn Ports> {
 
 fn open(kernel: KernelChoice) -> Open {
     match kernel {
-        KernelChoice::Netlink => Box::new(|| {
+        KernelChoice::Netlink => Box::new(|acquires| {
             let kernel = Netlink::open()?;
-            let watch = kernel.watch()?;
+            let watch = if acquires { kernel.watch_acquires_too() } else { kernel.watch() }?;
             Ok((Box::new(kernel), Box::new(watch)))
         }),
         #[cfg(feature = "fake-kernel")]
         KernelChoice::Fake => {
             let kernel = esplanade_xfrm::fake::FakeKernel::new();
-            Box::new(move || Ok((Box::new(kernel.clone()), Box::new(kernel.watch()?))))
+            Box::new(move |_| Ok((Box::new(kernel.clone()), Box::new(kernel.watch()?))))
         }
     }
 }

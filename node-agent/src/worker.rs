@@ -40,8 +40,8 @@ mod record;
 /// A kernel, and what tells of others' changes to it. Whoever opens it afresh gets both.
 pub type Opened = (Box<dyn Kernel>, Box<dyn Watch>);
 
-/// Opens the kernel; again after anything failed.
-pub type Open = Box<dyn FnMut() -> Result<Opened, KernelError> + Send>;
+/// Opens the kernel; again after anything failed. With `true` packets that lack an SA are told of as well.
+pub type Open = Box<dyn FnMut(bool) -> Result<Opened, KernelError> + Send>;
 
 /// What earlier processes recorded, and where that goes on.
 #[derive(Debug, Default)]
@@ -146,6 +146,7 @@ impl Worker {
             open,
             ports,
             kernel: None,
+            acquires: false,
             capabilities: None,
             engine: Engine::new(Memory::new(recorded.worn.0, recorded.numbers.0))
                 .with_hidden(recorded.hidden.0),
@@ -208,6 +209,8 @@ struct State {
     open: Open,
     ports: Box<dyn Ports>,
     kernel: Option<Box<dyn Kernel>>,
+    /// Packets that lack an SA are told of.
+    acquires: bool,
     /// What the kernel can do, asked once.
     capabilities: Option<Capabilities>,
     engine: Engine,
@@ -341,6 +344,9 @@ impl State {
             {
                 (self.expanded, self.base) = (None, None);
             }
+            if let Event::Asked { reqid } = event {
+                self.keying.asked(reqid);
+            }
             self.engine.notice(event, now);
         }
         if noticed.overrun {
@@ -357,13 +363,17 @@ impl State {
     ) -> Result<Outcome, PassError> {
         let input = &self.keying.complete(input);
         let mut settings_are_open = audit;
+        let acquires = makes_on_demand(&input.spec);
+        if acquires != self.acquires {
+            (self.acquires, self.kernel) = (acquires, None);
+        }
         let kernel = match &mut self.kernel {
             Some(kernel) => kernel,
             None => {
                 settings_are_open = true;
                 // What happens from here on is told, and what happened before will be read.
                 self.engine.distrust();
-                let (kernel, watch) = (self.open)()?;
+                let (kernel, watch) = (self.open)(acquires)?;
                 // Nobody listens any more only when the agent ends.
                 let _ = tell.send(News::Opened(watch));
                 self.kernel.insert(kernel)
@@ -559,6 +569,11 @@ impl State {
         }
         Ok(Outcome { in_sync: false, ..total })
     }
+}
+
+/// Some policy's SAs are made when a packet asks for one.
+fn makes_on_demand(spec: &IpsecNodeStateSpec) -> bool {
+    spec.policies.iter().filter_map(|policy| policy.automatic.as_ref()).any(|keying| keying.on_demand)
 }
 
 /// What is wanted with what must pass whatever is wanted; the names of what must pass a default action that blocks.

@@ -27,9 +27,18 @@ pub(crate) async fn traffic(lab: &Lab) -> Result<Vec<Process>> {
 
 /// Questions and answers with numbers, every 10 ms; each has been answered when this is over.
 pub(crate) async fn pings(lab: &Lab, pairs: &[(&Place, IpAddr)]) -> Result<Vec<Process>> {
+    pings_every("0.01", lab, pairs).await
+}
+
+/// The same, so many seconds after each other.
+pub(crate) async fn pings_every(
+    interval: &str,
+    lab: &Lab,
+    pairs: &[(&Place, IpAddr)],
+) -> Result<Vec<Process>> {
     let mut all = Vec::new();
     for (at, (from, to)) in pairs.iter().enumerate() {
-        let ping = ["ping", "-i", "0.01", "-W", "5", &to.to_string()].map(str::to_owned);
+        let ping = ["ping", "-i", interval, "-W", "5", &to.to_string()].map(str::to_owned);
         all.push(from.spawn(&format!("pings-{at}-{to}"), ping.iter().map(String::as_str)).await?);
     }
     for pings in &all {

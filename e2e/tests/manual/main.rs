@@ -25,6 +25,7 @@ mod metrics;
 mod moves;
 mod nat;
 mod offload;
+mod on_demand;
 mod overlay;
 mod packets;
 mod path_mtu;

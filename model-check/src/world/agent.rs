@@ -217,7 +217,7 @@ impl World {
             agent.told = Some(state.generation);
             agent.levels = state.levels;
         }
-        let own = Own { generation: state.generation, policies, acknowledged, pending };
+        let own = Own { generation: state.generation, policies, acknowledged, pending, ..Own::default() };
         self.input(scenario, node, Input::Own(own));
     }
 

@@ -33,6 +33,7 @@ pub use exempt::{exemptions, keepalives, passing_through, path_mtu, uncovered};
 pub use mapping::{Followed, Mappings, followed};
 pub use offload::{Asked, Device, place};
 pub use opened::OpenedKeys;
+pub use reqid::of_policy as reqid_of_policy;
 
 /// What a kernel should hold, and what of the desired state it can't.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -21,7 +21,7 @@ pub(crate) fn end(endpoint: &ResolvedEndpoint) -> String {
 }
 
 /// The reqid of a policy's traffic from one end to another, and of the SAs that carry it.
-pub(crate) fn of_policy(policy: &str, source: &str, destination: &str) -> Reqid {
+pub fn of_policy(policy: &str, source: &str, destination: &str) -> Reqid {
     hash(&["policy", policy, source, destination])
 }
 

@@ -129,6 +129,8 @@ pub struct Node {
     told: Option<i64>,
     confirmed: Option<i64>,
     policies: BTreeMap<PolicyRevision, Arc<str>>,
+    /// Of those, the ones whose outbound SAs are made when a packet asks for one.
+    on_demand: BTreeSet<PolicyRevision>,
     /// Policies that are gone, and until when their SAs stay.
     lingering: BTreeMap<PolicyRevision, Time>,
     acknowledged: Option<KeyId>,
@@ -172,6 +174,7 @@ impl Node {
             told: None,
             confirmed: None,
             policies: BTreeMap::new(),
+            on_demand: BTreeSet::new(),
             lingering: BTreeMap::new(),
             acknowledged: None,
             pending: BTreeSet::new(),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{ObservedPolicy, ObservedSa, PolicyKey, ReplayState, SaId, Used};
+use crate::{ObservedPolicy, ObservedSa, PolicyKey, ReplayState, Reqid, SaId, Used};
 
 /// One SA as the kernel shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +137,12 @@ pub enum Event {
         source: IpAddr,
         /// And this UDP port.
         port: u16,
+    },
+    /// A packet that a policy of ours wants to protect has no SA for it (`XFRM_MSG_ACQUIRE`). The kernel tells it only where
+    /// somebody listens, once for as long as its larval SA stays (net.core.xfrm_acq_expires).
+    Asked {
+        /// What the policy's template says.
+        reqid: Reqid,
     },
     /// All SAs are gone, or all of one protocol (`XFRM_MSG_FLUSHSA`).
     Flushed,

@@ -143,6 +143,12 @@ impl Material {
         self.ppks.get(&revision(policy))?.as_ref().err()
     }
 
+    /// What is carried by SAs that are made on demand.
+    pub(super) fn on_demand(&self) -> impl Iterator<Item = (PolicyRevision, &Carried)> {
+        let asked = |carried: &Carried| carried.policy.automatic.as_ref().is_some_and(|one| one.on_demand);
+        self.carried.iter().filter(move |(_, carried)| asked(carried)).map(|(of, carried)| (*of, carried))
+    }
+
     /// What SAs of the policy carry.
     pub(super) fn carried_for(&self, policy: PolicyRevision) -> impl Iterator<Item = PolicyRevision> + '_ {
         let of_policy = self.carried.iter().filter(move |(_, carried)| revision(&carried.policy) == policy);

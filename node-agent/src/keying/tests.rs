@@ -36,11 +36,12 @@ struct Cluster {
     peers: BTreeMap<String, KeyedPeer>,
     version: u64,
     mode: Mode,
+    on_demand: bool,
 }
 
 fn worker(directory: &Path, name: &str, kernel: &FakeKernel) -> Worker {
     let kernel = kernel.clone();
-    let open = Box::new(move || Ok((Box::new(kernel.clone()) as _, Box::new(kernel.watch()?) as _)));
+    let open = Box::new(move |_| Ok((Box::new(kernel.clone()) as _, Box::new(kernel.watch()?) as _)));
     let keying = Keying::new(name, &directory.join(name), "boot");
     let keys = KeyPair::from_bytes(&[7; 32]);
     Worker::start(name, "6.1.0", keys, Default::default(), keying, open, Box::new(crate::ports::InMemory))
@@ -71,6 +72,7 @@ pub(super) fn policy(phase: Phase) -> NodePolicy {
             anti_replay: AntiReplay { window: 64, extended_sequence_numbers: true },
             rotate_seconds: 3600,
             ppk: None,
+            on_demand: false,
         }),
     }
 }
@@ -85,6 +87,7 @@ impl Cluster {
             peers: BTreeMap::new(),
             version: 10,
             mode: Mode::Tunnel,
+            on_demand: false,
         };
         for (name, address, network) in [("a", "192.0.2.1", "10.1.0.0/24"), ("b", "192.0.2.2", "10.2.0.0/24")]
         {
@@ -122,7 +125,9 @@ impl Cluster {
 
     fn tell(&mut self, name: &str, phase: Phase) {
         let host = self.hosts.get_mut(name).unwrap();
-        host.spec.policies = vec![NodePolicy { mode: self.mode, ..policy(phase) }];
+        let mut told = NodePolicy { mode: self.mode, ..policy(phase) };
+        told.automatic.as_mut().unwrap().on_demand = self.on_demand;
+        host.spec.policies = vec![told];
         host.generation += 1;
     }
 
@@ -322,6 +327,25 @@ async fn in_transport_mode_each_pair_of_addresses_has_an_sa_with_keys_of_its_own
     let left = all(&cluster, "a");
     assert_eq!(left.len(), 4);
     assert!(left.iter().all(|one| at_a.contains(one)), "{left:?}");
+}
+
+#[tokio::test]
+async fn on_demand_an_sa_is_made_when_the_kernel_asks() {
+    let mut cluster = Cluster { on_demand: true, ..Cluster::new() }.put_in_force().await;
+    assert!(cluster.sends_protected("a"));
+    // Each could receive.
+    assert_eq!((cluster.sas("a", "192.0.2.1").len(), cluster.sas("a", "192.0.2.2").len()), (1, 0));
+    let observed = cluster.hosts["a"].kernel.observed();
+    let out = observed.policies.iter().find(|policy| policy.key.direction == Direction::Out).unwrap();
+    let reqid = out.policy.as_ref().unwrap().templates[0].reqid;
+    cluster.hosts["a"].kernel.ask(esplanade_model::Reqid::from_hash(1));
+    cluster.settle().await;
+    assert_eq!(cluster.sas("a", "192.0.2.2"), []);
+    cluster.hosts["a"].kernel.ask(reqid);
+    cluster.settle().await;
+    assert_eq!(cluster.sas("a", "192.0.2.2").len(), 1);
+    assert_eq!(cluster.sas("b", "192.0.2.2"), cluster.sas("a", "192.0.2.2"));
+    assert_eq!(cluster.sas("b", "192.0.2.1").len(), 0);
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ fn keying() -> Keying {
 fn start(kernel: &FakeKernel) -> (Worker, Arc<AtomicUsize>) {
     let opened = Arc::new(AtomicUsize::new(0));
     let (kernel, count) = (kernel.clone(), Arc::clone(&opened));
-    let open = Box::new(move || {
+    let open = Box::new(move |_| {
         count.fetch_add(1, Ordering::SeqCst);
         Ok((Box::new(kernel.clone()) as _, Box::new(kernel.watch()?) as _))
     });
@@ -219,7 +219,7 @@ async fn a_kernel_that_failed_is_opened_afresh() {
 
 #[tokio::test]
 async fn a_kernel_that_can_not_be_opened_is_reported() {
-    let open = Box::new(|| {
+    let open = Box::new(|_| {
         let source = std::io::Error::from_raw_os_error(1);
         Err(KernelError::Open { step: "socket", source })
     });

@@ -113,7 +113,7 @@ impl Engine {
                 self.ask_for_sa(id);
             }
             // It says nothing of what is there; what is wanted changes by it.
-            Event::SaMapped { .. } => {}
+            Event::SaMapped { .. } | Event::Asked { .. } => {}
             Event::Flushed => {
                 self.memory.flushed();
                 self.distrust();

@@ -127,6 +127,11 @@ impl Noticed {
     pub fn is_news(&self) -> bool {
         self.changed || self.overrun
     }
+
+    /// A packet waits for something.
+    pub fn is_urgent(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, Event::Asked { .. }))
+    }
 }
 
 /// Tells of changes. Its file descriptor is non-blocking, and readable when there is something to look at.

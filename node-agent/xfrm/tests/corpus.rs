@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use esplanade_model::Event;
+use esplanade_model::{Event, Reqid};
 use esplanade_xfrm::wire::reply::{Message, Messages};
 use esplanade_xfrm::wire::{Decode, PolicyRecord, SaRecord, decode_event};
 use proptest::prelude::*;
@@ -81,6 +81,19 @@ fn records_read_as_what_they_were_recorded_as() {
 }
 
 /// What each recorded event is about.
+/// Where `struct xfrm_user_acquire` and, behind an attribute's header, that of the template before its reqid end.
+const REQID_OF_ACQUIRE: usize = 16 + 280 + 4 + 44;
+
+#[test]
+fn a_packet_that_lacks_an_sa_names_the_reqid_of_its_policy() {
+    let (_, recorded) = CORPUS.iter().find(|(name, _)| name.starts_with("event-acquire")).unwrap();
+    let reqid = Reqid::from_hash(7);
+    let mut ours = recorded.clone();
+    ours[REQID_OF_ACQUIRE..REQID_OF_ACQUIRE + 4].copy_from_slice(&reqid.get().to_ne_bytes());
+    let message = Messages::of(&ours).next().unwrap().unwrap();
+    assert_eq!(decode_event(&message), Some(Event::Asked { reqid }));
+}
+
 #[test]
 fn events_say_what_they_are_about() {
     let events = |kind: &str| {
@@ -106,6 +119,9 @@ fn events_say_what_they_are_about() {
     }
     for (name, event) in events("event-delsa-0") {
         assert!(matches!(event, Some(Event::SaEnded(ref last)) if last.sa.is_some()), "{name}: {event:?}");
+    }
+    for (name, event) in events("event-acquire") {
+        assert_eq!(event, None, "{name}: of somebody else's policy");
     }
     for kind in ["event-newpolicy", "event-updpolicy", "event-delpolicy"] {
         for (name, event) in events(kind) {

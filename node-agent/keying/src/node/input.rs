@@ -43,6 +43,13 @@ pub enum Input {
         /// The key of ours.
         own: KeyId,
     },
+    /// A packet for this peer has no SA, of a policy whose SAs are made on demand.
+    Asked {
+        /// The peer.
+        peer: NodeUid,
+        /// The policy.
+        policy: PolicyRevision,
+    },
     /// An SA under this key of ours has reached its soft limit of packets or bytes.
     Expired(KeyId),
     /// Somebody asks for a new key.
@@ -78,6 +85,8 @@ pub struct Own {
     pub generation: i64,
     /// Policies that are keyed automatically, in whatever phase, with their names.
     pub policies: Vec<(PolicyRevision, Arc<str>)>,
+    /// Those whose outbound SAs are made when a packet asks for one.
+    pub on_demand: BTreeSet<PolicyRevision>,
     /// `spec.keys.acknowledged`.
     pub acknowledged: Option<KeyId>,
     /// `spec.keys.pending`.
@@ -131,6 +140,12 @@ impl Node {
                 return Scope::All;
             }
             Input::Authenticated { peer, own } => return self.authenticated(peer, own, now),
+            Input::Asked { peer, policy } => {
+                if let Some(lane) = self.lanes.get_mut(&(peer, policy)) {
+                    lane.asked = true;
+                    return Scope::Peer(peer);
+                }
+            }
             // An older key's successor is there already.
             Input::Expired(own) => self.rotate |= self.keys.last().is_some_and(|newest| newest.id == own),
             Input::Rotate => self.rotate = true,
@@ -167,6 +182,7 @@ impl Node {
             self.pending = own.pending;
             self.settled = now;
         }
+        self.on_demand = own.on_demand;
         self.set_policies(own.policies, first, now, spis);
     }
 

@@ -8,6 +8,8 @@ use crate::{KeyId, NodeUid, PolicyRevision, Sa, Stage, Time, Version};
 pub(super) struct Lane {
     /// The peer takes part in the policy.
     pub(super) needed: bool,
+    /// A packet has asked for an SA, or there was one. It stays so: whoever has been spoken to will be again.
+    pub(super) asked: bool,
     /// What should be sent on.
     pub(super) wanted: Option<Sa>,
     /// The outbound SAs in the kernel, the one made last at the end: that one is sent on.
@@ -25,6 +27,7 @@ impl Node {
     /// An outbound SA is in the kernel.
     pub(super) fn sent(&mut self, sa: Sa, sequence: u64, now: Time) {
         let lane = self.lanes.entry((sa.peer, sa.policy)).or_default();
+        lane.asked = true;
         if !lane.kernel.contains(&sa) {
             lane.kernel.push(sa);
             self.settled = now;
@@ -85,6 +88,9 @@ impl Node {
     fn choose_for(&mut self, (node, policy): (NodeUid, PolicyRevision)) -> Option<Sa> {
         let peer = self.peers.get(&node)?;
         let lane = self.lanes.get(&(node, policy)).filter(|lane| lane.needed)?;
+        if self.sleeps(policy, lane) {
+            return None;
+        }
         let mut theirs =
             peer.keys.iter().rev().map(|(id, _)| *id).filter(|theirs| self.answers(node, policy, *theirs));
         let newest = theirs.next()?;
@@ -144,8 +150,15 @@ impl Node {
             let keyless = self.peers.get(node).is_none_or(|peer| peer.keys.is_empty());
             let index = lane.wanted.filter(|_| lane.settled()).and_then(|sa| self.index(sa.own));
             let sure = index.zip(self.acknowledged_by(*node)).is_some_and(|(index, known)| index <= known);
-            keyless || self.pending.contains(node) || sure
+            // What is asked for then is sent under a key that the peer has.
+            let can_wait = self.sleeps(policy, lane) && self.acknowledged_by(*node).is_some();
+            keyless || self.pending.contains(node) || sure || can_wait
         })
+    }
+
+    /// Nobody has asked for an SA yet, and it isn't made before.
+    fn sleeps(&self, policy: PolicyRevision, lane: &Lane) -> bool {
+        !lane.asked && self.on_demand.contains(&policy)
     }
 
     /// The SA can be sent on without using a sequence number twice: it is there, it never was, or it is known how far it

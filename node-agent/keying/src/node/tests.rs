@@ -20,6 +20,8 @@ struct Bench {
     version: u64,
     /// Peers' keys that nothing can be derived with.
     refused: BTreeSet<KeyId>,
+    /// SAs are made on demand.
+    on_demand: bool,
 }
 
 fn record(keys: &[u64]) -> PeerRecord {
@@ -29,8 +31,13 @@ fn record(keys: &[u64]) -> PeerRecord {
 impl Bench {
     /// With one peer that has published key 100, and a key of its own that it has acknowledged.
     fn new() -> Self {
+        Self::with(false)
+    }
+
+    fn with(on_demand: bool) -> Self {
         let node = Node::new(ME, SETTINGS, Vec::new(), Time(0));
-        let mut bench = Self { node, now: Time(0), next: 0, version: 10, refused: BTreeSet::new() };
+        let mut bench =
+            Self { node, now: Time(0), next: 0, version: 10, refused: BTreeSet::new(), on_demand };
         let peers = vec![(ME, Version(10), record(&[])), (PEER, Version(9), record(&[100]))];
         bench.step(Input::Listed { version: Version(10), peers });
         bench.acknowledge(None, &[]);
@@ -64,6 +71,7 @@ impl Bench {
         let own = Own {
             generation: 1,
             policies: vec![(POLICY, Arc::from("p"))],
+            on_demand: self.on_demand.then_some(POLICY).into_iter().collect(),
             acknowledged: key.map(KeyId),
             pending: pending.iter().copied().collect(),
         };
@@ -270,4 +278,65 @@ fn a_peer_that_is_gone_takes_its_sas_along() {
     bench.step(Input::Peer { version: Version(90), node: PEER, change: Change::Gone });
     bench.pass();
     assert_eq!((bench.node.inbound().len(), bench.sends_on(PEER), bench.node.lanes.len()), (0, None, 0));
+}
+
+#[test]
+fn an_sa_on_demand_is_made_when_a_packet_asks_for_it_and_stays() {
+    let mut bench = Bench::with(true);
+    let ask = |bench: &mut Bench, peer| bench.step(Input::Asked { peer, policy: POLICY });
+    // All that it receives on is there, and it says so; clear text can be given up.
+    assert_eq!(bench.sends_on(PEER), None);
+    assert!(bench.node.inbound().keys().any(|sa| sa.peer == PEER));
+    assert_eq!(bench.node.watermark(), Version(bench.version));
+    assert!(bench.node.sends_surely(POLICY));
+    ask(&mut bench, OTHER);
+    ask(&mut bench, PEER);
+    assert_eq!(bench.sends_on(PEER), Some((0, 100)));
+    assert!(!bench.node.sends_surely(POLICY));
+    bench.pass();
+    assert!(bench.node.sends_surely(POLICY));
+    // It is renewed as any other.
+    bench.step(Input::Rotate);
+    bench.pass();
+    bench.acknowledge(Some(1), &[]);
+    bench.pass();
+    assert_eq!(bench.sends_on(PEER), Some((1, 100)));
+    // One that an agent before this one left was asked for.
+    let sa = bench.node.outbound().next().unwrap().sa;
+    let records = bench.node.records().to_vec();
+    let mut restarted = Bench { node: Node::new(ME, SETTINGS, records, bench.now), ..bench };
+    restarted.step(Input::Kernel(vec![Seen::Outbound(sa, Some(5))]));
+    let peers = vec![(ME, Version(50), record(&[0, 1])), (PEER, Version(9), record(&[100]))];
+    restarted.step(Input::Listed { version: Version(51), peers });
+    restarted.acknowledge(Some(1), &[]);
+    assert_eq!(restarted.sends_on(PEER), Some((1, 100)));
+}
+
+#[test]
+fn clear_text_is_not_given_up_for_what_would_be_sent_under_a_key_that_nobody_is_known_to_have() {
+    let mut bench = Bench::with(true);
+    bench.acknowledge(Some(0), &[]);
+    bench.peer(OTHER, &[200]);
+    bench.acknowledge(Some(0), &[OTHER]);
+    bench.pass();
+    // Who doesn't answer isn't waited for.
+    assert!(bench.node.sends_surely(POLICY));
+    let mut fresh = Bench::with(true);
+    fresh.node.acknowledged = None;
+    assert!(!fresh.node.sends_surely(POLICY));
+}
+
+#[test]
+fn an_sa_that_was_there_before_stays_when_it_is_to_be_made_on_demand() {
+    let mut bench = Bench::new();
+    bench.on_demand = true;
+    bench.acknowledge(Some(0), &[]);
+    bench.pass();
+    assert_eq!(bench.sends_on(PEER), Some((0, 100)));
+    bench.peer(OTHER, &[200]);
+    bench.pass();
+    assert_eq!(bench.sends_on(OTHER), None);
+    bench.on_demand = false;
+    bench.acknowledge(Some(0), &[]);
+    assert_eq!(bench.sends_on(OTHER), Some((0, 200)));
 }

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use esplanade_model::{
-    Action, Capability, DefaultActions, Event, Observed, Op, PolicyKey, Reader, Refusal, ReplayState, Sa,
-    SaId, SaRecord, Spi, Thresholds, Unnumbered, Used, WantedSa,
+    Action, Capability, DefaultActions, Event, Observed, Op, PolicyKey, Reader, Refusal, ReplayState, Reqid,
+    Sa, SaId, SaRecord, Spi, Thresholds, Unnumbered, Used, WantedSa,
 };
 
 use crate::{Kernel, KernelError};
@@ -95,6 +95,11 @@ impl FakeKernel {
     /// Tells watchers that events were lost.
     pub fn overrun(&self) {
         self.lock().watchers.retain(watch::Sender::overrun);
+    }
+
+    /// A packet that a policy with this reqid wants to protect has no SA.
+    pub fn ask(&self, reqid: Reqid) {
+        self.lock().tell(Event::Asked { reqid });
     }
 
     /// Somebody else adds an SA.

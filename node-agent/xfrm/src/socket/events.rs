@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use netlink_packet_xfrm::constants::{
-    XFRMNLGRP_EXPIRE, XFRMNLGRP_MAPPING, XFRMNLGRP_MIGRATE, XFRMNLGRP_POLICY, XFRMNLGRP_SA,
+    XFRMNLGRP_ACQUIRE, XFRMNLGRP_EXPIRE, XFRMNLGRP_MAPPING, XFRMNLGRP_MIGRATE, XFRMNLGRP_POLICY, XFRMNLGRP_SA,
 };
 use zeroize::Zeroizing;
 
@@ -11,8 +11,8 @@ use super::link::{Link, Socket};
 use crate::wire::reply::Messages;
 use crate::{KernelError, Noticed, Watch, wire};
 
-/// The groups that are safe to join. Not ACQUIRE: with a listener there the kernel makes larval SAs, and drops packets
-/// while they wait (`km_is_alive`).
+/// The groups that cost nothing to join. With a listener to ACQUIRE the kernel makes larval SAs, and drops packets while they wait
+/// (`km_is_alive`): that is joined only where SAs are made on demand.
 const GROUPS: [u32; 5] =
     [XFRMNLGRP_SA, XFRMNLGRP_POLICY, XFRMNLGRP_EXPIRE, XFRMNLGRP_MIGRATE, XFRMNLGRP_MAPPING];
 /// Events taken in by one look: somebody who changes things without end must not keep it from returning.
@@ -28,13 +28,13 @@ pub struct Events {
 }
 
 impl Events {
-    /// `own_port`: whose changes are no news.
-    pub(super) fn open(own_port: u32) -> Result<Self, KernelError> {
+    /// `own_port`: whose changes are no news. `acquires`: packets that lack an SA are.
+    pub(super) fn open(own_port: u32, acquires: bool) -> Result<Self, KernelError> {
         let socket = Socket::open()?;
         socket.never_block()?;
         // Before anything comes.
         socket.pass_over(own_port)?;
-        for group in GROUPS {
+        for group in GROUPS.into_iter().chain(acquires.then_some(XFRMNLGRP_ACQUIRE)) {
             socket.join(group)?;
         }
         Ok(Self { socket, own_port })

@@ -60,7 +60,15 @@ impl Netlink {
     /// # Errors
     /// As for [`Netlink::open`].
     pub fn watch(&self) -> Result<Events, KernelError> {
-        Events::open(self.requests.port())
+        Events::open(self.requests.port(), false)
+    }
+
+    /// [`Netlink::watch`], which tells as well of packets that lack an SA ([`Event::Asked`](esplanade_model::Event::Asked)).
+    ///
+    /// # Errors
+    /// As for [`Netlink::open`].
+    pub fn watch_acquires_too(&self) -> Result<Events, KernelError> {
+        Events::open(self.requests.port(), true)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use esplanade_model::{Event, PolicyKey, SaId, SaRecord, Spi};
 use netlink_packet_xfrm::constants::{
-    XFRM_MSG_DELPOLICY, XFRM_MSG_DELSA, XFRM_MSG_EXPIRE, XFRM_MSG_FLUSHSA, XFRM_MSG_GETDEFAULT,
-    XFRM_MSG_MAPPING, XFRM_MSG_NEWPOLICY, XFRM_MSG_NEWSA, XFRM_MSG_POLEXPIRE, XFRM_MSG_UPDPOLICY,
-    XFRM_MSG_UPDSA, XFRMA_POLICY, XFRMA_SA,
+    XFRM_MSG_ACQUIRE, XFRM_MSG_DELPOLICY, XFRM_MSG_DELSA, XFRM_MSG_EXPIRE, XFRM_MSG_FLUSHSA,
+    XFRM_MSG_GETDEFAULT, XFRM_MSG_MAPPING, XFRM_MSG_NEWPOLICY, XFRM_MSG_NEWSA, XFRM_MSG_POLEXPIRE,
+    XFRM_MSG_UPDPOLICY, XFRM_MSG_UPDSA, XFRMA_POLICY, XFRMA_SA,
 };
 use netlink_packet_xfrm::{
     UserMapping, UserPolicyInfo, UserSaInfo, XFRM_USER_POLICY_ID_LEN, XFRM_USER_POLICY_INFO_LEN,
@@ -35,6 +35,7 @@ pub fn decode(message: &Message<'_>) -> Option<Event> {
         },
         XFRM_MSG_DELPOLICY => policy_ended(body).unwrap_or(Some(Event::Anything)),
         XFRM_MSG_MAPPING => sa_mapped(body).unwrap_or(Some(Event::Anything)),
+        XFRM_MSG_ACQUIRE => asked(body),
         // What happens where no policy is.
         XFRM_MSG_GETDEFAULT => None,
         _ => Some(Event::Anything),
@@ -78,6 +79,15 @@ fn sa_mapped(body: &[u8]) -> Option<Option<Event>> {
         })
     };
     Some(event())
+}
+
+/// Length of `struct xfrm_user_acquire`.
+const ACQUIRE: usize = 280;
+
+/// Others' are none of our business. One that can't be read either: the kernel asks again.
+fn asked(body: &[u8]) -> Option<Event> {
+    let (_, rest) = body.split_at_checked(ACQUIRE)?;
+    policy::first_reqid(&Attributes::parse(rest)).map(|reqid| Event::Asked { reqid })
 }
 
 /// The whole SA is in an attribute, with its own attributes beside it (`xfrm_notify_sa`).

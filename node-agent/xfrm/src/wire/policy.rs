@@ -104,6 +104,11 @@ pub(super) fn owned_index(info: &UserPolicyInfo, attributes: &Attributes) -> Opt
     templates(attributes).all(ours).then_some(index)
 }
 
+/// The reqid of the first template, if it is one of ours.
+pub(super) fn first_reqid(attributes: &Attributes) -> Option<Reqid> {
+    Reqid::owned(templates(attributes).next()?.reqid)
+}
+
 fn templates(attributes: &Attributes) -> impl Iterator<Item = &UserTemplate> {
     let lists = attributes.as_slice().iter().filter_map(|attribute| match attribute {
         XfrmAttrs::Template(list) => Some(list),

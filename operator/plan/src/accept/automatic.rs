@@ -34,7 +34,6 @@ pub(super) fn unimplemented(spec: &IpsecPolicySpec, protection: &Protection) -> 
         (protection.protocol != Protocol::ESP, "automatic keying with AH or IPComp: write protocol: ESP"),
         (protection.compression != Compression::None, "automatic keying with compression: leave it out"),
         (limits, "maxPackets and maxBytes: leave them out, and write rotateEvery"),
-        (automatic.on_demand, "onDemand: leave it out"),
         (!extended, "automatic keying with antiReplay.extendedSequenceNumbers: false: leave it out"),
         (protection.interface_id != 0, "automatic keying with interfaceId: leave it out"),
         (spec.mark.is_some(), "automatic keying with mark: leave it out"),
@@ -60,5 +59,6 @@ pub(super) fn keying(protection: &Protection) -> Result<NodeAutomaticKeying, Fin
             ));
         }
     };
-    Ok(NodeAutomaticKeying { suite, anti_replay, rotate_seconds, ppk: None })
+    let on_demand = protection.keying.automatic.as_ref().is_some_and(|one| one.on_demand);
+    Ok(NodeAutomaticKeying { suite, anti_replay, rotate_seconds, on_demand, ppk: None })
 }

@@ -1,9 +1,9 @@
 //! Policies with automatic keys: acceptance, phases, acknowledgements.
 
 use esplanade_crds::{
-    Action, AntiReplay, Compression, Endpoints, Enforcement, Gateway, IpsecPeerStatus, IpsecPolicySpec,
-    Keying, ManualKeying, Mode, NodeKeys, Phase, PhaseTarget, PolicyInKernel, ProblemKind, Protection,
-    Protocol, PublishedKey, Suite, TrafficProtocol, TrafficSelector,
+    Action, AntiReplay, AutomaticKeying, Compression, Endpoints, Enforcement, Gateway, IpsecPeerStatus,
+    IpsecPolicySpec, Keying, ManualKeying, Mode, NodeKeys, Phase, PhaseTarget, PolicyInKernel, ProblemKind,
+    Protection, Protocol, PublishedKey, Suite, TrafficProtocol, TrafficSelector,
 };
 
 use super::build::{at, mk_node, mk_policy, nodes, pod_cidrs};
@@ -122,6 +122,25 @@ fn each_step_waits_for_the_one_before() {
     let keying = policy.automatic.as_ref().unwrap();
     assert_eq!((keying.suite, keying.rotate_seconds), (Suite::AesGcm256, 24 * 3600));
     assert_eq!(keying.anti_replay, AntiReplay { window: 1024, extended_sequence_numbers: true });
+}
+
+#[test]
+fn sas_on_demand_can_be_had_and_given_up_while_the_policy_is_in_force() {
+    let mut world = World::in_force();
+    let told = |world: &mut World| {
+        world.write();
+        world.agents_confirm();
+        let plan = world.write();
+        assert_eq!(plan.policy_status["pods"].phase.as_deref(), Some("Ready"));
+        world.state("a").spec.policies[0].automatic.as_ref().unwrap().on_demand
+    };
+    assert!(!told(&mut world));
+    let automatic = AutomaticKeying { on_demand: true, ..Default::default() };
+    let keying = Keying { automatic: Some(automatic), manual: None };
+    world.policy("pods").spec.protection = Some(Protection { keying, ..Default::default() });
+    assert!(told(&mut world));
+    world.policy("pods").spec.protection = None;
+    assert!(!told(&mut world));
 }
 
 #[test]
@@ -461,7 +480,6 @@ fn what_is_not_implemented_is_named() {
     assert!(edit(|one| one.mode = Mode::BEET).contains("write mode: Tunnel"));
     assert!(edit(|one| one.compression = Compression::Deflate).contains("with compression"));
     assert!(edit(|one| one.protocol = Protocol::IPComp).contains("write protocol: ESP"));
-    assert!(edit(|one| one.keying.automatic.get_or_insert_default().on_demand = true).contains("onDemand"));
     assert!(
         edit(|one| one.keying.automatic.get_or_insert_default().max_bytes = Some(1)).contains("maxBytes")
     );
