@@ -49,16 +49,25 @@ pub enum Bootable {
 /// # Errors
 /// None is there; the message says what to install.
 pub fn find() -> Result<Kernel> {
-    match std::env::var(CHOICE) {
-        Ok(uml) if uml == UML => return user_mode_linux("linux.uml isn't in PATH"),
-        Ok(suite) => return Ok(Kernel::Booted(Bootable::Qemu(debian::image(&suite)?))),
-        Err(std::env::VarError::NotPresent) => {}
-        Err(error) => return Err(error).context(CHOICE),
-    }
-    if probe::running_kernel_has_esp()? {
+    if std::env::var_os(CHOICE).is_none() && probe::running_kernel_has_esp()? {
         return Ok(Kernel::Native);
     }
-    user_mode_linux("the running kernel has no ESP and linux.uml isn't in PATH")
+    find_bootable()
+}
+
+/// Finds a kernel with ESP that is booted for whoever asks: the one that [`CHOICE`] asks for, else User-Mode Linux.
+///
+/// # Errors
+/// None is there; the message says what to install.
+pub fn find_bootable() -> Result<Kernel> {
+    match std::env::var(CHOICE) {
+        Ok(uml) if uml == UML => user_mode_linux("linux.uml isn't in PATH"),
+        Ok(suite) => Ok(Kernel::Booted(Bootable::Qemu(debian::image(&suite)?))),
+        Err(std::env::VarError::NotPresent) => {
+            user_mode_linux("the running kernel won't do, and linux.uml isn't in PATH")
+        }
+        Err(error) => Err(error).context(CHOICE),
+    }
 }
 
 fn user_mode_linux(without: &str) -> Result<Kernel> {

@@ -83,9 +83,29 @@ where
     F: AsyncFnOnce(&Lab) -> Result<T> + Send,
     T: Send,
 {
+    run_on(kernel::find, config, body)
+}
+
+/// [`run`] on a kernel that is no other's, also where the running one would do: what is taken from it, nobody else lacks.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_on_its_own_kernel<T, F>(config: Config, body: F) -> Result<T>
+where
+    F: AsyncFnOnce(&Lab) -> Result<T> + Send,
+    T: Send,
+{
+    run_on(kernel::find_bootable, config, body)
+}
+
+fn run_on<T, F>(find: fn() -> Result<Kernel>, config: Config, body: F) -> Result<T>
+where
+    F: AsyncFnOnce(&Lab) -> Result<T> + Send,
+    T: Send,
+{
     // What takes long or may be missing comes first, while nothing runs yet.
     let binaries = binaries::locate(&say)?;
-    let kernel = kernel::find()?;
+    let kernel = find()?;
     isolation::run(async || {
         let lab = Lab::start(config, &kernel, binaries).await?;
         let result = body(&lab).await;

@@ -19,6 +19,7 @@ mod hidden;
 mod icmp;
 mod interfaces;
 mod iptfs;
+mod lacking;
 mod lifetimes;
 mod marks;
 mod metrics;
