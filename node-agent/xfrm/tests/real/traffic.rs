@@ -165,6 +165,8 @@ pub(crate) fn an_sa_carries_only_its_packets(kernel: &mut dyn Subject) {
     // No SA: whether that is an error is none of our business.
     let _ = send("no SA", 11);
     assert_eq!((sent(kernel, &to(1, 9)).sent, sent(kernel, &to(2, 10)).sent), (1, 1));
+    // Else it may come when the SA is another one, and pass.
+    peer.there(|_| wait_for_a_mismatch());
     peer.there(move |there| must(there, &[Op::DeleteSa(to(2, 11).id(), Mark::NONE), inbound(to(2, 10))]));
     send("for 10", 10).unwrap();
     for (socket, text) in [(received.0, "for 9"), (received.1, "for 10")] {
@@ -172,6 +174,20 @@ pub(crate) fn an_sa_carries_only_its_packets(kernel: &mut dyn Subject) {
         let mut buffer = [0; 64];
         let length = socket.recv(&mut buffer).unwrap();
         assert_eq!(std::str::from_utf8(&buffer[..length]).unwrap(), text);
+    }
+}
+
+/// Waits until a packet was dropped because the SA that it came through is for others (`XfrmInStateMismatch`).
+fn wait_for_a_mismatch() {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let counters = std::fs::read_to_string("/proc/thread-self/net/xfrm_stat").unwrap();
+        let found = counters.lines().find_map(|line| line.strip_prefix("XfrmInStateMismatch"));
+        match found.unwrap().trim() {
+            "0" => assert!(Instant::now() < deadline, "it was never dropped:\n{counters}"),
+            dropped => return assert_eq!(dropped, "1"),
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
