@@ -54,7 +54,8 @@ pub(super) fn start(boot: &Boot<'_>, image: &debian::Image) -> Result<Vec<Superv
 }
 
 fn command_line(boot: &Boot<'_>, image: &debian::Image) -> OsString {
-    let mut line = OsString::from("console=ttyS0 quiet panic=-1 net.ifnames=0");
+    // On a busy machine timer ticks come too late for the check of them, and the kernel would panic.
+    let mut line = OsString::from("console=ttyS0 quiet panic=-1 net.ifnames=0 no_timer_check");
     let facts = boot.facts("virtiofs", &image.modules).into_iter();
     let uplink = boot.tap.map(|_| OsString::from("LAB_UPLINK=vec0"));
     let own = image.parameters.split_whitespace().map(OsString::from);
