@@ -11,6 +11,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
 
+mod rotate;
 mod status;
 
 /// What kubectl alone doesn't show of Esplanade.
@@ -31,6 +32,8 @@ struct Args {
 enum Command {
     /// Say what isn't as it should be, and on which nodes. Exits with 1 if anything isn't, with 2 if it can't tell.
     Status,
+    /// Have nodes make new automatic keys now. No packet is lost. Exits with 1 if --wait took too long.
+    Rotate(rotate::Rotate),
 }
 
 fn main() -> ExitCode {
@@ -52,7 +55,8 @@ fn main() -> ExitCode {
 /// Runs the command; false when something isn't as it should be.
 async fn run(args: &Args) -> Result<bool> {
     let client = client(args).await.context("finding the API server")?;
-    match args.command {
+    match &args.command {
+        Command::Rotate(asked) => rotate::run(asked, &client).await,
         Command::Status => {
             let (policies, sas, states) = (list(&client).await?, list(&client).await?, list(&client).await?);
             let report = status::report(&policies, &sas, &states);
