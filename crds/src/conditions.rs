@@ -27,7 +27,7 @@ pub const DEGRADED: &str = "Degraded";
 
 /// A problem of this category stands in nobody's way.
 pub fn is_warning(category: &str) -> bool {
-    [reason::EXPIRING, reason::KEPT].contains(&category)
+    [reason::EXPIRING, reason::KEPT, reason::ROTATION_BEHIND].contains(&category)
 }
 
 /// Reasons of conditions.
@@ -82,6 +82,8 @@ pub mod reason {
     pub const KEPT: &str = "Kept";
     /// `Expired=False`: no limit is reached.
     pub const IN_USE: &str = "InUse";
+    /// Automatic keys are to be renewed, and the rotation before isn't over.
+    pub const ROTATION_BEHIND: &str = "RotationBehind";
     /// An SA has sent as many packets as it has sequence numbers.
     pub const SEQUENCE_NUMBERS_EXHAUSTED: &str = "SequenceNumbersExhausted";
     /// A UDP port at which the SA's packets arrive can't be opened.

@@ -128,6 +128,12 @@ pub struct NodeAutomaticKeying {
     pub anti_replay: AntiReplay,
     /// Age at which a key is renewed, ± 10 %, in seconds.
     pub rotate_seconds: u32,
+    /// Packets sent on one SA after which the key is renewed. Left out: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_packets: Option<i64>,
+    /// Bytes sent on one SA after which the key is renewed. Left out: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<i64>,
     /// The post-quantum preshared key that the SAs' keys depend on. The revision changes with the version of its Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ppk: Option<SealedKey>,

@@ -409,11 +409,13 @@ pub struct AutomaticKeying {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub rotate_every: Option<Duration>,
-    /// Packets on one SA after which its key is renewed, at least 1. Default: what the suite is safe for.
+    /// Packets sent on one SA after which its sender's key is renewed, at least 1. Half as many more, and 16777216 at least, end
+    /// the SA: its traffic is dropped until there is a new key. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::limit")]
     pub max_packets: Option<i64>,
-    /// Bytes on one SA after which its key is renewed, at least 1. Default: what the suite is safe for.
+    /// Bytes sent on one SA after which its sender's key is renewed, at least 1. Half as many more, and 16 GiB at least, end the
+    /// SA: its traffic is dropped until there is a new key. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::limit")]
     pub max_bytes: Option<i64>,

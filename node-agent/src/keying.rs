@@ -89,6 +89,8 @@ struct Running {
     taken: BTreeSet<Sa>,
     /// Phases in the kernel.
     applied: BTreeMap<PolicyRevision, Phase>,
+    /// Why another key is due, while the rotation before isn't over.
+    behind: Option<String>,
     /// What an agent before this one left, and nobody knows: until then.
     held: Option<(Time, BTreeSet<SaId>)>,
 }
@@ -315,6 +317,7 @@ impl Running {
             outbound: BTreeMap::new(),
             taken: BTreeSet::new(),
             applied: BTreeMap::new(),
+            behind: None,
             held: None,
         }
     }
@@ -516,6 +519,15 @@ impl Running {
         let automatic = input.spec.policies.iter().filter(|policy| policy.automatic.is_some());
         let closed = |policy: &NodePolicy| Some(self.material.closed(policy)?.problem(policy));
         let mut problems: Vec<Problem> = automatic.filter_map(closed).collect();
+        problems.extend(self.behind.as_ref().map(|why| Problem {
+            kind: ProblemKind::Node,
+            name: name.to_owned(),
+            category: reason::ROTATION_BEHIND.to_owned(),
+            message: format!(
+                "keys wear out faster than they can be renewed ({why}): the next rotation waits until the one before is over. \
+                 Write a longer rotateEvery, or higher maxPackets and maxBytes"
+            ),
+        }));
         let others: BTreeSet<SaId> = wanted.sas.iter().map(|(_, sa)| sa.sa().id()).collect();
         let inbound = self.node.inbound().keys().map(|sa| (*sa, true));
         // One that was there goes on past where it had come to, or not at all (R7).
@@ -601,6 +613,24 @@ impl Running {
             self.step(node::Input::Taken(sa));
         }
         self.hear(engine);
+        self.look_at_limits(engine);
+    }
+
+    /// An SA that has reached its soft limit has its key renewed (R8). Also one whose event was lost: what counts is how much it
+    /// has carried.
+    fn look_at_limits(&mut self, engine: &Engine) {
+        let outbound = self.ids.iter().filter(|((_, inbound), _)| !inbound);
+        let reached = outbound.filter_map(|((sa, _), id)| Some((sa.own, engine.reached_soft_limit(id)?)));
+        let reached: BTreeMap<KeyId, String> = reached.collect();
+        for own in reached.keys() {
+            self.step(node::Input::Expired(*own));
+        }
+        let newest = self.node.records().last().filter(|_| self.node.is_behind());
+        self.behind = newest.and_then(|newest| match reached.get(&newest.id) {
+            Some(limit) => Some(format!("an SA under the newest has carried {limit}")),
+            None if newest.rotate <= self.now => Some("the newest is older than rotateEvery".to_owned()),
+            None => None,
+        });
     }
 
     /// Whoever has sent under a key has it, whether the operator knows it or not (R4).
@@ -662,14 +692,20 @@ fn is_automatic(spec: &IpsecNodeStateSpec) -> bool {
     spec.policies.iter().any(|policy| policy.automatic.is_some())
 }
 
-/// What is wrong with an SA of a policy's is wrong with the policy.
-pub(crate) fn of_policy(problem: Problem) -> Problem {
-    match problem.name.strip_prefix(AUTOMATIC) {
-        Some(name) if problem.kind == ProblemKind::IpsecSA => {
-            Problem { kind: ProblemKind::IpsecPolicy, name: name.to_owned(), ..problem }
+/// What is wrong with an SA of a policy's is wrong with the policy. None for a limit that makes the key be renewed.
+pub(crate) fn of_policy(problem: Problem) -> Option<Problem> {
+    let policy = problem.name.strip_prefix(AUTOMATIC).filter(|_| problem.kind == ProblemKind::IpsecSA);
+    let Some(name) = policy.map(str::to_owned) else { return Some(problem) };
+    let message = match problem.category.as_str() {
+        reason::EXPIRING => return None,
+        reason::EXPIRED => {
+            "an SA has carried more than maxPackets or maxBytes and their margin, before its key could be \
+                            renewed: its traffic is dropped until it is. Write higher ones"
+                .to_owned()
         }
-        _ => problem,
-    }
+        _ => problem.message,
+    };
+    Some(Problem { kind: ProblemKind::IpsecPolicy, name, message, ..problem })
 }
 
 #[cfg(test)]

@@ -543,7 +543,7 @@ impl State {
             let mut problems = input.problems.clone();
             problems.extend(base.problems.iter().cloned());
             problems.extend(of_keys);
-            problems.extend(outcome.problems.into_iter().map(of_policy));
+            problems.extend(outcome.problems.into_iter().filter_map(of_policy));
             let all_open = closed.is_empty();
             problems.extend(closed);
             total = Outcome {

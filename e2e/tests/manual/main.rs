@@ -21,6 +21,7 @@ mod interfaces;
 mod iptfs;
 mod lacking;
 mod lifetimes;
+mod limits;
 mod marks;
 mod metrics;
 mod moves;

@@ -9,7 +9,7 @@ use esplanade_model::{
 };
 
 use crate::participant::Participant;
-use crate::{reqid, sas, selectors};
+use crate::{lifetime, reqid, sas, selectors};
 
 /// An SA of a policy's between two nodes.
 pub struct AutomaticSa<'a> {
@@ -61,6 +61,13 @@ impl AutomaticSa<'_> {
             },
             direction: kernel.has(Capability::Direction).then_some(direction),
             icmp_errors: policy.icmp_errors && inbound,
+            // Who sends renews the key; what has arrived, it has counted.
+            lifetime: policy
+                .automatic
+                .as_ref()
+                .filter(|_| !inbound)
+                .map(lifetime::of_keying)
+                .unwrap_or_default(),
             ..Sa::tunnel(source, destination, spi, reqid, crypto)
         };
         let wanted =

@@ -268,6 +268,12 @@ impl Node {
         self.collided.iter()
     }
 
+    /// Another key is due, and has to wait until the rotation before is over: all have acknowledged the newest key, and what was
+    /// sent under the one before has arrived.
+    pub fn is_behind(&self) -> bool {
+        self.rotate && self.keys.len() > 1 && self.rotating()
+    }
+
     /// [`Input::Authenticated`] would tell something new: that this peer sends under this key of ours.
     pub fn would_learn(&self, peer: NodeUid, own: KeyId) -> bool {
         let heard = self.index_of(self.peers.get(&peer).and_then(|peer| peer.heard));

@@ -17,6 +17,7 @@ use super::Keying;
 use crate::desired::{Input, KeyedPeer};
 use crate::worker::{Done, News, Reasons, Worker};
 
+mod limits;
 mod ppk;
 
 struct Host {
@@ -71,6 +72,8 @@ pub(super) fn policy(phase: Phase) -> NodePolicy {
             suite: Suite::AesGcm256,
             anti_replay: AntiReplay { window: 64, extended_sequence_numbers: true },
             rotate_seconds: 3600,
+            max_packets: None,
+            max_bytes: None,
             ppk: None,
             on_demand: false,
         }),

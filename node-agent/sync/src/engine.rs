@@ -387,6 +387,14 @@ impl Engine {
         worn.chain(soon)
     }
 
+    /// The soft limit of packets or bytes that the SA has reached, in words.
+    pub fn reached_soft_limit(&self, id: &SaId) -> Option<String> {
+        if !self.soft.contains(id) {
+            return None;
+        }
+        self.want.sa(id)?.sa().lifetime.soft.reached(&self.memory.used(id)?, 0)
+    }
+
     /// Remembers what there is to say about something that is wrong, until it isn't any more.
     pub fn say(&mut self, name: Name, text: String) {
         if self.is_wrong(&name) {

@@ -10,7 +10,7 @@ impl Node {
         self.keys.is_empty() || self.rotate && !self.rotating()
     }
 
-    fn rotating(&self) -> bool {
+    pub(super) fn rotating(&self) -> bool {
         let Some((newest, older)) = self.keys.split_last() else { return false };
         newest.stage != Stage::Published
             || older.len() + 1 >= MAX_KEYS

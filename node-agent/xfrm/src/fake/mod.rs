@@ -150,6 +150,15 @@ impl FakeKernel {
         self.lock().databases.larval_sas()
     }
 
+    /// The SA has reached its soft lifetime; tells whether there is one.
+    pub fn warn_of_sa(&self, id: SaId) -> bool {
+        let there = self.observed().sas.into_iter().find(|sa| sa.id == id);
+        if let Some(sa) = &there {
+            self.lock().tell(Event::SaExpired { id, hard: false, used: sa.used });
+        }
+        there.is_some()
+    }
+
     /// The SA's hard lifetime ends, and with it the SA; tells whether there was one.
     pub fn expire_sa(&self, id: SaId) -> bool {
         let mut inner = self.lock();

@@ -18,8 +18,6 @@ const SLOWEST: u32 = 84 * 3600;
 pub(super) fn unimplemented(spec: &IpsecPolicySpec, protection: &Protection) -> Vec<String> {
     let outside =
         spec.from.iter().chain(&spec.to).any(|entry| entry.cidrs.is_some() || entry.gateway.is_some());
-    let automatic = protection.keying.automatic.clone().unwrap_or_default();
-    let limits = automatic.max_packets.is_some() || automatic.max_bytes.is_some();
     let extended = protection.anti_replay.is_none_or(|one| one.extended_sequence_numbers);
     let asked = [
         (
@@ -33,7 +31,6 @@ pub(super) fn unimplemented(spec: &IpsecPolicySpec, protection: &Protection) -> 
         ),
         (protection.protocol != Protocol::ESP, "automatic keying with AH or IPComp: write protocol: ESP"),
         (protection.compression != Compression::None, "automatic keying with compression: leave it out"),
-        (limits, "maxPackets and maxBytes: leave them out, and write rotateEvery"),
         (!extended, "automatic keying with antiReplay.extendedSequenceNumbers: false: leave it out"),
         (protection.interface_id != 0, "automatic keying with interfaceId: leave it out"),
         (spec.mark.is_some(), "automatic keying with mark: leave it out"),
@@ -59,6 +56,20 @@ pub(super) fn keying(protection: &Protection) -> Result<NodeAutomaticKeying, Fin
             ));
         }
     };
-    let on_demand = protection.keying.automatic.as_ref().is_some_and(|one| one.on_demand);
-    Ok(NodeAutomaticKeying { suite, anti_replay, rotate_seconds, on_demand, ppk: None })
+    let automatic = protection.keying.automatic.as_ref();
+    let on_demand = automatic.is_some_and(|one| one.on_demand);
+    let [max_packets, max_bytes] =
+        [automatic.and_then(|one| one.max_packets), automatic.and_then(|one| one.max_bytes)];
+    let reachable = |limit: Option<i64>| limit.is_none_or(|limit| limit >= 1);
+    rule(reachable(max_packets), "keying.automatic.maxPackets: write 1 or more, or leave it out")?;
+    rule(reachable(max_bytes), "keying.automatic.maxBytes: write 1 or more, or leave it out")?;
+    Ok(NodeAutomaticKeying {
+        suite,
+        anti_replay,
+        rotate_seconds,
+        max_packets,
+        max_bytes,
+        on_demand,
+        ppk: None,
+    })
 }

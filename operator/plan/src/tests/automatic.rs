@@ -480,9 +480,16 @@ fn what_is_not_implemented_is_named() {
     assert!(edit(|one| one.mode = Mode::BEET).contains("write mode: Tunnel"));
     assert!(edit(|one| one.compression = Compression::Deflate).contains("with compression"));
     assert!(edit(|one| one.protocol = Protocol::IPComp).contains("write protocol: ESP"));
-    assert!(
-        edit(|one| one.keying.automatic.get_or_insert_default().max_bytes = Some(1)).contains("maxBytes")
-    );
+    for limit in [0, -1] {
+        let limited = accepted(&|spec| {
+            let keying = &mut spec.protection.as_mut().unwrap().keying;
+            keying.automatic.get_or_insert_default().max_bytes = Some(limit);
+        });
+        assert!(
+            limited.starts_with("False Invalid: keying.automatic.maxBytes: write 1 or more"),
+            "{limited}"
+        );
+    }
     let every = |every: &'static str| {
         accepted(&|spec| {
             let keying = &mut spec.protection.as_mut().unwrap().keying;
@@ -496,4 +503,19 @@ fn what_is_not_implemented_is_named() {
             "{bad}"
         );
     }
+}
+
+#[test]
+fn limits_are_told_and_change_nothing_of_the_revision() {
+    let mut world = World::in_force();
+    let before = world.plan().node_states["a"].0.policies[0].clone();
+    let automatic = AutomaticKeying { max_packets: Some(1), max_bytes: Some(i64::MAX), ..Default::default() };
+    let keying = Keying { automatic: Some(automatic), manual: None };
+    world.policy("pods").spec.protection = Some(Protection { keying, ..Default::default() });
+    let plan = world.write();
+    assert_eq!(plan.policy("pods", "Accepted"), "True Accepted");
+    let told = &plan.node_states["a"].0.policies[0];
+    assert_eq!((&told.revision, told.phase), (&before.revision, before.phase));
+    let keying = told.automatic.as_ref().unwrap();
+    assert_eq!((keying.max_packets, keying.max_bytes), (Some(1), Some(i64::MAX)));
 }
