@@ -38,11 +38,24 @@ pub struct IpsecPeerSpec {
     pub selectors: Vec<PeerSelectors>,
 }
 
+impl IpsecPeerSpec {
+    /// What of a policy in this revision lies here.
+    pub fn selectors_of(&self, policy: &str, revision: &str) -> Option<&PeerSelectors> {
+        let of_policy = || self.selectors.iter().filter(|one| one.policy == policy);
+        let exactly = of_policy().find(|one| one.revision.as_deref() == Some(revision));
+        exactly.or_else(|| of_policy().find(|one| one.revision.is_none()))
+    }
+}
+
 /// What of one policy lies at one node, as networks (a host is a network of full prefix length).
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
 pub struct PeerSelectors {
     /// Name of the IpsecPolicy.
     pub policy: String,
+    /// The revision that this is about (`IpsecNodeState.spec.policies[].revision`), while an edit changes what lies here.
+    /// Left out: every revision that nothing else is said of here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// Networks on the policy's `from` side.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<String>,

@@ -450,8 +450,8 @@ pub struct ManualKeying {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct IpsecPolicyStatus {
-    /// In a word: `Pending`, `Prepare`, `Encrypt`, `Enforce` (what nodes have been told and confirmed), `Ready`
-    /// (confirmed everywhere), `Degraded` (something is wrong: see conditions) or `Rejected` (not accepted).
+    /// In a word: `Pending`, `Prepare`, `Encrypt`, `Enforce` (what nodes have been told and confirmed), `Updating` (an
+    /// edit of a policy in force is followed, step by step), `Ready` (confirmed everywhere), `Degraded` (something is wrong: see conditions) or `Rejected` (not accepted).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub phase: Option<String>,

@@ -29,6 +29,8 @@ pub enum Mutation {
     Unconfirmed,
     /// Phases: an earlier revision goes when its successor is only told.
     DropPredecessor,
+    /// Edits: a node sends under the new revision as soon as it is told of it.
+    SwitchAtOnce,
 }
 
 /// Bounds of a model: how often each thing may happen.
@@ -89,6 +91,8 @@ pub enum Edit {
     Enable,
     /// Changes it: a new revision.
     Change,
+    /// Changes it back: the revision before.
+    Undo,
     /// Deletes it.
     Delete,
 }
@@ -163,6 +167,43 @@ pub const SHORT: &[Scenario] = &[
         name: "phases, late operator",
         budget: Budget { edits: 2, looks: 4, ticks: 1, ..NONE },
         edits: &[Edit::Enable, Edit::Delete],
+        ..TWO
+    },
+    Scenario {
+        name: "edits",
+        budget: Budget { edits: 2, ticks: 1, ..NONE },
+        edits: &[Edit::Change, Edit::Change],
+        ..TWO
+    },
+    Scenario {
+        name: "edits, undone",
+        budget: Budget { edits: 2, ..NONE },
+        edits: &[Edit::Change, Edit::Undo],
+        ..TWO
+    },
+    Scenario {
+        name: "edits, rotations",
+        budget: Budget { rotations: 1, edits: 1, ticks: 1, ..NONE },
+        edits: &[Edit::Change],
+        ..TWO
+    },
+    Scenario {
+        name: "edits, crashes",
+        budget: Budget { crashes: 1, edits: 1, ticks: 1, ..NONE },
+        edits: &[Edit::Change],
+        whole_passes: false,
+        ..TWO
+    },
+    Scenario {
+        name: "edits, cut off",
+        budget: Budget { cuts: 1, edits: 1, ticks: 1, ..NONE },
+        edits: &[Edit::Change],
+        ..TWO
+    },
+    Scenario {
+        name: "edits, late operator",
+        budget: Budget { edits: 1, looks: 3, ticks: 1, ..NONE },
+        edits: &[Edit::Change],
         ..TWO
     },
 ];

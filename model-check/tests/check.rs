@@ -45,6 +45,12 @@ hold! {
     phases: "phases",
     phases_and_crashes: "phases, crashes",
     phases_and_a_late_operator: "phases, late operator",
+    edits: "edits",
+    edits_undone: "edits, undone",
+    edits_and_rotations: "edits, rotations",
+    edits_and_crashes: "edits, crashes",
+    edits_and_a_node_that_is_cut_off: "edits, cut off",
+    edits_and_a_late_operator: "edits, late operator",
 }
 
 /// With the rule broken, that promise is.
@@ -113,6 +119,11 @@ fn phases_wait_for_confirmations() {
 #[test]
 fn a_revision_stays_until_its_successor_has_taken_over() {
     noticed(Mutation::DropPredecessor, "phases", NoClearText);
+}
+
+#[test]
+fn an_edit_is_followed_when_all_are_prepared() {
+    noticed(Mutation::SwitchAtOnce, "edits", NoBlackHole);
 }
 
 /// A model in which nothing happens shows nothing.

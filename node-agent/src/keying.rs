@@ -10,7 +10,7 @@ use esplanade_crds::{
     IpsecNodeStateSpec, IpsecPeerSpec, NodePolicy, Phase, PolicyInKernel, Problem, ProblemKind, PublishedKey,
 };
 use esplanade_expand::{AutomaticSa, reqid_of_policy};
-use esplanade_keying::node::{self, Node, Seen, Settings};
+use esplanade_keying::node::{self, Node, PolicyTold, Seen, Settings};
 use esplanade_keying::{KeyId, KeyPair, NodeUid, PolicyRevision, Ring, Sa, Time, Version};
 use esplanade_model::{AUTOMATIC, Capabilities, Direction, Missing, Reqid, SaId, Wanted, WantedSa};
 use esplanade_seal::KeyPair as SealingKeys;
@@ -354,11 +354,15 @@ impl Running {
         let every =
             automatic().filter_map(|policy| Some(u64::from(policy.automatic.as_ref()?.rotate_seconds))).min();
         self.rotate = every.unwrap_or(24 * 3600);
+        let policies = policies.into_iter().map(|(of, name, policy)| {
+            let phase = policy.phase_from(self.applied.get(&revision(&policy)).copied());
+            let on_demand = policy.automatic.as_ref().is_some_and(|keying| keying.on_demand);
+            PolicyTold { revision: of, name, sends: phase >= Phase::Encrypt, on_demand }
+        });
+        let policies = policies.collect();
         let keys = input.spec.keys.clone().unwrap_or_default();
         let uid = |node: &String| input.keyed.get(node).map(|peer| NodeUid::of(&peer.node_uid));
-        let on_demand = self.material.on_demand().map(|(revision, _)| revision).collect();
         let own = node::Own {
-            on_demand,
             generation: input.generation.unwrap_or_default(),
             policies,
             acknowledged: keys.acknowledged.and_then(|id| id.parse().ok()),
@@ -502,7 +506,10 @@ impl Running {
             };
             if there(Direction::In) || there(Direction::Forward) {
                 let (sends, revision) = (there(Direction::Out), revision(policy));
-                let known = known.phase(revision).unwrap_or(policy.phase).max(Phase::Encrypt);
+                // What is there may be another revision's.
+                let alone = input.spec.policies.iter().filter(|one| one.name == policy.name).count() == 1;
+                let least = if alone { Phase::Encrypt } else { policy.phase };
+                let known = known.phase(revision).unwrap_or(policy.phase.max(least));
                 self.applied.insert(revision, if sends { known } else { Phase::Prepare });
             }
         }

@@ -10,6 +10,7 @@ mod cluster;
 mod compression;
 mod cpus;
 mod default_action;
+mod edits;
 mod errors;
 mod example;
 mod faults;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use esplanade_keying::node::{Input, Node, Own, PeerRecord, Seen, Settings};
+use esplanade_keying::node::{Input, Node, Own, PeerRecord, PolicyTold, Seen, Settings};
 use esplanade_keying::{KeyId, NodeUid, Sa, Stage, Time, Version};
 use esplanade_rollout::Level;
 
@@ -206,7 +206,15 @@ impl World {
         let Some(state) = self.api.states.get(&node).cloned() else { return };
         let pending = state.keys.pending.iter().map(|name| self.host(*name).uid).collect();
         let name: Arc<str> = Arc::from("p");
-        let policies = state.levels.keys().map(|number| (revision(*number), name.clone())).collect();
+        let mut numbers: Vec<usize> = state.levels.keys().copied().collect();
+        numbers.sort_by_key(|number| (state.newest == Some(*number), *number));
+        let told = |number: usize| PolicyTold {
+            revision: revision(number),
+            name: name.clone(),
+            sends: state.levels[&number] >= Level::Encrypt || Self::is(scenario, Mutation::SwitchAtOnce),
+            on_demand: false,
+        };
+        let policies = numbers.into_iter().map(told).collect();
         let mut acknowledged = state.keys.key;
         if Self::is(scenario, Mutation::RetireUnacknowledged) {
             let records = self.host(node).agent.as_ref().map(|agent| agent.node.records());
@@ -217,7 +225,7 @@ impl World {
             agent.told = Some(state.generation);
             agent.levels = state.levels;
         }
-        let own = Own { generation: state.generation, policies, acknowledged, pending, ..Own::default() };
+        let own = Own { generation: state.generation, policies, acknowledged, pending };
         self.input(scenario, node, Input::Own(own));
     }
 

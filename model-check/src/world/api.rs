@@ -24,6 +24,8 @@ pub struct NodeState {
     pub generation: i64,
     /// `spec.policies`: the revision's number and its phase.
     pub levels: BTreeMap<usize, Level>,
+    /// The one of them that stands last: the newest.
+    pub newest: Option<usize>,
     /// `spec.keys`.
     pub keys: Acknowledged<KeyId, u16>,
     /// `status.observedGeneration`.
@@ -49,9 +51,9 @@ pub struct Api {
     pub skipped: BTreeSet<u16>,
 }
 
-/// The policy that every node takes part in.
+/// Every node takes part in the policy, whatever it has been edited to.
 pub(super) fn record(keys: Vec<KeyId>) -> PeerRecord {
-    PeerRecord { keys, policies: [std::sync::Arc::from("p")].into() }
+    PeerRecord { keys, policies: (0..8).map(super::revision).collect() }
 }
 
 impl Api {

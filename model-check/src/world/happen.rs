@@ -185,6 +185,7 @@ impl World {
         match scenario.edits[self.edited] {
             Edit::Enable => self.api.current = Some(0),
             Edit::Change => self.api.current = self.api.current.map(|number| number + 1),
+            Edit::Undo => self.api.current = self.api.current.map(|number| number.saturating_sub(1)),
             Edit::Delete => {
                 self.api.current = None;
                 self.encrypts.clear();

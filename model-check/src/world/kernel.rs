@@ -58,11 +58,8 @@ impl Kernel {
         self.levels.values().any(|level| *level == Level::Enforce)
     }
 
-    /// What is sent to a peer goes out on this SA: the one made last (`xfrm_state_find`), for the newest revision that
-    /// asks for protection.
+    /// What is sent to a peer goes out on this SA: the one made last (`xfrm_state_find`). The kernel knows no revisions.
     pub fn sends_on(&self, peer: NodeUid) -> Option<Sa> {
-        let (revision, _) = self.levels.iter().rev().find(|(_, level)| **level >= Level::Encrypt)?;
-        let policy = super::revision(*revision);
-        self.outbound.iter().rev().find(|sa| sa.peer == peer && sa.policy == policy).copied()
+        self.outbound.iter().rev().find(|sa| sa.peer == peer && self.encrypts()).copied()
     }
 }

@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use esplanade_keying::KeyId;
-use esplanade_rollout::{Acknowledged, Level, Listener, Participant, acknowledge, complete, next};
+use esplanade_rollout::{
+    Acknowledged, Level, Listener, Participant, acknowledge, complete, leave, next, replaced,
+};
 
 use super::{Api, World};
 use crate::scenario::{Mutation, Scenario};
 
 /// What an IpsecNodeState should say.
-type Spec = (BTreeMap<usize, Level>, Acknowledged<KeyId, u16>);
+type Spec = (BTreeMap<usize, Level>, Option<usize>, Acknowledged<KeyId, u16>);
 
 /// How far a policy should be switched on.
 const TARGET: Level = Level::Enforce;
@@ -24,16 +26,18 @@ impl World {
         if self.api.states.get(&node) != Some(looked_at) {
             return None;
         }
-        let spec = (levels(seen, scenario, node), keys(seen, node));
-        (spec != (looked_at.levels.clone(), looked_at.keys.clone())).then_some(spec)
+        let newest = seen.current.or(looked_at.newest);
+        let spec = (levels(seen, scenario, node), newest, keys(seen, node));
+        (spec != (looked_at.levels.clone(), looked_at.newest, looked_at.keys.clone())).then_some(spec)
     }
 
     pub(crate) fn operate(&mut self, scenario: &Scenario, node: u16) {
-        let Some((levels, keys)) = self.operator_writes(scenario, node) else { return };
+        let Some((levels, newest, keys)) = self.operator_writes(scenario, node) else { return };
         let write = |api: &mut Api| {
             if let Some(state) = api.states.get_mut(&node) {
                 state.generation += 1;
                 state.levels = levels.clone();
+                state.newest = newest;
                 state.keys = keys.clone();
             }
         };
@@ -85,48 +89,23 @@ fn levels(api: &Api, scenario: &Scenario, node: u16) -> BTreeMap<usize, Level> {
     };
     let known: BTreeSet<usize> =
         api.states.values().flat_map(|state| state.levels.keys().copied()).chain(api.current).collect();
+    let known: Vec<usize> = known.into_iter().collect();
     let at = api.states.keys().position(|name| *name == node).unwrap_or_default();
-    let mut levels = BTreeMap::new();
-    for revision in known {
-        let participants = participants(revision);
-        let target = match api.current {
-            Some(current) if current == revision => TARGET,
-            // An earlier revision stays as it is until its successor has taken over.
-            Some(current) => {
-                let successor = participants_of(current, &participants, api, told);
-                let over = complete(&successor, TARGET)
-                    || World::is(scenario, Mutation::DropPredecessor)
-                        && successor.iter().all(|one| one.told >= Level::Prepare);
-                // Until then, whoever joins needs it too. Who has been told of the successor and not of it has done with it.
-                if over {
-                    Level::Absent
-                } else if successor[at].told == Level::Absent {
-                    participants.iter().map(|one| one.told).max().unwrap_or_default()
-                } else {
-                    participants[at].told
-                }
-            }
-            None => Level::Absent,
-        };
-        let level = next(&participants, target)[at];
-        if level != Level::Absent {
-            levels.insert(revision, level);
+    let of_each: Vec<Vec<Participant>> = known.iter().map(|revision| participants(*revision)).collect();
+    let of_each = match api.current {
+        None => leave(&of_each),
+        Some(current) => {
+            let successor = participants(current);
+            let over = complete(&successor, TARGET)
+                || World::is(scenario, Mutation::DropPredecessor)
+                    && successor.iter().all(|one| one.told >= Level::Prepare);
+            let joins = |place: usize| successor[place].told == Level::Absent;
+            let levels = |(revision, of): (&usize, &Vec<Participant>)| {
+                if *revision == current { next(of, TARGET) } else { replaced(of, over, joins) }
+            };
+            known.iter().zip(&of_each).map(levels).collect()
         }
-    }
-    levels
-}
-
-/// The same participants, as far as another revision is concerned.
-fn participants_of(
-    revision: usize,
-    participants: &[Participant],
-    api: &Api,
-    told: impl Fn(&super::NodeState, usize) -> Level,
-) -> Vec<Participant> {
-    let states = api.states.values();
-    participants
-        .iter()
-        .zip(states)
-        .map(|(one, state)| Participant { told: told(state, revision), ..*one })
-        .collect()
+    };
+    let levels = known.into_iter().zip(of_each).map(|(revision, levels)| (revision, levels[at]));
+    levels.filter(|(_, level)| *level != Level::Absent).collect()
 }

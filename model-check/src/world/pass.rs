@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use esplanade_keying::node::{Input, Seen};
-use esplanade_keying::{NodeUid, PolicyRevision, Sa, Stage};
+use esplanade_keying::{NodeUid, Sa, Stage};
 use esplanade_rollout::Level;
 
 use super::{Promise, World, revision};
 use crate::scenario::{Mutation, Scenario};
 
-type Lanes = BTreeMap<(NodeUid, PolicyRevision), Vec<Sa>>;
+type Lanes = BTreeMap<NodeUid, Vec<Sa>>;
 
-/// It is there, and no other one to its peer for its policy.
+/// It is there, and no other one to its peer.
 fn is_alone(lanes: &Lanes, sa: &Sa) -> bool {
-    lanes.get(&(sa.peer, sa.policy)).is_some_and(|lane| lane.as_slice() == [*sa])
+    lanes.get(&sa.peer).is_some_and(|lane| lane.as_slice() == [*sa])
 }
 
 impl World {
@@ -54,11 +54,11 @@ impl World {
         self.outbound(scenario, node).iter().any(|(sa, _)| !is_alone(&lanes, sa))
     }
 
-    /// The node's outbound SAs, by peer and policy.
+    /// The node's outbound SAs, by peer: the kernel knows no revisions of the policy.
     fn lanes(&self, node: u16) -> Lanes {
         let mut lanes = Lanes::new();
         for sa in &self.host(node).kernel.outbound {
-            lanes.entry((sa.peer, sa.policy)).or_default().push(*sa);
+            lanes.entry(sa.peer).or_default().push(*sa);
         }
         lanes
     }
@@ -86,7 +86,7 @@ impl World {
                 }
                 seen.push(Seen::Outbound(sa, Some(0)));
             }
-            let old = |one: &Sa| one.peer == sa.peer && one.policy == sa.policy && *one != sa;
+            let old = |one: &Sa| one.peer == sa.peer && *one != sa;
             seen.extend(kernel.outbound.iter().filter(|one| old(one)).map(|one| Seen::Outbound(*one, None)));
             kernel.outbound.retain(|one| !old(one));
         }

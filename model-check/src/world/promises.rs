@@ -1,6 +1,6 @@
 //! What must hold: S1 to S6 of `docs/keying.md`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use esplanade_keying::node::MAX_KEYS;
 use esplanade_keying::{NodeUid, PolicyRevision, Sa};
@@ -50,14 +50,18 @@ impl World {
         if self.broken.is_none() {
             self.broken = self.first_broken(scenario);
         }
-        self.remember();
+        self.remember(scenario);
     }
 
-    fn remember(&mut self) {
+    fn remember(&mut self, scenario: &Scenario) {
+        // All that it is to be told it has been told.
+        let behind = self.behind.iter();
+        let told: BTreeSet<u16> =
+            behind.copied().filter(|node| self.operator_writes(scenario, *node).is_none()).collect();
         let (api, hosts) = (&self.api, &self.hosts);
         self.behind.retain(|node| {
             let caught_up = api.states.get(node).is_none_or(|state| state.observed == Some(state.generation));
-            !caught_up || api.skipped.contains(node) || hosts[usize::from(*node)].cut
+            !caught_up || !told.contains(node) || api.skipped.contains(node) || hosts[usize::from(*node)].cut
         });
         let pairs: Vec<(u16, u16)> = self.pairs().collect();
         for (from, to) in pairs {
@@ -92,7 +96,7 @@ impl World {
         if self.broken.is_none() {
             self.broken = self.first_unsafe();
         }
-        self.remember();
+        self.remember(scenario);
     }
 
     fn first_broken(&self, scenario: &Scenario) -> Option<Promise> {

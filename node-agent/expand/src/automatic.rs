@@ -86,10 +86,10 @@ pub fn address_pairs(
     peers: &BTreeMap<String, IpsecPeerSpec>,
 ) -> BTreeSet<Option<AddressPair>> {
     // What can't be read is told of elsewhere.
-    let part = |name: &str| Participant::node(name, peers.get(name)?, &policy.name, &mut Vec::new());
+    let part = |name: &str| Participant::node(name, peers.get(name)?, policy, &mut Vec::new());
     if policy.mode != Mode::Transport {
         let takes_part =
-            peers.get(other).is_some_and(|peer| peer.selectors.iter().any(|one| one.policy == policy.name));
+            peers.get(other).is_some_and(|peer| peer.selectors_of(&policy.name, &policy.revision).is_some());
         return takes_part.then_some(None).into_iter().collect();
     }
     let (Some(me), Some(other)) = (part(node), part(other)) else { return BTreeSet::new() };

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use esplanade_crds::{GatewaySelectors, IpsecPeerSpec};
+use esplanade_crds::{GatewaySelectors, IpsecPeerSpec, NodePolicy};
 use ipnet::IpNet;
 
 use crate::error::PolicyError;
@@ -25,10 +25,10 @@ impl Participant {
     pub(crate) fn node(
         name: &str,
         peer: &IpsecPeerSpec,
-        policy: &str,
+        policy: &NodePolicy,
         errors: &mut Vec<PolicyError>,
     ) -> Option<Self> {
-        let selectors = peer.selectors.iter().find(|one| one.policy == policy)?;
+        let selectors = peer.selectors_of(&policy.name, &policy.revision)?;
         let whose = format!("IpsecPeer {name}");
         Some(Self {
             identity: reqid::identity(Some(name), ""),

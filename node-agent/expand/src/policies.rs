@@ -26,7 +26,8 @@ pub(crate) fn expand(
     tunnels: &Tunnels,
     kernel: &Capabilities,
 ) -> Policies {
-    // Two policies may ask for the same key: the first counts, as the kernel would look at it first.
+    // Two policies may ask for the same key: the first counts, as the kernel would look at it first. Of two revisions of one
+    // policy it is the one that is switched on further.
     let mut wanted: BTreeMap<PolicyKey, (String, Policy)> = BTreeMap::new();
     let mut problems = Vec::new();
     for (kernel_priority, policy) in priority::in_order(policies) {
@@ -57,11 +58,11 @@ fn one(
     tunnels: &Tunnels,
     errors: &mut Vec<PolicyError>,
 ) -> Vec<Policy> {
-    let me = peers.get(node).and_then(|peer| Participant::node(node, peer, &policy.name, errors));
+    let me = peers.get(node).and_then(|peer| Participant::node(node, peer, policy, errors));
     let Some(me) = me else { return Vec::new() };
     let mut others = Vec::new();
     for (name, peer) in peers.iter().filter(|(name, _)| *name != node) {
-        others.extend(Participant::node(name, peer, &policy.name, errors));
+        others.extend(Participant::node(name, peer, policy, errors));
     }
     others.extend(policy.gateways.iter().map(|gateway| Participant::gateway(gateway, errors)));
 

@@ -12,6 +12,7 @@
 //! looks at the older one first. The lowest priority counts (`xfrm_policy_lookup_bytype`). For comparison: strongSwan's
 //! begin at 68 541, libreswan's at 1 048 576.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use esplanade_crds::{Action, NodePolicy};
@@ -34,21 +35,28 @@ fn rank(action: Action) -> u32 {
     }
 }
 
-/// The policies in the order in which they count, with their kernel priorities.
+/// The policies in the order in which they count, with their kernel priorities. Revisions of one policy, the newest of which
+/// is the last one, have the newest's place; but the kernel looks first at the one that is switched on furthest.
 pub(crate) fn in_order(policies: &[NodePolicy]) -> Vec<(u32, &NodePolicy)> {
-    let mut sorted: Vec<_> = policies.iter().collect();
-    sorted.sort_by_key(|policy| (policy.priority, rank(policy.action), policy.name.as_str()));
+    let newest: BTreeMap<&str, &NodePolicy> =
+        policies.iter().map(|policy| (policy.name.as_str(), policy)).collect();
+    let mut sorted: Vec<_> = newest.into_iter().collect();
+    sorted.sort_by_key(|(name, newest)| (newest.priority, rank(newest.action), *name));
     let mut places: BTreeMap<u32, u32> = BTreeMap::new();
-    sorted
-        .into_iter()
-        .map(|policy| {
-            let group = u32::from(policy.priority) * 4 + rank(policy.action);
-            let place = places.entry(group).or_insert(0);
-            let kernel = FIRST + group * PLACES + (*place).min(PLACES - 1);
-            *place += 1;
-            (kernel, policy)
-        })
-        .collect()
+    let mut all = Vec::new();
+    for (name, newest) in sorted {
+        let group = u32::from(newest.priority) * 4 + rank(newest.action);
+        let place = places.entry(group).or_insert(0);
+        let mut revisions: Vec<&NodePolicy> =
+            policies.iter().rev().filter(|policy| policy.name == name).collect();
+        revisions.sort_by_key(|policy| Reverse(policy.phase));
+        for (behind, policy) in (0_u32..).zip(revisions) {
+            let place = (*place + behind.min(1)).min(PLACES - 1);
+            all.push((FIRST + group * PLACES + place, policy));
+        }
+        *place += 1;
+    }
+    all
 }
 
 #[cfg(test)]

@@ -19,14 +19,13 @@ mod outbound;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crate::{KeyId, NodeUid, PolicyRevision, Record, Sa, Stage, Time, Version};
 
-pub use input::{Change, Input, Own, PeerRecord, Seen};
+pub use input::{Change, Input, Own, PeerRecord, PolicyTold, Seen};
 
 use outbound::Lane;
-use view::Peer;
+use view::{Peer, Told};
 
 /// The most keys that a node publishes (the API's own limit).
 pub const MAX_KEYS: usize = 8;
@@ -128,9 +127,7 @@ pub struct Node {
     /// Generation of the own IpsecNodeState that was seen, and that is in the kernel.
     told: Option<i64>,
     confirmed: Option<i64>,
-    policies: BTreeMap<PolicyRevision, Arc<str>>,
-    /// Of those, the ones whose outbound SAs are made when a packet asks for one.
-    on_demand: BTreeSet<PolicyRevision>,
+    policies: BTreeMap<PolicyRevision, Told>,
     /// Policies that are gone, and until when their SAs stay.
     lingering: BTreeMap<PolicyRevision, Time>,
     acknowledged: Option<KeyId>,
@@ -174,7 +171,6 @@ impl Node {
             told: None,
             confirmed: None,
             policies: BTreeMap::new(),
-            on_demand: BTreeSet::new(),
             lingering: BTreeMap::new(),
             acknowledged: None,
             pending: BTreeSet::new(),
@@ -213,7 +209,7 @@ impl Node {
             let blocked = self.collided.iter().map(|sa| self.first_seen(sa)).chain(self.not_followed()).min();
             let through = blocked.map_or(self.seen, |at| Version(at.0.saturating_sub(1)).min(self.seen));
             self.watermark = self.watermark.max(through);
-            if self.collided.is_empty() {
+            if self.collided.is_empty() && self.follows_edits() {
                 self.confirmed = self.told;
             }
         }

@@ -215,7 +215,7 @@ impl InKernel {
     /// also those of which it isn't told any more.
     fn missing(&self, kept: bool, peers: &BTreeMap<String, IpsecPeerSpec>) -> BTreeSet<String> {
         let gone = |name: &String| match peers.get(name) {
-            Some(peer) => kept && selectors(peer, &self.policy.name).is_none(),
+            Some(peer) => kept && selectors(peer, &self.policy).is_none(),
             None => true,
         };
         let missing: Vec<(&String, &IpsecPeerSpec)> =
@@ -224,7 +224,7 @@ impl InKernel {
             return BTreeSet::new();
         }
         let taken: Vec<IpNet> =
-            peers.values().filter_map(|peer| selectors(peer, &self.policy.name)).flat_map(networks).collect();
+            peers.values().filter_map(|peer| selectors(peer, &self.policy)).flat_map(networks).collect();
         let is_taken = |peer: &IpsecPeerSpec| {
             let own = peer.selectors.iter().flat_map(networks);
             own.into_iter().any(|own| taken.iter().any(|one| one.contains(&own) || own.contains(one)))
@@ -237,12 +237,17 @@ impl InKernel {
     fn put(&self, name: &str, peers: &mut BTreeMap<String, IpsecPeerSpec>) {
         let Some(part) = self.peers.get(name) else { return };
         let empty = || IpsecPeerSpec { addresses: part.addresses.clone(), selectors: Vec::new() };
-        peers.entry(name.to_owned()).or_insert_with(empty).selectors.extend(part.selectors.iter().cloned());
+        // Of this revision only: it is no part of another one.
+        let part = part
+            .selectors
+            .iter()
+            .map(|one| PeerSelectors { revision: Some(self.policy.revision.clone()), ..one.clone() });
+        peers.entry(name.to_owned()).or_insert_with(empty).selectors.extend(part);
     }
 }
 
-fn selectors<'a>(peer: &'a IpsecPeerSpec, policy: &str) -> Option<&'a PeerSelectors> {
-    peer.selectors.iter().find(|one| one.policy == policy)
+fn selectors<'a>(peer: &'a IpsecPeerSpec, policy: &NodePolicy) -> Option<&'a PeerSelectors> {
+    peer.selectors_of(&policy.name, &policy.revision)
 }
 
 /// What can't be read is no network: nothing is sent there.
@@ -253,7 +258,7 @@ fn networks(selectors: &PeerSelectors) -> Vec<IpNet> {
 fn all_of(spec: &IpsecNodeStateSpec, peers: &BTreeMap<String, IpsecPeerSpec>) -> All {
     let one = |policy: &NodePolicy| {
         let part = |(name, peer): (&String, &IpsecPeerSpec)| {
-            let selectors = vec![selectors(peer, &policy.name)?.clone()];
+            let selectors = vec![selectors(peer, policy)?.clone()];
             Some((name.clone(), IpsecPeerSpec { addresses: peer.addresses.clone(), selectors }))
         };
         InKernel { policy: policy.clone(), peers: peers.iter().filter_map(part).collect() }

@@ -46,7 +46,7 @@ impl Carried {
         }
     }
 
-    /// What takes part in it does so under this name: no policy's has a space.
+    /// Revisions share what goes by this name: no policy's has a space.
     fn name(&self) -> Arc<str> {
         let Self { policy, addresses } = self;
         match addresses {
@@ -60,8 +60,8 @@ impl Carried {
 pub(super) struct Taken {
     /// Each peer.
     pub(super) peers: Vec<(NodeUid, Version, PeerRecord)>,
-    /// The policies that this node has now.
-    pub(super) policies: Vec<(PolicyRevision, Arc<str>)>,
+    /// The policies that this node has now, with what each is carried for; of several revisions of one, the newest last.
+    pub(super) policies: Vec<(PolicyRevision, Arc<str>, Arc<NodePolicy>)>,
 }
 
 /// Keys, and what follows from them. Whatever is secret is wiped when it is dropped.
@@ -112,14 +112,18 @@ impl Material {
             for policy in automatic.iter().filter(|_| name != node) {
                 for addresses in address_pairs(node, name, policy, &input.peers) {
                     let carried = Carried { policy: Arc::clone(policy), addresses };
-                    policies.insert(carried.name());
+                    policies.insert(carried.revision());
                     current.insert(carried.revision(), carried);
                 }
             }
             peers.push((uid, Version(peer.version), PeerRecord { keys: order, policies }));
             self.peers.insert(uid, Peer { name: name.clone(), uid: peer.node_uid.clone(), keys });
         }
-        let policies = current.iter().map(|(revision, carried)| (*revision, carried.name())).collect();
+        let of_policy = |policy: &Arc<NodePolicy>| {
+            let carried = current.iter().filter(|(_, carried)| Arc::ptr_eq(&carried.policy, policy));
+            carried.map(|(of, carried)| (*of, carried.name(), Arc::clone(policy))).collect::<Vec<_>>()
+        };
+        let policies = automatic.iter().flat_map(of_policy).collect();
         self.carried.extend(current);
         let known: BTreeSet<KeyId> = self.peers.values().flat_map(|peer| peer.keys.keys().copied()).collect();
         self.agreements.retain(|(_, theirs, _), _| known.contains(theirs));

@@ -96,6 +96,7 @@ impl Cluster {
         {
             let selectors = PeerSelectors {
                 policy: "pods".into(),
+                revision: None,
                 from: vec![network.to_owned()],
                 to: vec![network.to_owned()],
             };
@@ -616,4 +617,74 @@ async fn what_the_kernel_refuses_is_the_policys_problem() {
         (problems[0].kind, problems[0].name.as_str()),
         (esplanade_crds::ProblemKind::IpsecPolicy, "pods")
     );
+}
+
+/// Revision 2 of the policy, with another suite.
+fn edited(phase: Phase) -> NodePolicy {
+    let keying = policy(phase)
+        .automatic
+        .map(|keying| NodeAutomaticKeying { suite: Suite::ChaCha20Poly1305, ..keying });
+    NodePolicy { revision: "2".into(), automatic: keying, ..policy(phase) }
+}
+
+impl Cluster {
+    /// Both are told of these revisions.
+    fn tell_all(&mut self, policies: &[NodePolicy]) {
+        for host in self.hosts.values_mut() {
+            host.spec.policies = policies.to_vec();
+            host.generation += 1;
+        }
+    }
+
+    fn suites(&self, name: &str, to: &str) -> Vec<bool> {
+        let is_new = |crypto: &Crypto| format!("{crypto:?}").contains("ChaCha20");
+        self.sas(name, to).iter().map(|(_, crypto, _)| is_new(crypto)).collect()
+    }
+}
+
+#[tokio::test]
+async fn an_edit_changes_the_sas_when_all_have_them_and_the_kernels_policies_stay() {
+    let mut cluster = Cluster::in_force().await;
+    let policies = cluster.hosts["a"].kernel.observed().policies;
+    let confirmed = |done: [Done; 2]| done.map(|done| done.report.confirmed);
+    cluster.tell_all(&[policy(Phase::Enforce), edited(Phase::Prepare)]);
+    assert_eq!(confirmed(cluster.settle().await), [Some(true); 2]);
+    // Both are taken, and it is sent as before.
+    assert_eq!((cluster.suites("a", "192.0.2.1").len(), cluster.suites("a", "192.0.2.2")), (2, vec![false]));
+    // An agent that dies meanwhile doesn't take the new revision for one that is sent by.
+    let again = worker(cluster.directory.path(), "a", &cluster.hosts["a"].kernel);
+    let host = cluster.hosts.get_mut("a").unwrap();
+    (host.worker, host.watch) = (again, None);
+    assert_eq!(confirmed(cluster.settle().await), [Some(true); 2]);
+    assert_eq!(cluster.suites("a", "192.0.2.2"), [false]);
+
+    cluster.tell_all(&[policy(Phase::Enforce), edited(Phase::Encrypt)]);
+    assert_eq!(confirmed(cluster.settle().await), [Some(true); 2]);
+    assert_eq!((cluster.suites("a", "192.0.2.1").len(), cluster.suites("a", "192.0.2.2")), (2, vec![true]));
+    // On the way out the older one isn't gone back to.
+    let going = |phase| NodePolicy { target: PhaseTarget::Absent, ..policy(phase) };
+    for phase in [Phase::Encrypt, Phase::Prepare] {
+        cluster.tell_all(&[going(phase), edited(Phase::Enforce)]);
+        assert_eq!(confirmed(cluster.settle().await), [Some(true); 2]);
+        assert_eq!(cluster.suites("a", "192.0.2.2"), [true]);
+        assert_eq!(cluster.hosts["a"].kernel.observed().policies, policies);
+    }
+    cluster.tell_all(&[edited(Phase::Enforce)]);
+    assert_eq!(confirmed(cluster.settle().await), [Some(true); 2]);
+    assert_eq!(cluster.hosts["a"].kernel.observed().policies, policies);
+    let told = cluster.pass("a").await.report.policies;
+    assert_eq!(told.iter().map(|one| one.revision.as_str()).collect::<Vec<_>>(), ["2"]);
+}
+
+#[tokio::test]
+async fn who_takes_part_in_one_revision_only_is_sent_to_as_in_that() {
+    let mut cluster = Cluster::in_force().await;
+    cluster.tell_all(&[policy(Phase::Enforce), edited(Phase::Enforce)]);
+    for spec in cluster.specs.values_mut() {
+        spec.selectors[0].revision = Some("1".into());
+    }
+    cluster.version += 1;
+    cluster.settle().await;
+    assert_eq!(cluster.suites("a", "192.0.2.2"), [false]);
+    assert_eq!(cluster.suites("a", "192.0.2.1"), [false]);
 }

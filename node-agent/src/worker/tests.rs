@@ -45,6 +45,7 @@ fn input(version: u64) -> Input {
         addresses: vec![address.to_owned()],
         selectors: vec![PeerSelectors {
             policy: "drop".into(),
+            revision: None,
             from: vec![network.to_owned()],
             to: vec![network.to_owned()],
         }],

@@ -71,14 +71,20 @@ impl<'a> Cluster<'a> {
         allocated.iter().find(|one| one.name == sa).map(|one| one.spi)
     }
 
-    /// The IpsecPolicy as the node has been told.
-    pub(crate) fn installed_policy(&self, node: &str, policy: &str) -> Option<&'a NodePolicy> {
-        self.state(node)?.spec.policies.iter().find(|one| one.name == policy)
+    /// The IpsecPolicy as the node has been told, in all its revisions, the newest last.
+    pub(crate) fn installed_revisions<'b>(
+        &self,
+        node: &str,
+        policy: &'b str,
+    ) -> impl Iterator<Item = &'a NodePolicy> + use<'a, 'b> {
+        let told = self.state(node).map(|state| state.spec.policies.as_slice()).unwrap_or_default();
+        told.iter().filter(move |one| one.name == policy)
     }
 
     /// What of the policy lies at the node, as everyone has been told.
-    pub(crate) fn published(&self, node: &str, policy: &str) -> Option<&'a PeerSelectors> {
-        self.peer(node)?.spec.selectors.iter().find(|one| one.policy == policy)
+    pub(crate) fn published(&self, node: &str, policy: &str) -> Vec<&'a PeerSelectors> {
+        let all = self.peer(node).map(|peer| peer.spec.selectors.as_slice()).unwrap_or_default();
+        all.iter().filter(|one| one.policy == policy).collect()
     }
 
     /// How far the node has taken in the IpsecPeers, if it can have: a resourceVersion beyond that of the object which says so

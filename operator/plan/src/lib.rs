@@ -16,6 +16,7 @@ mod participants;
 mod peer;
 mod policies;
 mod resolve;
+mod revisions;
 mod rollout;
 mod sealing;
 mod snapshot;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use esplanade_crds::{
-    Compression, IpsecNodeStateSpec, Mode, NodePolicy, NodeSecurityAssociation, Offload, Phase, Protocol,
+    Compression, IpsecNodeStateSpec, Mode, NodeAutomaticKeying, NodePolicy, NodeSecurityAssociation, Offload,
+    Phase, Protocol,
 };
-use esplanade_rollout::Level;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rand_core::CryptoRng;
 
@@ -17,8 +17,9 @@ use crate::finding::Finding;
 use crate::handover::{self, Between};
 use crate::participants::Participants;
 use crate::policies::{Policies, Policy, State};
-use crate::resolve::{Accepted, Sas};
-use crate::rollout::{self, Leaving, Of};
+use crate::resolve::{self, Accepted, Sas};
+use crate::revisions::Newest;
+use crate::rollout::{self, Leaving};
 use crate::sealing::{self, Sealing};
 
 /// What each node should know, and what has to wait.
@@ -36,8 +37,10 @@ impl NodeStates {
         self.specs.get(node)?.security_associations.iter().find(|one| one.name == sa)
     }
 
-    pub(crate) fn policy(&self, node: &str, policy: &str) -> Option<&NodePolicy> {
-        self.specs.get(node)?.policies.iter().find(|one| one.name == policy)
+    /// In all its revisions.
+    pub(crate) fn policies(&self, node: &str, policy: &str) -> Vec<&NodePolicy> {
+        let told = self.specs.get(node).map(|spec| spec.policies.as_slice()).unwrap_or_default();
+        told.iter().filter(|one| one.name == policy).collect()
     }
 }
 
@@ -157,24 +160,19 @@ fn told(
             if told.automatic.is_none() {
                 return participants.nodes().map(|(node, _)| (node.to_owned(), Ok(told.clone()))).collect();
             }
-            let nodes: Vec<&str> = participants.nodes().map(|(node, _)| node).collect();
-            let is_published = |node: &str| {
-                let networks =
-                    participants.nodes().find(|(name, _)| *name == node).map(|(_, networks)| networks);
-                networks.zip(cluster.published(node, name)).is_some_and(|(networks, published)| {
-                    published.from == networks.in_from() && published.to == networks.in_to()
-                })
-            };
-            let target = rollout::level(told.phase);
-            let of = Of { name, uid: &told.uid, revision: Some(&told.revision), target };
-            let levels = rollout::levels(&of, &nodes, is_published, cluster, now);
-            let gone = rollout::no_longer(&of, &nodes, cluster, now);
-            let told = |(node, level): (&str, Level)| {
-                let told = NodePolicy { phase: rollout::phase(level)?, ..told.clone() };
-                Some((node.to_owned(), sealing::with_ppk(told, ppk.as_ref(), node, cluster, rng)))
-            };
-            let gone = gone.into_iter().map(|(node, told)| (node, Ok(told)));
-            levels.into_iter().filter_map(told).chain(gone).collect()
+            let (uid, revision) = (&told.uid, &told.revision);
+            let all = Newest { name, uid, revision, participants }.told(&told, cluster, now);
+            let told = all.into_iter().filter_map(|(node, told)| {
+                let has_ppk = told.revision == *revision
+                    || told.automatic.as_ref().is_some_and(|keying| keying.ppk.is_some());
+                let told = sealable(told, &node, ppk.as_ref(), cluster)?;
+                let told = match has_ppk {
+                    true => sealing::with_ppk(told, ppk.as_ref(), &node, cluster, rng),
+                    false => Ok(told),
+                };
+                Some((node, told))
+            });
+            told.collect()
         }
         State::Refused { kept_at, .. } | State::Unresolved { kept_at, .. } => {
             kept(name, kept_at, cluster).into_iter().map(|(node, told)| (node, Ok(told))).collect()
@@ -182,11 +180,30 @@ fn told(
     }
 }
 
+/// Of an earlier revision, what a node that joins can be told: the PPK that the others have is sealed to it where that is the
+/// newest revision's too. Else there is nobody to ask for it, and the node is told of the newest only.
+fn sealable(
+    told: NodePolicy,
+    node: &str,
+    ppk: Option<&resolve::Ppk<'_>>,
+    cluster: &Cluster<'_>,
+) -> Option<NodePolicy> {
+    let of = rollout::Of { name: &told.name, uid: &told.uid, revision: &told.revision };
+    let sealed = told.automatic.as_ref().and_then(|keying| Some((keying, keying.ppk.as_ref()?)));
+    let Some((keying, sealed)) = sealed.filter(|_| rollout::installed(&of, node, cluster).is_none()) else {
+        return Some(told);
+    };
+    let automatic = Some(NodeAutomaticKeying { ppk: None, ..keying.clone() });
+    ppk.is_some_and(|ppk| ppk.version == sealed.source).then(|| NodePolicy { automatic, ..told.clone() })
+}
+
 /// What these nodes have been told of a policy.
 fn kept(name: &str, nodes: &[String], cluster: &Cluster<'_>) -> Vec<(String, NodePolicy)> {
-    let told =
-        nodes.iter().filter_map(|node| Some((node.clone(), cluster.installed_policy(node, name)?.clone())));
-    told.collect()
+    let of = |node: &String| {
+        let told = cluster.installed_revisions(node, name);
+        told.map(|told| (node.clone(), told.clone())).collect::<Vec<_>>()
+    };
+    nodes.iter().flat_map(of).collect()
 }
 
 fn node_policy(

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use esplanade_crds::{IpsecPeerSpec, PeerSelectors};
 
 use crate::cluster::Cluster;
-use crate::policies::{Policies, State};
+use crate::policies::{Policies, Policy, State};
+use crate::revisions::Newest;
 use crate::rollout::{self, Leaving};
 
 /// For every Node: its addresses, and what of each policy lies there.
@@ -27,7 +28,7 @@ pub(crate) fn peers(
         }
     }
     for (name, policy) in policies.iter().filter(|(name, _)| !leaving.has(name)) {
-        for (node, selectors) in published(name, &policy.state, cluster) {
+        for (node, selectors) in published(name, policy, cluster) {
             if let Some(peer) = peers.get_mut(&node) {
                 peer.selectors.push(selectors);
             }
@@ -43,20 +44,24 @@ pub(crate) fn peers(
     peers
 }
 
-fn published(name: &str, state: &State<'_>, cluster: &Cluster<'_>) -> Vec<(String, PeerSelectors)> {
-    match state {
-        State::Accepted { participants, .. } => participants
-            .nodes()
-            .map(|(node, networks)| {
-                let policy = name.to_owned();
-                (node.to_owned(), PeerSelectors { policy, from: networks.in_from(), to: networks.in_to() })
-            })
-            .collect(),
+fn published(name: &str, policy: &Policy<'_>, cluster: &Cluster<'_>) -> Vec<(String, PeerSelectors)> {
+    match &policy.state {
+        State::Accepted { intent, participants, .. } => {
+            let uid = policy.object.metadata.uid.as_deref().unwrap_or_default();
+            let newest = Newest { name, uid, revision: &intent.revision, participants };
+            let all = newest.published(cluster).into_iter();
+            all.flat_map(|(node, entries)| entries.into_iter().map(move |entry| (node.clone(), entry)))
+                .collect()
+        }
         State::Refused { kept_at, .. } | State::Unresolved { kept_at, .. } => kept(name, kept_at, cluster),
     }
 }
 
 /// What has been published of a policy at these nodes.
 fn kept(name: &str, nodes: &[String], cluster: &Cluster<'_>) -> Vec<(String, PeerSelectors)> {
-    nodes.iter().filter_map(|node| Some((node.clone(), cluster.published(node, name)?.clone()))).collect()
+    let of = |node: &String| {
+        let published = cluster.published(node, name).into_iter();
+        published.map(|one| (node.clone(), one.clone())).collect::<Vec<_>>()
+    };
+    nodes.iter().flat_map(of).collect()
 }

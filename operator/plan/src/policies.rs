@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use esplanade_crds::IpsecPolicy;
 use esplanade_crds::conditions::reason;
+use esplanade_crds::{Action, IpsecPolicy};
 
 use crate::accept::{self, Age, PolicyIntent};
 use crate::cluster::Cluster;
@@ -116,8 +116,8 @@ fn state<'a>(
     State::Accepted { intent, participants, unmatched, ppk }
 }
 
-/// Why an edit of the policy can't be had as long as nodes have it as it was before: with automatic keys both ends
-/// have to change in step, which is not implemented for anything but being switched on and off.
+/// Why an edit of the policy can't be had as long as nodes have it as it was before. With automatic keys both ends change
+/// in step, over revisions that share their kernel policies ([`crate::revisions`]); what those can't have in common stays.
 fn in_force(
     name: &str,
     object: &IpsecPolicy,
@@ -126,19 +126,31 @@ fn in_force(
 ) -> Option<Finding> {
     let uid = object.metadata.uid.as_deref();
     let automatic = intent.protect.as_ref().is_some_and(|protect| protect.automatic.is_some());
-    let told = cluster.nodes().filter_map(|node| cluster.installed_policy(&node.name, name));
-    let differs = told.filter(|told| Some(told.uid.as_str()) == uid).any(|told| {
-        let was_automatic = told.automatic.is_some();
-        was_automatic != automatic || was_automatic && told.revision != intent.revision
-    });
-    differs.then(|| {
-        Finding::new(
-            reason::NOT_IMPLEMENTED,
-            "not implemented yet: another keying, action, suite, antiReplay, mode, PPK (its Secret too), or other traffic or endpoints of a \
-             policy in force that has automatic keys, or is to get them: write what was there, or delete the policy, wait until no \
-             IpsecNodeState names it, and apply it anew",
-        )
-    })
+    let told = cluster.nodes().flat_map(|node| cluster.installed_revisions(&node.name, name));
+    let told: Vec<_> = told.filter(|told| Some(told.uid.as_str()) == uid).collect();
+    let what = |what: &str, was: &str| {
+        let message = format!(
+            "{what} of a policy in force can't be edited where its keys are automatic, or are to be: {was}; or delete the \
+             policy, wait until no IpsecNodeState names it, and apply it anew: its traffic is in the clear meanwhile"
+        );
+        Some(Finding::new(reason::NOT_IMPLEMENTED, message))
+    };
+    let mode = intent.protect.as_ref().map(|protect| protect.mode);
+    for told in told {
+        match (told.automatic.is_some(), automatic) {
+            (false, false) => {}
+            (true, true) if mode == Some(told.mode) => {}
+            (true, true) => return what("mode", &format!("write mode: {:?}, as it was", told.mode)),
+            (true, false) => {
+                return what("action and keying", "write action: Protect, and leave keying.manual out");
+            }
+            (false, true) if told.action != Action::Protect => {
+                return what("action", &format!("write action: {:?}, as it was", told.action));
+            }
+            (false, true) => return what("keying", "write keying.manual, as it was"),
+        }
+    }
+    None
 }
 
 /// The nodes that have been told of this very object, and are still there.
@@ -150,7 +162,8 @@ fn told_of(name: &str, uid: Option<&str>, cluster: &Cluster<'_>) -> Vec<String> 
     cluster
         .nodes()
         .filter(|node| {
-            cluster.installed_policy(&node.name, name).is_some_and(|policy| Some(policy.uid.as_str()) == uid)
+            let mut told = cluster.installed_revisions(&node.name, name);
+            told.any(|policy| Some(policy.uid.as_str()) == uid)
         })
         .map(|node| node.name.clone())
         .collect()

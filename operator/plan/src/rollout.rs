@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use esplanade_crds::{NodeKeys, NodePolicy, PeerSelectors, Phase, PhaseTarget, ProblemKind, conditions};
-use esplanade_rollout::{Acknowledged, Level, Listener, Participant, acknowledge, next};
+use esplanade_rollout::{Acknowledged, Level, Listener, Participant, acknowledge, leave};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::cluster::Cluster;
+use crate::revisions::switched_off;
 use crate::snapshot::NodeView;
 
 /// A Node that isn't Ready for so long isn't waited for. The node lifecycle controller takes pods away after as long.
@@ -49,9 +50,9 @@ pub(crate) fn keys(node: &str, cluster: &Cluster<'_>, now: &Time) -> Option<Node
 }
 
 /// Policies that are gone, or were replaced by others of their names, and that nodes still have: by name and UID, with the
-/// nodes.
+/// nodes, and the revisions that each has.
 #[derive(Default)]
-pub(crate) struct Leaving<'a>(BTreeMap<(&'a str, &'a str), BTreeMap<&'a str, &'a NodePolicy>>);
+pub(crate) struct Leaving<'a>(BTreeMap<(&'a str, &'a str), BTreeMap<&'a str, Vec<&'a NodePolicy>>>);
 
 impl<'a> Leaving<'a> {
     /// `there` says whether there is a policy of this name and UID.
@@ -62,7 +63,7 @@ impl<'a> Leaving<'a> {
             for policy in told.into_iter().flatten().filter(|policy| policy.automatic.is_some()) {
                 let key = (policy.name.as_str(), policy.uid.as_str());
                 if !there(key.0, key.1) {
-                    leaving.0.entry(key).or_default().insert(&node.name, policy);
+                    leaving.0.entry(key).or_default().entry(&node.name).or_default().push(policy);
                 }
             }
         }
@@ -81,51 +82,63 @@ impl<'a> Leaving<'a> {
 
     /// What each node is told of them now: a step less each time all have confirmed the one before.
     pub(crate) fn told(&self, cluster: &Cluster<'_>, now: &Time) -> Vec<(String, NodePolicy)> {
-        let step = |((name, uid), nodes): (&(&'a str, &'a str), &BTreeMap<&'a str, &'a NodePolicy>)| {
-            let of = Of { name, uid, revision: None, target: Level::Absent };
+        let mut told = Vec::new();
+        for ((name, uid), nodes) in &self.0 {
+            let revisions: BTreeSet<&str> =
+                nodes.values().flatten().map(|policy| policy.revision.as_str()).collect();
+            let revisions: Vec<&str> = revisions.into_iter().collect();
             let names: Vec<&str> = nodes.keys().copied().collect();
-            let levels = levels(&of, &names, |_| true, cluster, now);
-            let told = nodes.iter().filter_map(|(node, policy)| {
-                // It is told nothing of it any more when it knows that this is meant.
-                let phase = match phase(*levels.get(*node)?) {
-                    None if policy.target == PhaseTarget::Absent => return None,
-                    None => policy.phase,
-                    Some(phase) => phase,
-                };
-                let target = PhaseTarget::Absent;
-                Some(((*node).to_owned(), NodePolicy { phase, target, ..(*policy).clone() }))
-            });
-            told.collect::<Vec<_>>()
-        };
-        self.0.iter().flat_map(step).collect()
+            let published = names.iter().map(|node| (*node, true)).collect();
+            let of = |revision: &&str| {
+                let of = Of { name, uid, revision };
+                participants(&of, &names, &published, cluster, now)
+            };
+            let levels = leave(&revisions.iter().map(of).collect::<Vec<_>>());
+            for (place, (node, policies)) in nodes.iter().enumerate() {
+                for policy in policies {
+                    let of = revisions.iter().position(|revision| *revision == policy.revision);
+                    let level = of.and_then(|of| levels.get(of)?.get(place)).copied().unwrap_or_default();
+                    let next = switched_off(policy, phase(level));
+                    told.extend(next.map(|next| ((*node).to_owned(), next)));
+                }
+            }
+        }
+        told
     }
 }
 
-/// A policy on its way to a level.
+/// A policy in one of its revisions.
 pub(crate) struct Of<'a> {
     pub(crate) name: &'a str,
     pub(crate) uid: &'a str,
-    /// None: whichever nodes have.
-    pub(crate) revision: Option<&'a str>,
-    pub(crate) target: Level,
+    pub(crate) revision: &'a str,
 }
 
-/// What each of these nodes, all that take part, is to be told next. `is_published`: the node's IpsecPeer says what it
-/// should of the policy.
-pub(crate) fn levels<'n>(
+/// What the node has been told of it.
+pub(crate) fn installed<'c>(policy: &Of<'_>, node: &str, cluster: &Cluster<'c>) -> Option<&'c NodePolicy> {
+    let mut revisions = cluster.installed_revisions(node, policy.name);
+    revisions.find(|told| told.uid == policy.uid && told.revision == policy.revision)
+}
+
+/// Where each of these nodes, all that take part, is with the policy. `published` has all nodes that it concerns, which are
+/// more where an edit changes who takes part: whether their IpsecPeers say what they should of it.
+pub(crate) fn participants(
     policy: &Of<'_>,
-    nodes: &[&'n str],
-    is_published: impl Fn(&str) -> bool,
+    nodes: &[&str],
+    published: &BTreeMap<&str, bool>,
     cluster: &Cluster<'_>,
     now: &Time,
-) -> BTreeMap<&'n str, Level> {
+) -> Vec<Participant> {
     let skipped = |node: &str| cluster.node(node).is_some_and(|node| is_skipped(node, now));
     // The newest of the IpsecPeers, if all of them have what the others need.
-    let newest = nodes.iter().filter(|node| !skipped(node)).try_fold(0, |newest: u64, node| {
-        let peer = cluster.peer(node).filter(|_| is_published(node))?;
+    let waited_for = published.iter().filter(|(node, _)| !skipped(node));
+    let versions = waited_for.map(|(node, published)| {
+        let peer = cluster.peer(node).filter(|_| *published)?;
         let keyed = peer.status.as_ref().is_some_and(|status| !status.keys.is_empty());
-        version_of(peer).filter(|_| keyed).map(|version| newest.max(version))
+        version_of(peer).filter(|_| keyed || !nodes.contains(node))
     });
+    let versions: Option<Vec<u64>> = versions.collect();
+    let newest = versions.map(|versions| versions.into_iter().max().unwrap_or_default());
     let participant = |node: &&str| {
         let state = cluster.state(node);
         let status = state.and_then(|state| state.status.as_ref());
@@ -143,10 +156,9 @@ pub(crate) fn levels<'n>(
                 ProblemKind::IpsecSA => false,
             })
         });
-        let told = cluster.installed_policy(node, policy.name).filter(|told| told.uid == policy.uid);
-        let reached = status.into_iter().flat_map(|status| &status.policies).find(|one| {
-            one.uid == policy.uid && policy.revision.is_none_or(|revision| one.revision == revision)
-        });
+        let told = installed(policy, node, cluster);
+        let reached = status.into_iter().flat_map(|status| &status.policies);
+        let reached = reached.filter(|one| one.uid == policy.uid).find(|one| one.revision == policy.revision);
         Participant {
             told: told.map(|told| level(told.phase)).unwrap_or_default(),
             to: told.map_or(Level::Enforce, |told| told.target.phase().map(level).unwrap_or_default()),
@@ -156,8 +168,7 @@ pub(crate) fn levels<'n>(
             skipped: skipped(node),
         }
     };
-    let participants: Vec<Participant> = nodes.iter().map(participant).collect();
-    nodes.iter().copied().zip(next(&participants, policy.target)).collect()
+    nodes.iter().map(participant).collect()
 }
 
 /// What nodes are told that took part in the policy and do no longer: to switch it off, until they have.
@@ -169,20 +180,13 @@ pub(crate) fn no_longer(
 ) -> Vec<(String, NodePolicy)> {
     let others = cluster.nodes().filter(|node| !nodes.contains(&node.name.as_str()));
     let told = others.filter_map(|node| {
-        let told = cluster.installed_policy(&node.name, policy.name).filter(|told| told.uid == policy.uid);
+        let told = installed(policy, &node.name, cluster)?;
         let state = cluster.state(&node.name)?;
-        let status = state.status.as_ref();
-        let over = |told: &NodePolicy| {
-            let observed = status.and_then(|status| status.observed_generation);
-            let done = observed.is_some() && observed == state.metadata.generation;
-            told.target == PhaseTarget::Absent && (done || is_skipped(node, now))
-        };
-        let off = |told: &NodePolicy| NodePolicy {
-            phase: Phase::Prepare,
-            target: PhaseTarget::Absent,
-            ..told.clone()
-        };
-        told.filter(|told| !over(told)).map(|told| (node.name.clone(), off(told)))
+        let observed = state.status.as_ref().and_then(|status| status.observed_generation);
+        let done = observed.is_some() && observed == state.metadata.generation;
+        let over = told.target == PhaseTarget::Absent && (done || is_skipped(node, now));
+        let off = NodePolicy { phase: Phase::Prepare, target: PhaseTarget::Absent, ..told.clone() };
+        (!over).then(|| (node.name.clone(), off))
     });
     told.collect()
 }
@@ -213,7 +217,7 @@ pub(crate) fn kept<'a>(
 ) -> impl Iterator<Item = (String, PeerSelectors)> + 'a {
     let names = leaving.names();
     cluster.nodes().flat_map(move |node| {
-        let kept = names.iter().filter_map(|name| cluster.published(&node.name, name));
+        let kept = names.iter().flat_map(|name| cluster.published(&node.name, name));
         kept.map(|selectors| (node.name.clone(), selectors.clone())).collect::<Vec<_>>()
     })
 }

@@ -66,11 +66,13 @@ pub(crate) fn with_ppk(
     rng: &mut dyn CryptoRng,
 ) -> Result<NodePolicy, Finding> {
     let (Some(ppk), Some(keying)) = (ppk, &told.automatic) else { return Ok(told) };
-    let told_before = cluster.state(node).into_iter().flat_map(|state| &state.spec.policies);
-    let mut ppks = told_before
-        .filter(|before| before.uid == told.uid)
-        .filter_map(|before| before.automatic.as_ref()?.ppk.as_ref());
-    let before = ppks.find(|before| before.source == ppk.version);
+    // An earlier revision's is another one's.
+    if keying.ppk.as_ref().is_some_and(|before| before.source != ppk.version) {
+        return Ok(told);
+    }
+    let installed = cluster.installed_revisions(node, &told.name).filter(|before| before.uid == told.uid);
+    let before = installed.filter_map(|before| before.automatic.as_ref()?.ppk.as_ref());
+    let before = before.collect::<Vec<_>>().into_iter().find(|before| before.source == ppk.version);
     let (what, key) = ((told.uid.as_str(), Usage::Ppk), (ppk.bytes.as_slice(), &ppk.version));
     let sealed = Recipient { node, cluster }.seal(what, key, (before, before), rng)?;
     Ok(NodePolicy { automatic: Some(NodeAutomaticKeying { ppk: Some(sealed), ..keying.clone() }), ..told })

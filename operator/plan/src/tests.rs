@@ -3,6 +3,7 @@ mod automatic;
 mod build;
 mod compression;
 mod contradictions;
+mod edits;
 mod gateways;
 mod handover;
 mod kept;

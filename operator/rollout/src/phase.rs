@@ -56,7 +56,7 @@ pub struct Participant {
 impl Participant {
     /// Where it is, or will be: what it was told, or where it was before that was forgotten, for it doesn't go down but on
     /// the way to what it was told to end at.
-    fn at(&self) -> Level {
+    pub(crate) fn at(&self) -> Level {
         self.told.max(self.reached.min(self.to))
     }
 

@@ -54,3 +54,29 @@ fn a_crowd_of_one_priority_stays_in_its_band() {
     let next = in_order(&bypass);
     assert_eq!(next.first().map(|one| one.0), Some(10_960));
 }
+
+#[test]
+fn of_two_revisions_the_one_that_is_further_comes_first_at_the_newests_place() {
+    let revision = |revision: &str, phase, priority| NodePolicy {
+        revision: revision.into(),
+        phase,
+        ..policy("p", priority, Action::Protect)
+    };
+    let order = |one, other| {
+        let policies = [policy("o", 7, Action::Protect), one, other, policy("q", 7, Action::Protect)];
+        let order = in_order(&policies);
+        order
+            .into_iter()
+            .map(|(n, policy)| (n, format!("{}{}", policy.name, policy.revision)))
+            .collect::<Vec<_>>()
+    };
+    let words = |order: [(u32, &str); 4]| order.map(|(n, name)| (n, name.to_owned())).to_vec();
+    assert_eq!(
+        order(revision("1", Phase::Enforce, 900), revision("2", Phase::Encrypt, 7)),
+        words([(10_928, "o"), (10_929, "p1"), (10_930, "p2"), (10_930, "q")])
+    );
+    assert_eq!(
+        order(revision("1", Phase::Enforce, 900), revision("2", Phase::Enforce, 7)),
+        words([(10_928, "o"), (10_929, "p2"), (10_930, "p1"), (10_930, "q")])
+    );
+}

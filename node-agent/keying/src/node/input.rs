@@ -74,8 +74,22 @@ pub enum Change {
 pub struct PeerRecord {
     /// Its published keys, oldest first.
     pub keys: Vec<KeyId>,
-    /// Names of the policies that its traffic falls under.
-    pub policies: BTreeSet<Arc<str>>,
+    /// The policies that its traffic falls under, in the revisions in which it does.
+    pub policies: BTreeSet<PolicyRevision>,
+}
+
+/// A policy in one of its revisions, as the own IpsecNodeState has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyTold {
+    /// Which one.
+    pub revision: PolicyRevision,
+    /// Its name. Revisions of one name share what the kernel chooses SAs by: it sends on the SA made last, whichever
+    /// revision's that is, and takes what comes on any of them.
+    pub name: Arc<str>,
+    /// It is told to encrypt: everyone has the inbound SAs of this revision.
+    pub sends: bool,
+    /// Outbound SAs are made when a packet asks for one.
+    pub on_demand: bool,
 }
 
 /// What counts of the own IpsecNodeState.
@@ -83,10 +97,8 @@ pub struct PeerRecord {
 pub struct Own {
     /// `metadata.generation`.
     pub generation: i64,
-    /// Policies that are keyed automatically, in whatever phase, with their names.
-    pub policies: Vec<(PolicyRevision, Arc<str>)>,
-    /// Those whose outbound SAs are made when a packet asks for one.
-    pub on_demand: BTreeSet<PolicyRevision>,
+    /// Policies that are keyed automatically, in whatever phase. Of several revisions of one, the newest last.
+    pub policies: Vec<PolicyTold>,
     /// `spec.keys.acknowledged`.
     pub acknowledged: Option<KeyId>,
     /// `spec.keys.pending`.
@@ -182,7 +194,6 @@ impl Node {
             self.pending = own.pending;
             self.settled = now;
         }
-        self.on_demand = own.on_demand;
         self.set_policies(own.policies, first, now, spis);
     }
 

@@ -1,7 +1,14 @@
 //! What a node sends on (R4, R7).
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use super::view::Told;
 use super::{MAX_MADE, Node, Scope};
 use crate::{KeyId, NodeUid, PolicyRevision, Sa, Stage, Time, Version};
+
+/// Which lane: the peer's, for a policy in one of its revisions.
+type At = (NodeUid, PolicyRevision);
 
 /// What is sent on to one peer for one policy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -50,6 +57,10 @@ impl Node {
             self.rotate |= self.keys.last().is_some_and(|newest| newest.id == sa.own);
         } else if !lane.needed && lane.kernel.is_empty() {
             self.lanes.remove(&(sa.peer, sa.policy));
+        } else if lane.needed && lane.wanted.is_none() {
+            // Another revision is sent under. Should this one come back, it does so with new keys: its receiver may have
+            // forgotten meanwhile what it has accepted.
+            self.sequences.remove(&sa);
         }
     }
 
@@ -69,9 +80,13 @@ impl Node {
             Scope::Peer(node) => (node, PolicyRevision(0))..=(node, PolicyRevision(u64::MAX)),
             Scope::All => all,
         };
-        let lanes: Vec<(NodeUid, PolicyRevision)> = self.lanes.range(lanes).map(|(at, _)| *at).collect();
-        for at in lanes {
-            let chosen = self.choose_for(at);
+        let of_one_policy: Vec<Vec<At>> = self.of_one_policy(lanes);
+        let chosen = of_one_policy.into_iter().flat_map(|revisions| {
+            let chosen = self.choose_among(&revisions);
+            let of = move |at: At| (at, chosen.filter(|sa| sa.policy == at.1));
+            revisions.into_iter().map(of).collect::<Vec<_>>()
+        });
+        for (at, chosen) in chosen.collect::<Vec<_>>() {
             let record = chosen.and_then(|sa| self.keys.iter_mut().find(|record| record.id == sa.own));
             if let (Some(sa), Some(record)) = (chosen, record) {
                 self.unsaved |= record.made.insert(sa);
@@ -85,12 +100,77 @@ impl Node {
         }
     }
 
+    /// The lanes needed of those in the range, by peer and policy: those of its revisions, the newest last.
+    fn of_one_policy(&self, range: RangeInclusive<At>) -> Vec<Vec<At>> {
+        let needed = self.lanes.range(range).filter(|(_, lane)| lane.needed);
+        let told = needed.filter_map(|(at, _)| Some((at.0, self.policies.get(&at.1)?, *at)));
+        let mut told: Vec<(NodeUid, &Told, At)> = told.collect();
+        told.sort_by_key(|(node, told, _)| (*node, &told.name, told.place));
+        let same = |one: &(NodeUid, &Told, At), other: &(NodeUid, &Told, At)| {
+            one.0 == other.0 && one.1.name == other.1.name
+        };
+        told.chunk_by(same).map(|lanes| lanes.iter().map(|(.., at)| *at).collect()).collect()
+    }
+
+    /// What to send on of these lanes, revisions of one policy. An edit is followed once all
+    /// have the inbound SAs, to an SA that the peer surely has; and never back, for an earlier revision than the one that
+    /// is sent under may be on its way out.
+    fn choose_among(&mut self, revisions: &[At]) -> Option<Sa> {
+        if self.sleeps(revisions) {
+            return None;
+        }
+        let newest = revisions.iter().rposition(|(_, policy)| self.sends(*policy));
+        let Some(current) = self.current(revisions) else {
+            return self.choose_for(*newest.map_or(revisions.last(), |newest| revisions.get(newest))?);
+        };
+        let next =
+            newest.filter(|newest| *newest > current).and_then(|newest| revisions.get(newest).copied());
+        let next = next.and_then(|next| self.choose_for(next));
+        // Not under an older key of the peer's: that a newer one is followed may have been said already (R3).
+        let surely = next.filter(|sa| self.is_sure(sa) && self.newest_answered(sa) == Some(sa.theirs));
+        surely.or_else(|| self.choose_for(*revisions.get(current)?)).or(next)
+    }
+
+    /// The one that is sent on, by its place.
+    fn current(&self, revisions: &[At]) -> Option<usize> {
+        let is = |at: &At, is: fn(&Lane) -> bool| self.lanes.get(at).is_some_and(is);
+        let wanted = revisions.iter().rposition(|at| is(at, |lane| lane.wanted.is_some()));
+        wanted.or_else(|| revisions.iter().rposition(|at| is(at, |lane| !lane.kernel.is_empty())))
+    }
+
+    /// The peer's newest key that it may be sent under for this SA's policy.
+    fn newest_answered(&self, sa: &Sa) -> Option<KeyId> {
+        let mut keys = self.peers.get(&sa.peer)?.keys.iter().rev().map(|(id, _)| *id);
+        keys.find(|theirs| self.answers(sa.peer, sa.policy, *theirs))
+    }
+
+    fn sends(&self, policy: PolicyRevision) -> bool {
+        self.policies.get(&policy).is_some_and(|told| told.sends)
+    }
+
+    /// The peer has it, or is one that nobody waits for.
+    fn is_sure(&self, sa: &Sa) -> bool {
+        let known = self.index(sa.own).zip(self.acknowledged_by(sa.peer));
+        self.pending.contains(&sa.peer) || known.is_some_and(|(index, known)| index <= known)
+    }
+
+    /// To every peer it is sent under the newest revision that is told to send, or a newer one.
+    pub(super) fn follows_edits(&self) -> bool {
+        self.lanes.iter().filter(|(_, lane)| lane.needed && lane.wanted.is_some()).all(
+            |((node, policy), _)| {
+                let Some(told) = self.policies.get(policy) else { return true };
+                let newer = |(of, one): (&PolicyRevision, &Told)| {
+                    let of_policy = one.name == told.name && one.place > told.place && one.sends;
+                    of_policy && self.lanes.get(&(*node, *of)).is_some_and(|lane| lane.needed)
+                };
+                !self.policies.iter().any(newer)
+            },
+        )
+    }
+
     fn choose_for(&mut self, (node, policy): (NodeUid, PolicyRevision)) -> Option<Sa> {
         let peer = self.peers.get(&node)?;
         let lane = self.lanes.get(&(node, policy)).filter(|lane| lane.needed)?;
-        if self.sleeps(policy, lane) {
-            return None;
-        }
         let mut theirs =
             peer.keys.iter().rev().map(|(id, _)| *id).filter(|theirs| self.answers(node, policy, *theirs));
         let newest = theirs.next()?;
@@ -142,23 +222,37 @@ impl Node {
         behind.min()
     }
 
-    /// What is sent for this policy arrives: every peer that answers has acknowledged the key that it is sent under.
-    /// Before, no clear text is to be given up for it.
+    /// What is sent for this policy arrives, under whichever of its revisions: every peer that answers has acknowledged the
+    /// key that it is sent under. Before, no clear text is to be given up for it.
     pub fn sends_surely(&self, policy: PolicyRevision) -> bool {
-        let mut lanes = self.lanes.iter().filter(|((_, of), lane)| *of == policy && lane.needed);
-        lanes.all(|((node, _), lane)| {
+        let Some(told) = self.policies.get(&policy) else { return true };
+        let needed = self.lanes.iter().filter(|(_, lane)| lane.needed);
+        let revisions = |of: &PolicyRevision| self.policies.get(of).is_some_and(|one| one.name == told.name);
+        let sure = |(_, of): &At, lane: &Lane| {
+            let wanted = lane.wanted.filter(|_| revisions(of) && lane.settled());
+            wanted.is_some_and(|sa| self.is_sure(&sa))
+        };
+        let arrives: BTreeSet<NodeUid> =
+            needed.clone().filter(|(at, lane)| sure(at, lane)).map(|((node, _), _)| *node).collect();
+        needed.filter(|((_, of), _)| *of == policy).all(|((node, _), _)| {
             let keyless = self.peers.get(node).is_none_or(|peer| peer.keys.is_empty());
-            let index = lane.wanted.filter(|_| lane.settled()).and_then(|sa| self.index(sa.own));
-            let sure = index.zip(self.acknowledged_by(*node)).is_some_and(|(index, known)| index <= known);
-            // What is asked for then is sent under a key that the peer has.
-            let can_wait = self.sleeps(policy, lane) && self.acknowledged_by(*node).is_some();
-            keyless || self.pending.contains(node) || sure || can_wait
+            keyless || self.pending.contains(node) || arrives.contains(node) || self.can_wait(*node, policy)
         })
     }
 
     /// Nobody has asked for an SA yet, and it isn't made before.
-    fn sleeps(&self, policy: PolicyRevision, lane: &Lane) -> bool {
-        !lane.asked && self.on_demand.contains(&policy)
+    fn sleeps(&self, revisions: &[At]) -> bool {
+        let on_demand = revisions.last().and_then(|(_, policy)| self.policies.get(policy));
+        let asked = |at| self.lanes.get(at).is_some_and(|lane| lane.asked);
+        on_demand.is_some_and(|told| told.on_demand) && !revisions.iter().any(asked)
+    }
+
+    /// Nothing is sent yet; what is asked for then is sent under a key that the peer has.
+    fn can_wait(&self, node: NodeUid, policy: PolicyRevision) -> bool {
+        let of_peer = (node, PolicyRevision(0))..=(node, PolicyRevision(u64::MAX));
+        let groups = self.of_one_policy(of_peer);
+        let group = groups.iter().find(|group| group.contains(&(node, policy)));
+        group.is_some_and(|group| self.sleeps(group)) && self.acknowledged_by(node).is_some()
     }
 
     /// The SA can be sent on without using a sequence number twice: it is there, it never was, or it is known how far it

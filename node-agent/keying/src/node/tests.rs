@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Change, Input, MAX_KEYS, Node, Own, PeerRecord, Seen, Settings, Step};
+use super::{Change, Input, MAX_KEYS, Node, Own, PeerRecord, PolicyTold, Seen, Settings, Step};
 use crate::{KeyId, NodeUid, PolicyRevision, Sa, Stage, Time, Version};
 
 const ME: NodeUid = NodeUid(1);
@@ -25,7 +25,7 @@ struct Bench {
 }
 
 fn record(keys: &[u64]) -> PeerRecord {
-    PeerRecord { keys: keys.iter().map(|id| KeyId(*id)).collect(), policies: [Arc::from("p")].into() }
+    PeerRecord { keys: keys.iter().map(|id| KeyId(*id)).collect(), policies: [POLICY].into() }
 }
 
 impl Bench {
@@ -70,8 +70,12 @@ impl Bench {
     fn acknowledge(&mut self, key: Option<u64>, pending: &[NodeUid]) {
         let own = Own {
             generation: 1,
-            policies: vec![(POLICY, Arc::from("p"))],
-            on_demand: self.on_demand.then_some(POLICY).into_iter().collect(),
+            policies: vec![PolicyTold {
+                revision: POLICY,
+                name: Arc::from("p"),
+                sends: true,
+                on_demand: self.on_demand,
+            }],
             acknowledged: key.map(KeyId),
             pending: pending.iter().copied().collect(),
         };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Node, PeerRecord, Spis};
+use super::{Node, PeerRecord, PolicyTold, Spis};
 use crate::{KeyId, NodeUid, PolicyRevision, Record, Sa, Time, Version};
 
 /// A peer, as it was last seen.
@@ -11,9 +11,19 @@ use crate::{KeyId, NodeUid, PolicyRevision, Record, Sa, Time, Version};
 pub(super) struct Peer {
     /// Its published keys, oldest first, and when each was first seen.
     pub(super) keys: Vec<(KeyId, Version)>,
-    policies: BTreeSet<Arc<str>>,
+    policies: BTreeSet<PolicyRevision>,
     /// The newest key of ours that a packet of its was authenticated under.
     pub(super) heard: Option<KeyId>,
+}
+
+/// A policy of the own IpsecNodeState.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Told {
+    pub(super) name: Arc<str>,
+    /// Of two revisions, the greater is newer.
+    pub(super) place: usize,
+    pub(super) sends: bool,
+    pub(super) on_demand: bool,
 }
 
 impl Node {
@@ -58,12 +68,16 @@ impl Node {
 
     pub(super) fn set_policies(
         &mut self,
-        policies: Vec<(PolicyRevision, Arc<str>)>,
+        policies: Vec<PolicyTold>,
         first: bool,
         now: Time,
         spis: &mut impl Spis,
     ) {
-        let before = std::mem::replace(&mut self.policies, policies.into_iter().collect());
+        let policies = policies.into_iter().enumerate();
+        let policies = policies.map(|(place, PolicyTold { revision, name, sends, on_demand })| {
+            (revision, Told { name, place, sends, on_demand })
+        });
+        let before = std::mem::replace(&mut self.policies, policies.collect());
         if before == self.policies && !first {
             return;
         }
@@ -100,7 +114,7 @@ impl Node {
         let mut wanted = BTreeSet::new();
         let mut lanes = BTreeSet::new();
         if let Some(peer) = self.peers.get(&node) {
-            for (policy, _) in self.policies.iter().filter(|(_, name)| peer.policies.contains(*name)) {
+            for (policy, _) in self.policies.iter().filter(|(policy, _)| peer.policies.contains(*policy)) {
                 lanes.insert(*policy);
                 for (theirs, _) in &peer.keys {
                     let sa = |own: &Record| Sa { peer: node, policy: *policy, own: own.id, theirs: *theirs };
@@ -188,7 +202,7 @@ impl Node {
     /// Peers that an SA is wanted with.
     pub(super) fn keyed(&self) -> impl Iterator<Item = (&NodeUid, &Peer)> {
         self.peers.iter().filter(|(_, peer)| {
-            !peer.keys.is_empty() && self.policies.values().any(|name| peer.policies.contains(name))
+            !peer.keys.is_empty() && self.policies.keys().any(|policy| peer.policies.contains(policy))
         })
     }
 }

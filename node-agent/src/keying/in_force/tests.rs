@@ -12,7 +12,8 @@ use crate::keying::tests::policy;
 fn input(policies: Vec<NodePolicy>, peers: &[(&str, &str)]) -> Input {
     let peer = |(name, network): &(&str, &str)| {
         let networks = || vec![(*network).to_owned()];
-        let selectors = PeerSelectors { policy: "pods".into(), from: networks(), to: networks() };
+        let selectors =
+            PeerSelectors { policy: "pods".into(), revision: None, from: networks(), to: networks() };
         let spec = IpsecPeerSpec { addresses: vec!["192.0.2.1".into()], selectors: vec![selectors] };
         ((*name).to_owned(), spec)
     };
@@ -43,6 +44,14 @@ fn holding(directory: &Path, policy: NodePolicy) -> InForce {
     in_force
 }
 
+/// What lies at these is added for the revision that is kept, and for no other.
+fn added(mut input: Input, names: &[&str]) -> Input {
+    let peers = Arc::make_mut(&mut input.peers);
+    let added = peers.iter_mut().filter(|(name, _)| names.contains(&name.as_str()));
+    added.for_each(|(_, peer)| peer.selectors[0].revision = Some("1".into()));
+    input
+}
+
 fn phases(input: &Input) -> Vec<Phase> {
     input.spec.policies.iter().map(|policy| policy.phase).collect()
 }
@@ -58,7 +67,7 @@ fn what_is_not_told_any_more_is_kept_and_told_of_and_survives_the_agent() {
     Arc::make_mut(&mut nothing.peers).values_mut().for_each(|peer| peer.selectors.clear());
     let completed = again.complete("a", &nothing);
     assert_eq!(phases(&completed), [Phase::Enforce]);
-    assert_eq!(completed.peers, input(vec![], PEERS).peers);
+    assert_eq!(completed.peers, added(input(vec![], PEERS), &["a", "b"]).peers);
     assert_eq!(completed.problems[0].category, reason::KEPT);
     assert!(
         completed.problems[0].message.contains("ipsecnodestate a esplanade.dev/give-up-policies=uid-of-pods")
@@ -108,10 +117,10 @@ fn nothing_goes_in_the_clear_to_a_peer_that_is_gone_until_its_network_is_another
     let mut in_force = holding(directory.path(), policy(Phase::Encrypt));
     let told = |peers| input(vec![policy(Phase::Encrypt)], peers);
     let completed = in_force.complete("a", &told(&PEERS[..1]));
-    assert_eq!(completed.peers, told(PEERS).peers);
+    assert_eq!(completed.peers, added(told(PEERS), &["b"]).peers);
     assert_eq!(completed.problems, []);
     // Not even where it is the node's own, without which there is no policy at all.
-    assert_eq!(in_force.complete("a", &told(&[])).peers, told(PEERS).peers);
+    assert_eq!(in_force.complete("a", &told(&[])).peers, added(told(PEERS), &["a", "b"]).peers);
     let taken = input(vec![policy(Phase::Encrypt)], &[PEERS[0], ("c", "10.2.0.0/25")]);
     assert_eq!(in_force.complete("a", &taken).peers, taken.peers);
     // One that is there and has no part any more has left the policy.

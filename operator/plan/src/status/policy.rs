@@ -1,7 +1,9 @@
 //! Status of IpsecPolicies.
 
 use esplanade_crds::conditions::{self, reason};
-use esplanade_crds::{Action, IpsecPolicyStatus, NodeCounts, Phase, Problem, ProblemKind, Protocol};
+use esplanade_crds::{
+    Action, IpsecPolicyStatus, NodeCounts, NodePolicy, Phase, Problem, ProblemKind, Protocol,
+};
 
 use super::Context;
 use super::agents::{Report, Reports, report};
@@ -53,7 +55,11 @@ fn accepted(
     let confirmed = reports.all_confirmed();
     let programmed =
         confirmed && findings.is_empty() && levels.as_ref().is_none_or(|levels| levels.all_there);
-    let protected = confirmed && levels.as_ref().is_none_or(|levels| levels.least >= Some(Phase::Encrypt));
+    let protects = |level: Option<Phase>| level >= Some(Phase::Encrypt);
+    let protected = levels.as_ref().map_or(confirmed, |levels| {
+        // What an edit leaves as it is stays protected while the nodes follow it.
+        levels.replaces && protects(levels.kept) || confirmed && protects(levels.least)
+    });
     let desired = participants.nodes().count();
 
     conditions.set(conditions::ACCEPTED, true, reason::ACCEPTED, "");
@@ -83,7 +89,10 @@ fn accepted(
         } else if programmed {
             "Ready"
         } else {
-            levels.and_then(|levels| levels.least).map_or("Pending", in_a_word)
+            match levels {
+                Some(levels) if levels.replaces => "Updating",
+                levels => levels.and_then(|levels| levels.least).map_or("Pending", in_a_word),
+            }
         };
     let problems = findings.iter().map(|finding| &finding.message);
     let problems = problems.chain(reports.troubles.iter().map(|(_, message)| message));
@@ -189,9 +198,10 @@ fn node_report((name, uid): (&str, &str), node: &str, peers: Option<&str>, conte
     if let Some(why) = states.unsealed.get(&(name.to_owned(), node.to_owned())) {
         return Report::Trouble { reason: why.reason.to_owned(), message: why.message.clone() };
     }
-    let mut told = states
-        .policy(node, name)
-        .is_some_and(|wanted| wanted.uid == uid && cluster.installed_policy(node, name) == Some(wanted));
+    let wanted = states.policies(node, name);
+    let mut told = !wanted.is_empty()
+        && wanted.iter().all(|wanted| wanted.uid == uid)
+        && cluster.installed_revisions(node, name).eq(wanted);
     let sas: Vec<&str> = assignment.sas(name).filter(|sa| ends_at(sa, node, context)).collect();
     for sa in &sas {
         if let Some(pending) = states.pending.get(&((*sa).to_owned(), node.to_owned())) {
@@ -218,8 +228,12 @@ fn ends_at(sa: &str, node: &str, context: &Context<'_>) -> bool {
 struct Levels {
     /// Where the one that is least far is; none if it isn't told at all.
     least: Option<Phase>,
+    /// What the kernels have of the newest revision, or of one before it that covers the same: the least.
+    kept: Option<Phase>,
     /// Everyone has been told to go all the way.
     all_there: bool,
+    /// Somebody has been told of an earlier revision.
+    replaces: bool,
 }
 
 fn levels(
@@ -231,12 +245,32 @@ fn levels(
     let protect = intent.protect.as_ref().filter(|protect| protect.automatic.is_some())?;
     let target = protect.target();
     let uid = context.uid(name);
-    let told = participants.nodes().map(|(node, _)| {
-        context.cluster.installed_policy(node, name).filter(|told| told.uid == uid).map(|told| told.phase)
-    });
-    let told: Vec<Option<Phase>> = told.collect();
-    let least = told.iter().copied().min().flatten();
-    Some(Levels { least, all_there: told.iter().all(|told| *told == Some(target)) })
+    let of_node = |node: &str| {
+        let told: Vec<_> =
+            context.cluster.installed_revisions(node, name).filter(|told| told.uid == uid).collect();
+        let newest = told.iter().find(|told| told.revision == intent.revision).map(|told| told.phase);
+        let peer = context.cluster.peer(node).map(|peer| &peer.spec);
+        let ends = |revision: &str| {
+            let published = peer.and_then(|peer| peer.selectors_of(name, revision));
+            published.map(|one| (&one.from, &one.to))
+        };
+        let same = told
+            .iter()
+            .filter(|told| told.traffic == intent.traffic && ends(&told.revision) == ends(&intent.revision));
+        let status = context.cluster.state(node).and_then(|state| state.status.as_ref());
+        let in_kernel = |told: &&NodePolicy| {
+            let mut all = status.into_iter().flat_map(|status| &status.policies);
+            all.find(|one| one.uid == uid && one.revision == told.revision).map(|one| one.phase)
+        };
+        let kept = same.filter_map(in_kernel).max();
+        (newest, kept, told.iter().any(|told| told.revision != intent.revision))
+    };
+    let told: Vec<_> = participants.nodes().map(|(node, _)| of_node(node)).collect();
+    let least = told.iter().map(|(newest, ..)| *newest).min().flatten();
+    let kept = told.iter().map(|(_, kept, _)| *kept).min().flatten();
+    let replaces = told.iter().any(|(.., replaces)| *replaces);
+    let all_there = told.iter().all(|(newest, ..)| *newest == Some(target));
+    Some(Levels { least, kept, all_there, replaces })
 }
 
 fn in_a_word(phase: Phase) -> &'static str {
@@ -253,9 +287,9 @@ fn published<'a>(policy: &str, participants: &Participants, context: &Context<'a
         .nodes()
         .map(|(node, _)| {
             let (now, wanted) = (context.cluster.peer(node)?, context.peers.get(node)?);
-            let selectors = wanted.selectors.iter().find(|one| one.policy == policy);
+            let selectors = wanted.selectors.iter().filter(|one| one.policy == policy);
             let same = now.spec.addresses == wanted.addresses
-                && context.cluster.published(node, policy) == selectors;
+                && context.cluster.published(node, policy).into_iter().eq(selectors);
             now.metadata.resource_version.as_deref().filter(|_| same)
         })
         .collect();

@@ -38,8 +38,12 @@ fn a_gateway_stands_in_the_node_states_and_the_nodes_in_their_peers() {
         to: vec!["192.0.2.0/25".into(), "192.0.2.128/25".into()],
     };
     assert_eq!(policy.gateways, [gateway]);
-    let selectors =
-        PeerSelectors { policy: "site".into(), from: vec!["10.244.1.0/24".into()], to: Vec::new() };
+    let selectors = PeerSelectors {
+        policy: "site".into(),
+        revision: None,
+        from: vec!["10.244.1.0/24".into()],
+        to: Vec::new(),
+    };
     assert!(plan.peers["a"].selectors.contains(&selectors));
 }
 

@@ -30,10 +30,9 @@ fn the_status_says_so() {
     let plan = edited().plan();
     assert_eq!(
         plan.policy("pods", "Accepted"),
-        "False NotImplemented: not implemented yet: another keying, action, suite, antiReplay, mode, PPK (its Secret too), or other traffic or \
-         endpoints of a policy in force that has automatic keys, or is to get them: write what was there, or delete the \
-         policy, wait until no IpsecNodeState names it, and apply it anew; until then the nodes keep the policy as it \
-         was before"
+        "False NotImplemented: keying of a policy in force can't be edited where its keys are automatic, or are to be: write \
+         keying.manual, as it was; or delete the policy, wait until no IpsecNodeState names it, and apply it anew: its \
+         traffic is in the clear meanwhile; until then the nodes keep the policy as it was before"
     );
     assert_eq!(
         plan.policy("pods", "Programmed"),

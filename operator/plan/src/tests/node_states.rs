@@ -117,7 +117,7 @@ fn what_a_node_is_told() {
 fn who_takes_part_stands_in_the_peers() {
     let plan = World::two_nodes().plan();
     let both = vec!["10.244.1.0/24".to_owned()];
-    let selectors = PeerSelectors { policy: "pods".into(), from: both.clone(), to: both };
+    let selectors = PeerSelectors { policy: "pods".into(), revision: None, from: both.clone(), to: both };
     assert_eq!(plan.peers["a"].selectors, [selectors]);
 }
 

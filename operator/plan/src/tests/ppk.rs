@@ -185,3 +185,21 @@ fn a_policy_has_the_revision_that_it_had_before_there_were_ppks() {
     world.write();
     assert_eq!(told(&world.write(), "a").revision, "9140130948ff925e");
 }
+
+#[test]
+fn another_ppk_is_another_revision_beside_the_one_in_force() {
+    let mut world = World::in_force_in(world());
+    let before = sealed(&world.plan(), "a").clone();
+    world.snapshot.secrets.get_mut("ppk").unwrap().resource_version = "8".into();
+    world.write();
+    let policies = world.state("a").spec.policies.clone();
+    let of = |place: usize| policies[place].automatic.as_ref().unwrap().ppk.clone().unwrap();
+    assert_eq!((policies.len(), of(0) == before, of(1).source.resource_version.as_str()), (2, true, "8"));
+    for _ in 0..6 {
+        world.agents_confirm();
+        world.write();
+    }
+    let policies = &world.state("a").spec.policies;
+    let sealed = policies[0].automatic.as_ref().unwrap().ppk.as_ref().unwrap();
+    assert_eq!((policies.len(), sealed.source.resource_version.as_str()), (1, "8"));
+}
