@@ -26,7 +26,7 @@ mod ppk;
 
 use file::RingFile;
 use in_force::InForce;
-use material::{Carried, Material, Peer, Taken, direction, revision};
+use material::{Carried, Material, Peer, Taken, direction, lacks, revision};
 
 /// Automatic keys of this node.
 #[derive(Debug)]
@@ -153,8 +153,8 @@ impl Keying {
         let node = Node::new(me, Settings::default(), records, now);
         let mut running = Running::new(me, node, Material::new(&own.node_uid, pairs), now);
         // Policies that have gone meanwhile have SAs in the kernel still.
-        running.material.take(&self.name, &self.in_force.found(input), sealing);
-        running.material.take(&self.name, input, sealing);
+        running.material.take(&self.name, &self.in_force.found(input), sealing, kernel);
+        running.material.take(&self.name, input, sealing, kernel);
         let seen = running.identify(&self.name, input, engine, kernel);
         running.phases_found(&self.name, input, &self.in_force, engine, kernel);
         if continued && !self.in_force.was_found() {
@@ -168,12 +168,12 @@ impl Keying {
     }
 
     /// Takes in what the API server has told, and the time.
-    pub(crate) fn take(&mut self, input: &Input, keys: &SealingKeys, now: Time) {
+    pub(crate) fn take(&mut self, input: &Input, keys: &SealingKeys, kernel: &Capabilities, now: Time) {
         let Some(running) = &mut self.running else { return };
         (running.now, running.epoch) = (now, jiff::Timestamp::now());
         if running.version != Some(input.version) {
             running.version = Some(input.version);
-            running.told(&self.name, input, keys);
+            running.told(&self.name, input, keys, kernel);
         }
         running.ask_for_rotation(input);
         running.step(node::Input::Wake);
@@ -343,8 +343,8 @@ impl Running {
     }
 
     /// Takes in what the API server has told. What it had at a version is the same as a list at that version.
-    fn told(&mut self, name: &str, input: &Input, keys: &SealingKeys) {
-        let Taken { peers, policies } = self.material.take(name, input, keys);
+    fn told(&mut self, name: &str, input: &Input, keys: &SealingKeys, kernel: &Capabilities) {
+        let Taken { peers, policies } = self.material.take(name, input, keys, kernel);
         if let Some(own) = input.keyed.get(name) {
             (self.published, self.peer_uid) = (own.keys.clone(), own.uid.clone());
         }
@@ -524,8 +524,8 @@ impl Running {
         wanted: &mut Wanted,
     ) -> Vec<Problem> {
         let automatic = input.spec.policies.iter().filter(|policy| policy.automatic.is_some());
-        let closed = |policy: &NodePolicy| Some(self.material.closed(policy)?.problem(policy));
-        let mut problems: Vec<Problem> = automatic.filter_map(closed).collect();
+        let mut problems: Vec<Problem> =
+            automatic.filter_map(|policy| self.material.closed(policy)).collect();
         problems.extend(self.behind.as_ref().map(|why| Problem {
             kind: ProblemKind::Node,
             name: name.to_owned(),
@@ -547,12 +547,7 @@ impl Running {
                 Ok(Some(made)) => made,
                 Ok(None) => continue,
                 Err(missing) => {
-                    problems.push(Problem {
-                        kind: ProblemKind::IpsecPolicy,
-                        name: policy.name.clone(),
-                        category: reason::UNSUPPORTED_BY_KERNEL.to_owned(),
-                        message: missing.to_string(),
-                    });
+                    problems.push(lacks(&missing, &policy));
                     continue;
                 }
             };

@@ -505,7 +505,7 @@ impl State {
             read_everything(kernel, engine)?;
             keying.start(input, keys, engine, capabilities, Time(host::since_boot()?));
         }
-        keying.take(input, keys, Time(host::since_boot()?));
+        keying.take(input, keys, capabilities, Time(host::since_boot()?));
         if !input.block {
             settings.let_pass(kernel)?;
         }

@@ -1,6 +1,7 @@
 //! SAs with automatic keys.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 
 use esplanade_crds::{IpsecPeerSpec, Mode, NodePolicy};
 use esplanade_model::{
@@ -75,6 +76,15 @@ impl AutomaticSa<'_> {
         kernel.require_sa(&wanted)?;
         Ok(Some(wanted))
     }
+}
+
+/// What every SA of a policy with these algorithms asks of the kernel, whatever its ends.
+///
+/// # Errors
+/// The kernel lacks it.
+pub fn require_automatic(crypto: Crypto, kernel: &Capabilities) -> Result<(), Missing> {
+    let (here, reqid) = (IpAddr::from(Ipv4Addr::LOCALHOST), reqid::of_lone_sa(""));
+    kernel.require_sa(&WantedSa::Outbound(OutboundSa(Sa::tunnel(here, here, Spi::MIN, reqid, crypto))))
 }
 
 /// Between which addresses of `node`'s and of another one's there are SAs for the policy's traffic between the two, `node`'s

@@ -2,6 +2,7 @@
 
 mod info;
 mod keymat;
+pub use keymat::sample;
 
 use std::fmt;
 

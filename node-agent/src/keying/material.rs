@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use esplanade_crds::NodePolicy;
-use esplanade_expand::address_pairs;
-use esplanade_keying::derive::{Agreement, Cpu, Derived, Ppk, SaInfo};
+use esplanade_crds::conditions::reason;
+use esplanade_crds::{NodePolicy, Problem, ProblemKind};
+use esplanade_expand::{address_pairs, require_automatic};
+use esplanade_keying::derive::{Agreement, Cpu, Derived, Ppk, SaInfo, sample};
 use esplanade_keying::node::PeerRecord;
 use esplanade_keying::{KeyId, KeyPair, NodeUid, PolicyRevision, PublicKey, Sa, Version};
-use esplanade_model::{AddressPair, SaDirection};
+use esplanade_model::{AddressPair, Capabilities, Missing, SaDirection};
 use esplanade_seal::KeyPair as SealingKeys;
 
 use super::ppk::{self, PpkError};
@@ -75,6 +76,8 @@ pub(super) struct Material {
     /// Of policies that have one: those of this node's and of what is carried. What was opened once stays: a revision's is
     /// always the same.
     ppks: BTreeMap<PolicyRevision, Result<Ppk, PpkError>>,
+    /// Policies whose SAs this kernel can't have.
+    unsupported: BTreeMap<PolicyRevision, Missing>,
     /// With the policy whose PPK is mixed in.
     agreements: HashMap<(KeyId, KeyId, Option<PolicyRevision>), Option<Agreement>>,
     derived: HashMap<(Sa, bool), Option<Derived>>,
@@ -86,11 +89,21 @@ impl Material {
     }
 
     /// Takes in peers and policies, for the node of this name. Of a policy whose PPK can't be opened (yet) there is nothing to
-    /// be derived: the protocol isn't told of it.
-    pub(super) fn take(&mut self, node: &str, input: &Input, keys: &SealingKeys) -> Taken {
+    /// be derived, and where the kernel lacks its algorithms nothing to be made: the protocol isn't told of it, and others'
+    /// keys are renewed as ever.
+    pub(super) fn take(
+        &mut self,
+        node: &str,
+        input: &Input,
+        keys: &SealingKeys,
+        kernel: &Capabilities,
+    ) -> Taken {
+        self.unsupported.clear();
         let automatic = input.spec.policies.iter().filter(|policy| policy.automatic.is_some());
-        let automatic = automatic.filter(|policy| self.open(policy, keys)).collect::<Vec<_>>().into_iter();
-        let automatic: Vec<Arc<NodePolicy>> = automatic.map(|policy| Arc::new(policy.clone())).collect();
+        let automatic: Vec<_> =
+            automatic.filter(|policy| self.is_supported(policy, kernel) && self.open(policy, keys)).collect();
+        let automatic: Vec<Arc<NodePolicy>> =
+            automatic.into_iter().map(|policy| Arc::new(policy.clone())).collect();
         let mut current: BTreeMap<PolicyRevision, Carried> = BTreeMap::new();
         let mut peers = Vec::new();
         self.peers.clear();
@@ -142,9 +155,18 @@ impl Material {
         known.is_ok()
     }
 
-    /// Why the policy's SAs can't be derived.
-    pub(super) fn closed(&self, policy: &NodePolicy) -> Option<&PpkError> {
-        self.ppks.get(&revision(policy))?.as_ref().err()
+    fn is_supported(&mut self, policy: &NodePolicy, kernel: &Capabilities) -> bool {
+        let crypto = policy.automatic.as_ref().and_then(|keying| sample(keying.suite));
+        let missing = crypto.and_then(|crypto| require_automatic(crypto, kernel).err());
+        let supported = missing.is_none();
+        self.unsupported.extend(missing.map(|missing| (revision(policy), missing)));
+        supported
+    }
+
+    /// Why there are no SAs of the policy.
+    pub(super) fn closed(&self, policy: &NodePolicy) -> Option<Problem> {
+        let unsupported = self.unsupported.get(&revision(policy)).map(|missing| lacks(missing, policy));
+        unsupported.or_else(|| Some(self.ppks.get(&revision(policy))?.as_ref().err()?.problem(policy)))
     }
 
     /// What is carried by SAs that are made on demand.
@@ -209,6 +231,16 @@ impl Material {
             addresses: addresses.map(|pair| if inbound { pair.reversed() } else { pair }),
         };
         if inbound { agreement.inbound(&info) } else { agreement.outbound(&info) }.ok()
+    }
+}
+
+/// The kernel lacks what the policy's SAs need.
+pub(super) fn lacks(missing: &Missing, policy: &NodePolicy) -> Problem {
+    Problem {
+        kind: ProblemKind::IpsecPolicy,
+        name: policy.name.clone(),
+        category: reason::UNSUPPORTED_BY_KERNEL.to_owned(),
+        message: missing.to_string(),
     }
 }
 

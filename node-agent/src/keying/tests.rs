@@ -8,7 +8,7 @@ use esplanade_crds::{
     Action, AntiReplay, IpsecNodeStateSpec, IpsecPeerSpec, Mode, NodeAutomaticKeying, NodeKeys, NodePolicy,
     PeerSelectors, Phase, PhaseTarget, Protocol, Suite,
 };
-use esplanade_model::{Crypto, Direction, SaId};
+use esplanade_model::{Aead, Capability, Crypto, Direction, SaId};
 use esplanade_seal::KeyPair;
 use esplanade_xfrm::fake::FakeKernel;
 use esplanade_xfrm::{Noticed, Watch};
@@ -350,6 +350,48 @@ async fn on_demand_an_sa_is_made_when_the_kernel_asks() {
     assert_eq!(cluster.sas("a", "192.0.2.2").len(), 1);
     assert_eq!(cluster.sas("b", "192.0.2.2"), cluster.sas("a", "192.0.2.2"));
     assert_eq!(cluster.sas("b", "192.0.2.1").len(), 0);
+}
+
+#[tokio::test]
+async fn what_a_kernel_lacks_for_one_policy_keeps_no_other_from_new_keys() {
+    let mut cluster = Cluster::in_force().await;
+    for name in ["a", "b"] {
+        cluster.hosts[name].kernel.without(Capability::Aead(Aead::ChaCha20Poly1305));
+    }
+    let restart = |cluster: &mut Cluster| {
+        let again = worker(cluster.directory.path(), "a", &cluster.hosts["a"].kernel);
+        let host = cluster.hosts.get_mut("a").unwrap();
+        (host.worker, host.watch) = (again, None);
+    };
+    restart(&mut cluster);
+    let mut lacking = policy(Phase::Prepare);
+    (lacking.name, lacking.uid) = ("lacking".into(), "uid-of-lacking".into());
+    lacking.automatic.as_mut().unwrap().suite = Suite::ChaCha20Poly1305;
+    lacking.priority = 600;
+    for spec in cluster.specs.values_mut() {
+        let selectors = PeerSelectors { policy: "lacking".into(), ..spec.selectors[0].clone() };
+        spec.selectors.push(selectors);
+    }
+    let host = cluster.hosts.get_mut("a").unwrap();
+    host.spec.policies.push(lacking);
+    host.generation += 1;
+    cluster.version += 1;
+    let before = cluster.sas("a", "192.0.2.2");
+    cluster.ask_for_a_new_key("a").await;
+    cluster.settle().await;
+    cluster.acknowledge("a");
+    let [done, _] = cluster.settle().await;
+    let after = cluster.sas("a", "192.0.2.2");
+    assert!(after.len() == 1 && after[0].0 != before[0].0, "{after:?}");
+    // All that can be had is there, and what can't is told.
+    assert_eq!(
+        (done.report.confirmed, done.report.peers_through),
+        (Some(true), Some(cluster.version)),
+        "{done:?}"
+    );
+    let crate::status::PassResult::Done { problems, .. } = &done.report.result else { panic!("{done:?}") };
+    let told: Vec<_> = problems.iter().map(|one| (one.name.as_str(), one.category.as_str())).collect();
+    assert_eq!(told, [("lacking", "UnsupportedByKernel")]);
 }
 
 #[tokio::test]

@@ -47,6 +47,11 @@ pub(super) fn length(suite: Suite) -> usize {
     }
 }
 
+/// The algorithms with keys of zeroes: to ask what can be done with them.
+pub fn sample(suite: Suite) -> Option<Crypto> {
+    crypto(suite, &vec![0; length(suite)])
+}
+
 /// The algorithms with the keys that `keymat` begins with; none if it is too short.
 pub(super) fn crypto(suite: Suite, keymat: &[u8]) -> Option<Crypto> {
     let take = |from: usize, length: usize| Some(Key::from(keymat.get(from..from + length)?));

@@ -213,8 +213,13 @@ fn node_report((name, uid): (&str, &str), node: &str, peers: Option<&str>, conte
         }
         told &= cluster.installed_sa(node, sa) == states.sa(node, sa);
     }
-    told &= cluster.applied_through(node).zip(peers).is_some_and(|(applied, peers)| covers(applied, peers));
-    report(node, cluster.state(node), told, |problem| concerns_policy(problem, name, &sas))
+    // What stands in the way of that is told before.
+    let follows =
+        cluster.applied_through(node).zip(peers).is_some_and(|(applied, peers)| covers(applied, peers));
+    match report(node, cluster.state(node), told, |problem| concerns_policy(problem, name, &sas)) {
+        Report::Confirmed if !follows => Report::Waiting,
+        report => report,
+    }
 }
 
 fn ends_at(sa: &str, node: &str, context: &Context<'_>) -> bool {

@@ -157,6 +157,19 @@ fn permissive_stays_at_encrypt_and_can_be_changed() {
 }
 
 #[test]
+fn what_a_kernel_lacks_is_told_though_it_keeps_the_node_from_following_the_peers() {
+    let mut world = World::with_keys();
+    world.write();
+    world.problem("c", ProblemKind::IpsecPolicy, "pods", "UnsupportedByKernel", "no AES-GCM");
+    for node in ["a", "b", "c"] {
+        world.agent(node).peers_applied_through = None;
+    }
+    let plan = world.write();
+    assert_eq!(plan.policy("pods", "Programmed"), "False UnsupportedByKernel: c: no AES-GCM");
+    assert_eq!(plan.policy_status["pods"].phase.as_deref(), Some("Degraded"));
+}
+
+#[test]
 fn trouble_at_one_node_stops_all() {
     let mut world = World::with_keys();
     world.write();
