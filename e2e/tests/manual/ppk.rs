@@ -80,6 +80,19 @@ fn a_ppk_is_mixed_in_and_without_it_nothing_is_switched_on() -> Result<()> {
         rotate(lab).await?;
         rotated(lab, &before, 2).await?;
 
+        // Another one is an edit, and followed with the nodes' own keys as they are.
+        let (keys, before) = (all_keys(lab).await?, spis(lab, "node-a").await?);
+        let another: Vec<u8> = std::iter::repeat_with(rand::random::<u8>).take(48).collect();
+        secret(lab, "ppk", &another).await?;
+        lab.wait("SAs with the other PPK", SOON, async || {
+            let now = spis(lab, "node-a").await?;
+            ensure!(now.len() == before.len() && now.is_disjoint(&before), "{now:?} after {before:?}");
+            Ok(())
+        })
+        .await?;
+        ready(lab, "pods").await?;
+        assert_eq!(all_keys(lab).await?, keys);
+
         // What is in force stays without the Secret.
         kubectl(lab, &["-n", NAMESPACE, "delete", "secret", "quantum"]).await?;
         unresolved(lab, "until then the nodes keep the policy as it was before, with the PPK").await?;
@@ -87,6 +100,7 @@ fn a_ppk_is_mixed_in_and_without_it_nothing_is_switched_on() -> Result<()> {
         rotate(lab).await?;
         rotated(lab, &before, 2).await?;
         nowhere(lab, &ppk).await?;
+        nowhere(lab, &another).await?;
 
         let packets = wire.stop().await?;
         assert_eq!(clear_pod_packets(lab, &packets), [] as [&_; 0]);
