@@ -104,6 +104,17 @@ pub enum Action {
     Bypass,
 }
 
+impl Action {
+    /// Of two policies of the same priority that of the lower rank counts, 0 to 2.
+    pub fn rank(self) -> u32 {
+        match self {
+            Self::Discard => 0,
+            Self::Protect => 1,
+            Self::Bypass => 2,
+        }
+    }
+}
+
 /// Endpoints of one side: exactly one of `podCIDRs`, `nodes`, `pods` and `cidrs`.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]

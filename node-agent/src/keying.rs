@@ -638,11 +638,8 @@ impl Running {
     /// Whoever has sent under a key has it, whether the operator knows it or not (R4).
     fn hear(&mut self, engine: &Engine) {
         let new = |sa: &&Sa| self.node.would_learn(sa.peer, sa.own);
-        let came = |sa: &Sa| {
-            let id = self.ids.get(&(*sa, true))?;
-            engine.received(id).filter(|received| *received > 0)
-        };
-        let heard = self.inbound.iter().filter(new).filter(|sa| came(sa).is_some());
+        let received = |sa: &Sa| engine.received(self.ids.get(&(*sa, true))?);
+        let heard = self.inbound.iter().filter(new).filter(|sa| received(sa) > Some(0));
         let heard: BTreeSet<(NodeUid, KeyId)> = heard.map(|sa| (sa.peer, sa.own)).collect();
         for (peer, own) in heard {
             self.step(node::Input::Authenticated { peer, own });

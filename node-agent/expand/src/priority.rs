@@ -15,7 +15,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use esplanade_crds::{Action, NodePolicy};
+use esplanade_crds::NodePolicy;
 
 /// Above everything else of ours.
 pub(crate) const EXEMPT: u32 = 8_000;
@@ -27,25 +27,17 @@ pub(crate) const LAST: u32 = 140_000;
 const FIRST: u32 = 10_000;
 const PLACES: u32 = 32;
 
-fn rank(action: Action) -> u32 {
-    match action {
-        Action::Discard => 0,
-        Action::Protect => 1,
-        Action::Bypass => 2,
-    }
-}
-
 /// The policies in the order in which they count, with their kernel priorities. Revisions of one policy, the newest of which
 /// is the last one, have the newest's place; but the kernel looks first at the one that is switched on furthest.
 pub(crate) fn in_order(policies: &[NodePolicy]) -> Vec<(u32, &NodePolicy)> {
     let newest: BTreeMap<&str, &NodePolicy> =
         policies.iter().map(|policy| (policy.name.as_str(), policy)).collect();
     let mut sorted: Vec<_> = newest.into_iter().collect();
-    sorted.sort_by_key(|(name, newest)| (newest.priority, rank(newest.action), *name));
+    sorted.sort_by_key(|(name, newest)| (newest.priority, newest.action.rank(), *name));
     let mut places: BTreeMap<u32, u32> = BTreeMap::new();
     let mut all = Vec::new();
     for (name, newest) in sorted {
-        let group = u32::from(newest.priority) * 4 + rank(newest.action);
+        let group = u32::from(newest.priority) * 4 + newest.action.rank();
         let place = places.entry(group).or_insert(0);
         let mut revisions: Vec<&NodePolicy> =
             policies.iter().rev().filter(|policy| policy.name == name).collect();

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use esplanade_crds::{Action, IpFamily, TrafficSelector};
+use esplanade_crds::{IpFamily, TrafficSelector};
 use ipnet::IpNet;
 
 use crate::accept::{End, PolicyIntent, mark};
+use crate::finding::in_words;
 use crate::participants::{Participants, around};
 use crate::policies::{Policies, State};
 
@@ -33,16 +34,11 @@ pub(crate) fn contradictions<'a>(policies: &'a Policies<'_>) -> BTreeMap<&'a str
             }
         }
     }
-    found.into_iter().map(|(name, others)| (name, in_words(&others))).collect()
-}
-
-fn in_words(others: &[String]) -> String {
-    let named = others.iter().take(OTHERS_IN_WORDS).cloned().collect::<Vec<_>>().join("; ");
-    let more = match others.len().saturating_sub(OTHERS_IN_WORDS) {
-        0 => String::new(),
-        more => format!("; and {more} more"),
+    let words = |(name, others): (&'a str, Vec<String>)| {
+        let others = in_words(&others, OTHERS_IN_WORDS)?;
+        Some((name, format!("{others}: write another priority in one of them; the lower one counts")))
     };
-    format!("{named}{more}: write another priority in one of them; the lower one counts")
+    found.into_iter().filter_map(words).collect()
 }
 
 /// What a policy covers.
@@ -56,7 +52,7 @@ impl Covers<'_> {
     /// What is said of this one.
     fn beside(&self, other: &Self, what: &str) -> String {
         let (action, theirs) = (self.intent.action, other.intent.action);
-        let counts = if strength(action) < strength(theirs) { action } else { theirs };
+        let counts = if action.rank() < theirs.rank() { action } else { theirs };
         format!(
             "IpsecPolicy {} has the same priority, {}, and action {theirs:?}, and covers some of the same traffic ({what}): \
              there {counts:?} counts",
@@ -79,15 +75,6 @@ impl Covers<'_> {
         straight()
             .find(|(source, _)| ports(true)(family(source)))
             .or_else(|| crossed().find(|(source, _)| ports(false)(family(source))))
-    }
-}
-
-/// The lower one counts, as in the kernel's priorities.
-fn strength(action: Action) -> u8 {
-    match action {
-        Action::Discard => 0,
-        Action::Protect => 1,
-        Action::Bypass => 2,
     }
 }
 

@@ -45,7 +45,8 @@ pub(super) fn keying(protection: &Protection) -> Result<NodeAutomaticKeying, Fin
     let suite = protection.suite.unwrap_or_default();
     let encrypts = !matches!(suite, Suite::Sha256 | Suite::Sha512);
     rule(encrypts, "suite: this one doesn't encrypt: with ESP write one that does, e.g. AES-GCM-16-256")?;
-    let every = protection.keying.automatic.as_ref().and_then(|one| one.rotate_every.as_deref());
+    let automatic = protection.keying.automatic.as_ref();
+    let every = automatic.and_then(|one| one.rotate_every.as_deref());
     let rotate_seconds = match every.map(|every| seconds(every).and_then(|every| u32::try_from(every).ok())) {
         None => ROTATE,
         Some(Some(every)) if (FASTEST..=SLOWEST).contains(&every) => every,
@@ -56,7 +57,6 @@ pub(super) fn keying(protection: &Protection) -> Result<NodeAutomaticKeying, Fin
             ));
         }
     };
-    let automatic = protection.keying.automatic.as_ref();
     let on_demand = automatic.is_some_and(|one| one.on_demand);
     let [max_packets, max_bytes] =
         [automatic.and_then(|one| one.max_packets), automatic.and_then(|one| one.max_bytes)];
