@@ -1,0 +1,109 @@
+//! The SAs that the protocol wants, as the kernel is to have them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use esplanade_crds::conditions::reason;
+use esplanade_crds::{NodePolicy, Problem, ProblemKind};
+use esplanade_expand::AutomaticSa;
+use esplanade_keying::Sa;
+use esplanade_model::{AUTOMATIC, Capabilities, Missing, SaId, Wanted, WantedSa};
+use esplanade_sync::Engine;
+
+use super::Running;
+use crate::desired::Input;
+use crate::keying::material::{Carried, direction, lacks};
+
+/// An SA; none where the two nodes have no addresses for it.
+type Made = Result<Option<WantedSa>, Missing>;
+
+impl Running {
+    /// An SA as the kernel is to have it, and its policy; none if it can't be derived.
+    fn made(
+        &mut self,
+        name: &str,
+        input: &Input,
+        kernel: &Capabilities,
+        sa: &Sa,
+        inbound: bool,
+    ) -> Option<(Arc<NodePolicy>, Made)> {
+        let derived = self.material.derive(sa, inbound)?.clone();
+        let Carried { policy, addresses } = self.material.carried.get(&sa.policy)?;
+        let other = &self.material.peers.get(&sa.peer)?.name;
+        let (addresses, direction) = (*addresses, direction(inbound));
+        let made = AutomaticSa { node: name, other, policy, addresses, direction };
+        Some((Arc::clone(policy), made.make(&input.peers, derived.spi, derived.crypto, kernel)))
+    }
+
+    pub(super) fn id_of(
+        &mut self,
+        name: &str,
+        input: &Input,
+        kernel: &Capabilities,
+        sa: &Sa,
+        inbound: bool,
+    ) -> Option<SaId> {
+        let (_, made) = self.made(name, input, kernel, sa, inbound)?;
+        Some(made.ok()??.sa().id())
+    }
+
+    pub(in crate::keying) fn want(
+        &mut self,
+        name: &str,
+        input: &Input,
+        engine: &Engine,
+        kernel: &Capabilities,
+        wanted: &mut Wanted,
+    ) -> Vec<Problem> {
+        let automatic = input.spec.policies.iter().filter(|policy| policy.automatic.is_some());
+        let mut problems: Vec<Problem> =
+            automatic.filter_map(|policy| self.material.closed(policy)).collect();
+        problems.extend(self.behind.as_ref().map(|why| Problem {
+            kind: ProblemKind::Node,
+            name: name.to_owned(),
+            category: reason::ROTATION_BEHIND.to_owned(),
+            message: format!(
+                "keys wear out faster than they can be renewed ({why}): the next rotation waits until the one before is over. \
+                 Write a longer rotateEvery, or higher maxPackets and maxBytes"
+            ),
+        }));
+        let others: BTreeSet<SaId> = wanted.sas.iter().map(|(_, sa)| sa.sa().id()).collect();
+        let inbound = self.node.inbound().keys().map(|sa| (*sa, true));
+        // One that was there goes on past where it had come to, or not at all (R7).
+        let outbound = self.node.outbound().map(|wanted| ((wanted.sa, false), wanted.past));
+        let outbound: Vec<_> = outbound.collect();
+        let sas: Vec<((Sa, bool), Option<u64>)> = inbound.map(|sa| (sa, None)).chain(outbound).collect();
+        for ((sa, inbound), past) in sas {
+            let Some((policy, made)) = self.made(name, input, kernel, &sa, inbound) else { continue };
+            let made = match made {
+                Ok(Some(made)) => made,
+                Ok(None) => continue,
+                Err(missing) => {
+                    problems.push(lacks(&missing, &policy));
+                    continue;
+                }
+            };
+            let id = made.sa().id();
+            if past.is_some() && !engine.remembers(&id) {
+                continue;
+            }
+            if others.contains(&id) {
+                if inbound {
+                    self.taken.insert(sa);
+                }
+                continue;
+            }
+            self.ids.insert((sa, inbound), id);
+            wanted.sas.push((format!("{AUTOMATIC}{}", policy.name), made));
+        }
+        if let Some((until, ids)) = &self.held {
+            if self.now < *until {
+                wanted.hold.extend(ids);
+            } else {
+                self.held = None;
+            }
+        }
+        problems.dedup();
+        problems
+    }
+}
