@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 pub const DEBOUNCE: Duration = Duration::from_millis(20);
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// After a pass, what others change waits for so many times as long as the pass took: a storm of events takes no more than
-/// a fifth of a CPU, and the first event is acted on at once.
-const REST: u32 = 4;
+/// A pass is paid for by so many times as much time as it took: a storm of events takes no more than a fifth of a CPU.
+const PRICE: u32 = 5;
+/// What others change is acted on at once as long as no more than this is left to be paid: who flushes everything does it in
+/// two steps, SAs and policies, and each waits for nothing.
+const CREDIT: Duration = Duration::from_secs(2);
 /// It waits at most so long.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
@@ -19,8 +21,8 @@ pub struct Schedule {
     /// When everything is to be read.
     audit: Instant,
     woken: Option<Instant>,
-    /// Others' changes wait until then.
-    rest: Instant,
+    /// When all passes so far will be paid for.
+    paid: Instant,
     failures: u32,
     /// When the pass began that runs.
     running: Option<Instant>,
@@ -35,7 +37,7 @@ impl Schedule {
             resync,
             audit: now,
             woken: None,
-            rest: now,
+            paid: now,
             failures: 0,
             running: None,
             changed_meanwhile: false,
@@ -59,7 +61,7 @@ impl Schedule {
             // The pass may have seen it, or not.
             self.changed_meanwhile = true;
         } else {
-            self.wake(now.max(self.rest));
+            self.wake(self.rested(now));
         }
     }
 
@@ -96,11 +98,18 @@ impl Schedule {
         self.wake(now + pause.mul_f64(1.0 - random / 2.0));
     }
 
+    /// When others' changes may be acted on.
+    fn rested(&self, now: Instant) -> Instant {
+        let waits = self.paid.saturating_duration_since(now).saturating_sub(CREDIT);
+        now + waits
+    }
+
     fn ended(&mut self, now: Instant) {
         let Some(began) = self.running.take() else { return };
-        self.rest = now + (now - began).saturating_mul(REST).min(LONGEST_REST);
+        let price = (now - began).saturating_mul(PRICE);
+        self.paid = (self.paid.max(began) + price).min(now + CREDIT + LONGEST_REST);
         if std::mem::take(&mut self.changed_meanwhile) {
-            self.wake(self.rest);
+            self.wake(self.rested(now));
         }
     }
 }
@@ -147,28 +156,57 @@ mod tests {
         assert_eq!(schedule.due(), Some(start + seconds(1.0)));
     }
 
+    /// Passes that begin as soon as they may, each of this length, while others change something all the time: when they began,
+    /// in milliseconds.
+    fn in_a_storm(length: f64, passes: usize) -> Vec<u128> {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(RESYNC, start);
+        schedule.pass_over(start, 0.5);
+        schedule.others_changed_something(start);
+        let mut began = Vec::new();
+        for _ in 0..passes {
+            let due = schedule.due().unwrap();
+            began.push((due - start).as_millis());
+            schedule.begin(due, 0.5);
+            schedule.others_changed_something(due);
+            schedule.succeeded(due + seconds(length));
+            schedule.others_changed_something(due + seconds(length));
+        }
+        began
+    }
+
     #[test]
-    fn the_first_event_is_acted_on_at_once_and_a_storm_in_turns() {
+    fn the_first_events_are_acted_on_at_once() {
+        assert_eq!(in_a_storm(0.05, 4), [0, 50, 100, 150]);
+        // A long pass that the SAs' flush led to doesn't keep the policies waiting.
+        assert_eq!(in_a_storm(0.4, 2), [0, 400]);
+    }
+
+    #[test]
+    fn a_storm_takes_a_fifth_of_the_time() {
+        for length in [0.02, 0.1] {
+            let began = in_a_storm(length, 1000);
+            let (first, last) = (began[500], began[999]);
+            let share = 499.0 * length * 1000.0 / f64::from(u32::try_from(last - first).unwrap());
+            assert!((0.19..=0.201).contains(&share), "{share}");
+        }
+        // Nobody waits long.
+        let began = in_a_storm(3.0, 3);
+        assert_eq!(began, [0, 4000, 8000]);
+    }
+
+    #[test]
+    fn what_is_paid_is_there_again() {
         let start = Instant::now();
         let mut schedule = Schedule::new(RESYNC, start);
         schedule.begin(start, 0.5);
-        schedule.succeeded(start + seconds(0.01));
-        schedule.others_changed_something(start + seconds(5.0));
-        assert_eq!(schedule.due(), Some(start + seconds(5.0)));
-        schedule.begin(start + seconds(5.0), 0.5);
-        schedule.others_changed_something(start + seconds(5.05));
-        schedule.succeeded(start + seconds(5.1));
-        // Told while the pass ran: it may not have seen it.
-        assert_eq!(schedule.due().map(|due| (due - start).as_millis()), Some(5500));
-        for late in [5.21, 5.3, 5.45] {
-            schedule.others_changed_something(start + seconds(late));
-            assert_eq!(schedule.due().map(|due| (due - start).as_millis()), Some(5500));
-        }
-        // A long pass is no reason to wait long.
-        schedule.begin(start + seconds(6.0), 0.5);
-        schedule.succeeded(start + seconds(9.0));
-        schedule.others_changed_something(start + seconds(9.1));
-        assert_eq!(schedule.due().map(|due| (due - start).as_millis()), Some(10_000));
+        schedule.succeeded(start + seconds(3.0));
+        // Two seconds are credit, and one was to be waited for.
+        schedule.others_changed_something(start + seconds(3.5));
+        assert_eq!(schedule.due(), Some(start + seconds(4.0)));
+        schedule.pass_over(start + seconds(4.0), 0.5);
+        schedule.others_changed_something(start + seconds(7.0));
+        assert_eq!(schedule.due(), Some(start + seconds(7.0)));
     }
 
     #[test]
