@@ -24,6 +24,10 @@ pub const READY: &str = "Ready";
 pub const IN_SYNC: &str = "InSync";
 /// Something could not be done; the message has the kernel's words (`IpsecNodeState`). Present only while true.
 pub const DEGRADED: &str = "Degraded";
+/// What somebody else had deleted of the node's SAs and policies is back; false: not all of it yet. The message says how much
+/// that was, when, and how many packets the kernel dropped meanwhile (`IpsecNodeState`). Present once that has happened, since the node
+/// booted; the time is that of the last time.
+pub const RESTORED: &str = "Restored";
 
 /// A problem of this category stands in nobody's way.
 pub fn is_warning(category: &str) -> bool {
@@ -78,6 +82,8 @@ pub mod reason {
     pub const EXPIRED: &str = "Expired";
     /// A soft lifetime is over: the hard one is near.
     pub const EXPIRING: &str = "Expiring";
+    /// Somebody else deleted SAs or policies of the node's agent.
+    pub const DELETED_BY_OTHERS: &str = "DeletedByOthers";
     /// A node keeps a policy in force that it is no longer told of.
     pub const KEPT: &str = "Kept";
     /// `Expired=False`: no limit is reached.

@@ -411,7 +411,7 @@ pub struct IpsecNodeStateStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub problems: Vec<Problem>,
-    /// Ready, InSync, Degraded.
+    /// Ready, InSync, Degraded; Restored once somebody else has deleted SAs or policies of the agent's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     #[schemars(length(max = 16))]

@@ -5,6 +5,8 @@ use std::io;
 
 use esplanade_crds::Kernel;
 
+use crate::disturbance::{Dropped, counters};
+
 /// The kernel's boot id (`/proc/sys/kernel/random/boot_id`).
 ///
 /// # Errors
@@ -32,6 +34,15 @@ pub fn since_boot() -> io::Result<u64> {
     // Never negative, and far from the largest.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     seconds.map(|seconds| (seconds * 1000.0) as u64).ok_or_else(bad)
+}
+
+/// Packets that the kernel has dropped, by its own names; of the network namespace of the thread that asks
+/// (`net/xfrm/xfrm_proc.c`).
+///
+/// # Errors
+/// The kernel has no such counters (CONFIG_XFRM_STATISTICS).
+pub(crate) fn dropped() -> io::Result<Dropped> {
+    fs::read_to_string("/proc/thread-self/net/xfrm_stat").map(|text| counters(&text))
 }
 
 fn line(path: &str) -> io::Result<String> {

@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod api_server;
 pub mod desired;
+pub mod disturbance;
 pub mod hidden;
 pub mod host;
 pub mod keying;

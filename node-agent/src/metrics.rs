@@ -29,6 +29,7 @@ struct Inner {
     pass_duration: Histogram,
     operations: Counter,
     surprises: Counter,
+    losses: Family<Label, Counter>,
     refusals: Family<Label, Counter>,
     problems: Family<Label, Gauge>,
     events: Family<Label, Counter>,
@@ -62,6 +63,7 @@ impl Default for Inner {
             pass_duration: durations(),
             operations: Counter::default(),
             surprises: Counter::default(),
+            losses: Family::default(),
             refusals: Family::default(),
             problems: Family::default(),
             events: Family::default(),
@@ -100,6 +102,10 @@ impl Metrics {
         }
         inner.operations.inc_by(u64::try_from(done.operations).unwrap_or(u64::MAX));
         inner.surprises.inc_by(u64::try_from(done.surprises).unwrap_or(u64::MAX));
+        for (kind, count) in [("security_association", done.losses.sas), ("policy", done.losses.policies)] {
+            let counter = inner.losses.get_or_create(&label("kind", kind));
+            counter.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+        }
         let mut present: BTreeMap<String, i64> = BTreeMap::new();
         let outcome = match &done.report.result {
             PassResult::Done { counts, problems, .. } => {
@@ -164,6 +170,11 @@ impl Metrics {
             "surprises",
             "SAs and policies that an audit found otherwise than events had told",
             inner.surprises.clone(),
+        );
+        registry.register(
+            "deleted_by_others",
+            "SAs and policies of ours that somebody else deleted",
+            inner.losses.clone(),
         );
         registry.register(
             "refusals",

@@ -9,7 +9,7 @@ use esplanade_crds::{Counts, Problem, ProblemKind};
 use esplanade_diff::exhausted::is_exhausted;
 use esplanade_diff::{Object, Writing};
 use esplanade_model::{Op, SaId, WantedSa};
-use esplanade_sync::{Engine, Name, Plan, ToRead};
+use esplanade_sync::{Engine, Losses, Name, Plan, ToRead};
 use esplanade_xfrm::{Kernel, KernelError};
 
 use crate::host;
@@ -30,6 +30,8 @@ pub struct Outcome {
     pub in_sync: bool,
     /// How much of what the last audit found no event has told of: the kernel lost some, or we did.
     pub surprises: usize,
+    /// What it found away that somebody else must have deleted.
+    pub losses: Losses,
 }
 
 /// Keeps the record of how far senders have come.
@@ -85,7 +87,8 @@ fn try_pass(
         Problem { kind, name, category: reason::KERNEL_ERROR.to_owned(), message: what.to_owned() }
     };
     let problems = by_object(engine.problems(epoch(), make));
-    Ok(Outcome { problems, counts: engine.counts(), operations, in_sync: engine.in_sync(), surprises })
+    let (counts, in_sync, losses) = (engine.counts(), engine.in_sync(), engine.take_losses());
+    Ok(Outcome { problems, counts, operations, in_sync, surprises, losses })
 }
 
 /// Reads everything, and changes nothing.

@@ -11,12 +11,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::desired::Target;
-use crate::status::{Identity, Report, only_counts_differ, status};
+use crate::status::{Identity, Report, can_wait, status};
 
 /// The field manager of the status.
 pub const FIELD_MANAGER: &str = "esplanade-node-agent";
 
-/// Counts of what others have in the kernel may change all the time.
+/// Counts of what others have in the kernel may change all the time, and others may delete what is ours again and again.
 const COUNTS_PAUSE: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
@@ -130,7 +130,7 @@ fn todo(latest: &Latest, identity: &Identity, written: Option<&Written>, now: In
         return Todo::Nothing;
     }
     match written {
-        Some(written) if only_counts_differ(current, &next) && now < written.at + COUNTS_PAUSE => {
+        Some(written) if can_wait(current, &next) && now < written.at + COUNTS_PAUSE => {
             Todo::Later(written.at + COUNTS_PAUSE)
         }
         _ => Todo::Write(Box::new(next)),

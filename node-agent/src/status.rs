@@ -1,10 +1,12 @@
 //! What is reported: the status of the node's IpsecNodeState.
 
-use esplanade_crds::conditions::{self, DEGRADED, IN_SYNC, READY, reason};
+use esplanade_crds::conditions::{self, DEGRADED, IN_SYNC, READY, RESTORED, reason};
 use esplanade_crds::{
     AllocatedSpi, Counts, IpsecNodeStateStatus, Kernel, PolicyInKernel, Problem, ProblemKind, SealingKey,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::disturbance::Disturbance;
 
 /// How many problems a status lists.
 const PROBLEMS: usize = 32;
@@ -41,6 +43,8 @@ pub struct Report {
     pub allocated: Vec<AllocatedSpi>,
     /// Policies with automatic keys in the kernel.
     pub policies: Vec<PolicyInKernel>,
+    /// What somebody else has deleted last, since the agent started.
+    pub disturbance: Option<Disturbance>,
     /// What it came to.
     pub result: PassResult,
 }
@@ -116,6 +120,9 @@ pub fn status(
     }
     status.problems = listed(problems, identity);
     status.conditions = conditions(previous, report.generation, &status.problems, in_sync, now);
+    let before = same_boot.and_then(|status| status.conditions.iter().find(|one| one.type_ == RESTORED));
+    let disturbed = report.disturbance.as_ref().map(|one| restored(one, report.generation));
+    status.conditions.extend(disturbed.or_else(|| before.cloned()));
     status
 }
 
@@ -176,6 +183,22 @@ fn conditions(
     conditions.into_iter().map(make).collect()
 }
 
+/// That something was put back: it stays until something is put back again, or the node boots.
+fn restored(disturbance: &Disturbance, generation: Option<i64>) -> Condition {
+    let mut message = disturbance.to_string();
+    message.truncate(message.floor_char_boundary(MESSAGE));
+    let last = disturbance.last;
+    Condition {
+        type_: RESTORED.to_owned(),
+        status: if disturbance.back.is_some() { "True" } else { "False" }.to_owned(),
+        reason: reason::DELETED_BY_OTHERS.to_owned(),
+        message,
+        observed_generation: generation,
+        // In whole seconds: what the API keeps of a time.
+        last_transition_time: Time(jiff::Timestamp::from_second(last.as_second()).unwrap_or(last)),
+    }
+}
+
 /// The first few problems in words.
 fn in_words(problems: &[&Problem]) -> String {
     let one = |problem: &&Problem| match problem.kind {
@@ -190,10 +213,18 @@ fn in_words(problems: &[&Problem]) -> String {
     text
 }
 
-/// Nothing but the counts is different: worth a write, and not at once.
-pub fn only_counts_differ(a: &IpsecNodeStateStatus, b: &IpsecNodeStateStatus) -> bool {
-    let without = |status: &IpsecNodeStateStatus| IpsecNodeStateStatus { counts: None, ..status.clone() };
-    a.counts != b.counts && without(a) == without(b)
+/// Nothing is different but the counts, or what was put back once more: worth a write, and not at once.
+pub fn can_wait(a: &IpsecNodeStateStatus, b: &IpsecNodeStateStatus) -> bool {
+    let without = |status: &IpsecNodeStateStatus| {
+        let mut status = IpsecNodeStateStatus { counts: None, ..status.clone() };
+        let restored = status.conditions.iter_mut().filter(|one| one.type_ == RESTORED);
+        restored.for_each(|one| {
+            one.message.clear();
+            one.last_transition_time = Time(jiff::Timestamp::UNIX_EPOCH);
+        });
+        status
+    };
+    a != b && without(a) == without(b)
 }
 
 #[cfg(test)]

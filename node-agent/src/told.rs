@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use esplanade_crds::Problem;
+use esplanade_sync::Losses;
 
 use crate::desired::{DELETION_GRACE, NotYet};
 use crate::status::PassResult;
@@ -56,6 +57,10 @@ impl Told {
                 if done.surprises > 0 {
                     let found = done.surprises;
                     tracing::warn!(found, "the kernel held something else than its events had told");
+                }
+                if !done.losses.is_empty() {
+                    let Losses { sas, policies } = done.losses;
+                    tracing::warn!(sas, policies, "somebody else deleted what is ours: putting it back");
                 }
                 if done.operations > 0 {
                     let (operations, sas, policies) =

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use esplanade_diff::{Hidden, Numbers, Wear};
 use esplanade_seal::KeyPair;
+use esplanade_sync::Losses;
 use esplanade_xfrm::{Kernel, KernelError, Noticed, Watch};
 use tokio::sync::mpsc;
 
@@ -63,6 +64,8 @@ pub struct Done {
     pub operations: usize,
     /// See [`Outcome::surprises`].
     pub surprises: usize,
+    /// What the pass found away that somebody else must have deleted.
+    pub losses: Losses,
     /// Keys to publish.
     pub publish: Option<PublishKeys>,
     /// The next pass is due after so long, if nothing happens before.

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use esplanade_crds::IpsecPeer;
+use esplanade_crds::{IpsecNodeState, IpsecPeer};
 use futures::StreamExt;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::ListParams;
 use kube::runtime::events::Recorder;
 use kube::{Api, Client, Resource};
@@ -30,7 +30,7 @@ mod write;
 pub use write::{SPEC_MANAGER, STATUS_MANAGER};
 
 use announce::Announcer;
-use cache::Unreadable;
+use cache::{Event, Unreadable};
 use change::{Change, Kind, What};
 use error::Category;
 use index::{Index, Input};
@@ -165,6 +165,7 @@ impl Controller {
                 }
                 event = self.events.recv() => {
                     let Some(event) = event else { return Ended::WatchesEnded };
+                    self.announce_what_agents_tell(&event);
                     if self.apply(event) {
                         self.wake(DEBOUNCE);
                     }
@@ -273,6 +274,18 @@ impl Controller {
                 self.retries.failed(change.key(), error.category, Instant::now(), rand::random());
             }
         }
+    }
+
+    /// Makes Events of what others have done to nodes' kernels. What was so when this process began to watch, or when nobody led, is
+    /// in the conditions only.
+    fn announce_what_agents_tell(&self, event: &Input) {
+        let Input::NodeState(Event::Changed(seen) | Event::Listed(seen)) = event else { return };
+        let (Some(before), Ok(now)) = (self.index.node_states.get(&seen.name), &seen.object) else { return };
+        let conditions = |object: &IpsecNodeState| {
+            object.status.iter().flat_map(|status| status.conditions.clone()).collect()
+        };
+        let (before, conditions): (Vec<Condition>, Vec<Condition>) = (conditions(before), conditions(now));
+        self.announcer.told_by_agent(&now.object_ref(&()), &before, &conditions);
     }
 
     /// Makes Events of what a status says now and didn't before.

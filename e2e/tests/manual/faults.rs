@@ -19,7 +19,7 @@ async fn dropped(lab: &Lab) -> Result<()> {
 }
 
 /// Waits for an Event: its type, its reason, and what it is about.
-async fn told(lab: &Lab, wanted: &str) -> Result<()> {
+pub(crate) async fn told(lab: &Lab, wanted: &str) -> Result<()> {
     let columns = "custom-columns=TYPE:.type,REASON:.reason,KIND:.regarding.kind,NAME:.regarding.name";
     lab.wait(&format!("an Event {wanted}"), SOON, async || {
         let events =

@@ -209,6 +209,11 @@ impl Memory {
         }
     }
 
+    /// Its hard lifetime has ended it, as far as was told.
+    pub fn has_expired(&self, id: SaId) -> bool {
+        self.known.get(id).is_some_and(|known| known.end == End::Expired)
+    }
+
     /// Takes in that an SA was made, or set to go on, past the number `sent` at `now`, or changed in place (none): it may be
     /// worn out, or gone, before it is ever seen.
     pub fn made(&mut self, sa: &Sa, sent: Option<u64>, now: Duration) {

@@ -10,7 +10,8 @@
 //! - When [`Step::persist`] is set, [`Node::records`] are in the ring's file before anything else is done.
 //! - An outbound SA that the kernel was asked for is reported ([`Seen::Outbound`] with 0) with the answer, unless that is
 //!   a refusal: not only when a dump shows it.
-//! - Writes to the kernel go in the order inbound SAs, policies, outbound SAs; then removals in reverse.
+//! - Writes to the kernel go in the order inbound SAs, policies, outbound SAs; then removals in reverse. Policies that somebody
+//!   else deleted go first.
 //! - Keys are published under the condition that the object is still at [`Publish::base`].
 
 mod input;

@@ -571,6 +571,22 @@ async fn flushed_sas_go_on_past_where_they_were_and_get_new_keys() {
     assert_eq!(cluster.peers["a"].keys.len(), 2);
 }
 
+/// Whoever flushes SAs goes on with policies.
+#[tokio::test]
+async fn what_others_did_meanwhile_is_looked_at_before_new_keys_are_made() {
+    let mut cluster = Cluster::in_force().await;
+    let before = cluster.sas("a", "192.0.2.1");
+    cluster.hosts["a"].kernel.flush();
+    let done = cluster.pass("a").await;
+    assert!(done.in_sync() && !done.losses.is_empty());
+    assert_eq!(done.wake, Some(std::time::Duration::ZERO));
+    let same = |sas: Vec<(SaId, Crypto, u64)>| sas.into_iter().map(|sa| sa.0).collect::<Vec<_>>();
+    assert_eq!(same(cluster.sas("a", "192.0.2.1")), same(before.clone()), "no SA under a new key yet");
+    let done = cluster.pass("a").await;
+    assert!(done.losses.is_empty() && done.wake > Some(std::time::Duration::ZERO));
+    assert_eq!(cluster.sas("a", "192.0.2.1").len(), before.len() + 1);
+}
+
 #[tokio::test]
 async fn keys_that_are_none_or_under_anothers_name_count_as_not_published() {
     let mut cluster = Cluster::in_force().await;

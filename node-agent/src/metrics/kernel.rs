@@ -1,17 +1,18 @@
 //! The kernel's own numbers, read when they are asked for.
 
+use std::collections::BTreeMap;
+
 use esplanade_metrics::{Sample, Samples};
 use esplanade_xfrm::Totals;
 
-/// Of this network namespace (`net/xfrm/xfrm_proc.c`); not there without CONFIG_XFRM_STATISTICS.
-const STATISTICS: &str = "/proc/thread-self/net/xfrm_stat";
+use crate::host;
 
 /// What can be read is told, the rest left out.
 pub(super) fn read() -> Vec<Samples> {
     let mut all = Vec::new();
-    match std::fs::read_to_string(STATISTICS) {
-        Ok(text) => all.push(statistics(&text)),
-        Err(error) => tracing::debug!(%error, "{STATISTICS} can't be read"),
+    match host::dropped() {
+        Ok(dropped) => all.push(statistics(dropped)),
+        Err(error) => tracing::debug!(%error, "what the kernel dropped can't be read"),
     }
     match Totals::read() {
         Ok(found) => all.extend(totals(&found)),
@@ -20,16 +21,13 @@ pub(super) fn read() -> Vec<Samples> {
     all
 }
 
-fn statistics(text: &str) -> Samples {
-    let sample = |line: &str| {
-        let (name, value) = line.split_once(char::is_whitespace)?;
-        Some(Sample { labels: vec![("counter", name.to_owned())], value: value.trim().parse().ok()? })
-    };
+fn statistics(dropped: BTreeMap<String, u64>) -> Samples {
+    let sample = |(name, value)| Sample { labels: vec![("counter", name)], value };
     Samples {
         name: "xfrm_stat",
         help: "Packets that the kernel dropped, by its own names (/proc/net/xfrm_stat)",
         counter: true,
-        samples: text.lines().filter_map(sample).collect(),
+        samples: dropped.into_iter().map(sample).collect(),
     }
 }
 
@@ -64,17 +62,4 @@ fn totals(totals: &Totals) -> Vec<Samples> {
         ),
         gauge("default_block", "1 where packets that no policy covers are dropped", blocks.collect()),
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::statistics;
-
-    #[test]
-    fn statistics_keep_the_kernels_names() {
-        let text = "XfrmInError             \t0\nXfrmInNoStates          \t12\nnonsense\n";
-        let samples = statistics(text).samples;
-        let pairs: Vec<_> = samples.iter().map(|one| (one.labels[0].1.as_str(), one.value)).collect();
-        assert_eq!(pairs, [("XfrmInError", 0), ("XfrmInNoStates", 12)]);
-    }
 }

@@ -7,7 +7,7 @@ use esplanade_model::{
     Mode, Op, OutboundSa, Policy, PolicyKey, Protocol, Reader, Refusal, ReplayProtection, ReplayState, Reqid,
     Sa, SaDirection, SaId, Selector, Spi, Template, Thresholds, Unnumbered, Used, Wanted, WantedSa,
 };
-use esplanade_sync::Engine;
+use esplanade_sync::{Engine, Losses};
 use esplanade_xfrm::fake::{FakeKernel, ForeignPolicy, ForeignSa};
 use esplanade_xfrm::{Kernel, KernelError, Watch};
 
@@ -85,6 +85,8 @@ struct Asked {
 struct Counting {
     kernel: FakeKernel,
     asked: Asked,
+    /// It makes no outbound SAs, and says nothing of it.
+    deaf: bool,
 }
 
 impl Kernel for Counting {
@@ -108,8 +110,9 @@ impl Kernel for Counting {
     }
 
     fn carry_out(&mut self, ops: &mut dyn Iterator<Item = Op>) -> Result<Vec<(usize, Refusal)>, KernelError> {
-        let writes = &mut self.asked.writes;
-        self.kernel.carry_out(&mut ops.inspect(|_| *writes += 1))
+        let (writes, deaf) = (&mut self.asked.writes, self.deaf);
+        let heard = |op: &Op| !deaf || !matches!(op, Op::AddOutbound { .. });
+        self.kernel.carry_out(&mut ops.inspect(|_| *writes += 1).filter(heard))
     }
 
     fn thresholds(&mut self) -> Result<Thresholds, KernelError> {
@@ -162,7 +165,7 @@ impl Setup {
         if noticed.overrun {
             self.engine.distrust();
         }
-        let mut kernel = Counting { kernel: self.kernel.clone(), asked: Asked::default() };
+        let mut kernel = Counting { kernel: self.kernel.clone(), asked: Asked::default(), deaf: false };
         let outcome = pass(&mut kernel, "a", &mut self.engine, audit).unwrap();
         (outcome, kernel.asked)
     }
@@ -365,6 +368,82 @@ fn a_flush_is_healed_and_sequence_numbers_go_on() {
     let (outcome, ..) = setup.pass(&wanted());
     assert_eq!((outcome.operations, outcome.in_sync), (5, true));
     assert!(sent(&setup) > 1000 + (1 << 21), "{}", sent(&setup));
+}
+
+#[test]
+fn policies_that_somebody_deleted_come_back_before_anything() {
+    let mut setup = Setup::new();
+    let (outcome, ..) = setup.pass(&wanted());
+    assert_eq!(outcome.losses, Losses::default());
+    let before = setup.kernel.log().len();
+    setup.kernel.flush();
+    let (outcome, ..) = setup.pass(&wanted());
+    assert_eq!(outcome.losses, Losses { sas: 2, policies: 3 });
+    let log = setup.kernel.log();
+    let order: Vec<Option<Direction>> = log[before..]
+        .iter()
+        .map(|op| match op {
+            Op::AddPolicy { policy, .. } => Some(policy.key().direction),
+            _ => None,
+        })
+        .collect();
+    // Without it, packets go out in the clear.
+    assert_eq!((order.len(), order[0]), (5, Some(Direction::Out)), "{log:?}");
+    assert!(order[..3].iter().all(Option::is_some) && order[3..].iter().all(Option::is_none), "{log:?}");
+    // One that is new comes after the SAs that end here: others may send already.
+    let mut more = wanted();
+    more.sas.push(("more".into(), WantedSa::Inbound(InboundSa(sa(THERE, HERE, 4098)))));
+    more.policies.push(("pods".to_owned(), policy(Direction::Out, 3)));
+    setup.pass(&more);
+    let log = setup.kernel.log();
+    assert!(matches!(log[log.len() - 2..], [Op::AddInbound { .. }, Op::AddPolicy { .. }]), "{log:?}");
+}
+
+#[test]
+fn what_others_delete_is_counted_and_what_we_delete_is_not() {
+    let mut setup = Setup::new();
+    setup.pass(&wanted());
+    // Another key: ours is deleted and made.
+    let mut other = wanted();
+    let key = Key::from([9; 36].as_slice());
+    let changed = Sa { crypto: Crypto::aead(esplanade_model::Aead::AesGcm256, key).unwrap(), ..out() };
+    other.sas[0].1 = WantedSa::Outbound(OutboundSa(changed));
+    assert_eq!(setup.pass(&other).0.losses, Losses::default());
+    // And if it isn't made, it was we who deleted it.
+    let mut deaf = Counting { kernel: setup.kernel.clone(), asked: Asked::default(), deaf: true };
+    setup.engine.want(wanted());
+    let outcome = pass(&mut deaf, "a", &mut setup.engine, false).unwrap();
+    assert_eq!((outcome.in_sync, outcome.losses), (false, Losses::default()));
+    assert_eq!(setup.pass(&other).0.losses, Losses::default());
+    // Found by an audit, without an event.
+    setup.kernel.losing(true);
+    setup.kernel.remove_sa(back().id());
+    setup.kernel.losing(false);
+    assert_eq!(setup.pass_again(true).0.losses, Losses { sas: 1, policies: 0 });
+    setup.kernel.remove_policy(policy(Direction::In, 2).key());
+    assert_eq!(setup.pass_again(false).0.losses, Losses { sas: 0, policies: 1 });
+    assert_eq!(setup.pass_again(false).0.losses, Losses::default());
+    // No longer wanted.
+    setup.kernel.remove_sa(back().id());
+    assert_eq!(setup.pass(&Wanted::default()).0.losses, Losses::default());
+    // Refused, so it was away before.
+    let mut setup = Setup::new();
+    setup.kernel.refuse_sa(back().id(), refusal("no"));
+    setup.pass(&wanted());
+    assert_eq!(setup.pass_again(true).0.losses, Losses::default());
+}
+
+#[test]
+fn what_a_hard_lifetime_ended_nobody_deleted() {
+    let mut setup = Setup::new();
+    let mut wanted = wanted();
+    let limits = esplanade_model::Limits { packets: std::num::NonZeroU64::new(9), ..Default::default() };
+    let lifetime = esplanade_model::Lifetime { hard: limits, ..Default::default() };
+    wanted.sas[0].1 = WantedSa::Outbound(OutboundSa(Sa { lifetime, ..out() }));
+    setup.pass(&wanted);
+    assert!(setup.kernel.expire_sa(out().id()));
+    let (outcome, ..) = setup.pass_again(false);
+    assert_eq!((outcome.losses, setup.kernel.observed().sas.len()), (Losses::default(), 1));
 }
 
 /// How far the outbound SA in the kernel is.

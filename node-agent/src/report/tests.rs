@@ -25,6 +25,7 @@ fn report(generation: i64, foreign: u32) -> Option<Report> {
         peers_through: None,
         confirmed: None,
         policies: vec![],
+        disturbance: None,
         capabilities: None,
         allocated: vec![],
         result,

@@ -1,7 +1,9 @@
 use esplanade_crds::{Counts, IpsecNodeStateStatus, Kernel, Problem, ProblemKind, SealingKey};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{Identity, PassResult, Report, only_counts_differ, status};
+use crate::disturbance::Disturbance;
+
+use super::{Identity, PassResult, Report, can_wait, status};
 
 fn identity() -> Identity {
     Identity {
@@ -33,6 +35,7 @@ fn done(generation: i64, problems: Vec<Problem>, in_sync: bool) -> Report {
         peers_through: Some(90),
         confirmed: None,
         policies: vec![],
+        disturbance: None,
         capabilities: Some(capabilities()),
         allocated: vec![],
         result,
@@ -47,6 +50,7 @@ fn failed(generation: i64) -> Report {
         peers_through: Some(95),
         confirmed: None,
         policies: vec![],
+        disturbance: None,
         capabilities: None,
         allocated: vec![],
         result,
@@ -142,6 +146,40 @@ fn times_are_those_of_the_last_change_of_status() {
 }
 
 #[test]
+fn what_was_put_back_is_told_until_it_happens_again_or_the_node_boots() {
+    let disturbed = |second: i64, back: Option<u64>| {
+        let (first, back) = (time(second).0, back.map(std::time::Duration::from_millis));
+        let losses = esplanade_sync::Losses { sas: 2, policies: 6 };
+        let disturbance = Disturbance { first, last: first, losses, back, open: false, dropped: None };
+        Report { disturbance: Some(disturbance), ..done(4, vec![], true) }
+    };
+    let restored = |status: &IpsecNodeStateStatus| condition(status, "Restored").cloned();
+    let first = status(None, &identity(), &disturbed(100, None), &time(105));
+    let told = restored(&first).unwrap();
+    assert_eq!((told.status.as_str(), told.reason.as_str()), ("False", "DeletedByOthers"));
+    let back = status(Some(&first), &identity(), &disturbed(100, Some(7)), &time(107));
+    let told = restored(&back).unwrap();
+    assert_eq!((told.status.as_str(), told.last_transition_time.clone()), ("True", time(100)));
+    assert!(
+        told.message.starts_with("somebody else deleted 2 SAs and 6 policies at 1970-"),
+        "{}",
+        told.message
+    );
+    // It is nothing that stands in anybody's way.
+    assert_eq!(condition(&back, "Ready").unwrap().status, "True");
+    // Another agent knows nothing of it.
+    let later = status(Some(&back), &identity(), &done(4, vec![], true), &time(200));
+    assert_eq!(restored(&later), Some(told));
+    let once_more = status(Some(&later), &identity(), &disturbed(300, Some(7)), &time(301));
+    assert_eq!(restored(&once_more).unwrap().last_transition_time, time(300));
+    assert!(can_wait(&later, &once_more) && !can_wait(&first, &back) && !can_wait(&later, &later));
+    let none = status(None, &identity(), &done(4, vec![], true), &time(200));
+    assert!(!can_wait(&none, &once_more));
+    let rebooted = Identity { boot_id: "boot-2".into(), ..identity() };
+    assert_eq!(restored(&status(Some(&once_more), &rebooted, &done(4, vec![], true), &time(400))), None);
+}
+
+#[test]
 fn more_problems_than_fit_acknowledge_nothing() {
     let before = status(None, &identity(), &done(4, vec![], true), &time(100));
     let many = |count| (0..count).map(|n| problem(&format!("sa-{n}"), "no")).collect::<Vec<_>>();
@@ -166,11 +204,11 @@ fn a_message_has_a_limit() {
 fn counts_alone() {
     let one = status(None, &identity(), &done(4, vec![], true), &time(100));
     let mut other = one.clone();
-    assert!(!only_counts_differ(&one, &other));
+    assert!(!can_wait(&one, &other));
     other.counts.as_mut().unwrap().foreign_policies = 7;
-    assert!(only_counts_differ(&one, &other));
+    assert!(can_wait(&one, &other));
     other.observed_generation = Some(5);
-    assert!(!only_counts_differ(&one, &other));
+    assert!(!can_wait(&one, &other));
 }
 
 #[test]

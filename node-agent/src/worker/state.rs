@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc as std_mpsc;
+use std::sync::mpsc::{self as std_mpsc, RecvTimeoutError};
 use std::time::Duration;
 
 use esplanade_crds::{IpsecNodeStateSpec, Problem};
@@ -16,7 +16,9 @@ use tokio::sync::mpsc;
 
 use super::{Done, Job, News, Open, Order, Recorded};
 use crate::desired::Input;
+use crate::disturbance::{Disturbances, Moment};
 use crate::hidden;
+use crate::host;
 use crate::keying::{Keying, Progress};
 use crate::mapping::Senders;
 use crate::numbers;
@@ -67,7 +69,11 @@ pub(super) struct State {
     keying: Keying,
     /// With automatic keys: what is wanted but their SAs.
     base: Option<Base>,
+    disturbances: Disturbances,
 }
+
+/// How often the kernel is asked what it has dropped, if nothing happens: so much too much is told at most when something does.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// What a spec comes to that the engine isn't told.
 struct Expanded {
@@ -139,11 +145,21 @@ impl State {
             expanded: None,
             keying,
             base: None,
+            disturbances: Disturbances::default(),
         }
     }
 
     pub(super) fn work(mut self, todo: &std_mpsc::Receiver<Job>, tell: &mpsc::UnboundedSender<News>) {
-        while let Ok(job) = todo.recv() {
+        self.look();
+        loop {
+            let job = match todo.recv_timeout(LOOK) {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.look();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             match job {
                 Job::Reopen => self.kernel = None,
                 Job::Leave => {
@@ -161,16 +177,25 @@ impl State {
         }
     }
 
+    /// At what the kernel has dropped.
+    fn look(&mut self) {
+        self.disturbances.looked(moment(), host::dropped().ok());
+    }
+
     fn pass(&mut self, order: Order, tell: &mpsc::UnboundedSender<News>) -> Done {
         let Order { input, reasons } = order;
+        let began = moment();
         let audit = reasons.audit;
         self.notice(reasons.noticed);
-        let (result, operations, surprises) = match self.try_pass(&input, audit, tell) {
-            Ok(Outcome { problems, counts, operations, in_sync, surprises }) => {
-                (PassResult::Done { counts, problems, in_sync }, operations, surprises)
+        let tried = self.try_pass(&input, audit, tell);
+        let ended = moment();
+        let (result, operations, surprises, losses) = match tried {
+            Ok(Outcome { problems, counts, operations, in_sync, surprises, losses }) => {
+                (PassResult::Done { counts, problems, in_sync }, operations, surprises, losses)
             }
             Err(error) => {
-                (PassResult::Failed { category: error.category(), message: error.to_string() }, 0, 0)
+                let result = PassResult::Failed { category: error.category(), message: error.to_string() };
+                (result, 0, 0, self.engine.take_losses())
             }
         };
         if let Some(record) = self.engine.take_record() {
@@ -181,6 +206,8 @@ impl State {
         }
         self.record_numbers(false);
         let in_sync = matches!(result, PassResult::Done { in_sync: true, .. });
+        let dropped = host::dropped().ok();
+        self.disturbances.passed((began, ended), losses, in_sync, !input.block, dropped);
         let needed = self.keying.is_needed(&input);
         let progress = self.keying.progress(&input.spec, in_sync).filter(|_| needed);
         let (confirmed, peers_through, publish, wake) = match progress {
@@ -190,6 +217,9 @@ impl State {
             None if needed => (Some(false), None, None, None),
             None => (None, input.peers_through, None, None),
         };
+        // What keys follow from what is gone is the next pass's: others may have gone on meanwhile.
+        let again = (needed && !losses.is_empty()).then_some(Duration::ZERO);
+        let wake = again.into_iter().chain(wake).chain(self.disturbances.due(ended.0)).min();
         let report = Report {
             generation: input.generation,
             peers_through,
@@ -197,9 +227,10 @@ impl State {
             capabilities: self.capabilities.as_deref().map(Capabilities::names),
             allocated: self.spis.allocated(),
             policies: self.keying.policies(),
+            disturbance: self.disturbances.told().cloned(),
             result,
         };
-        Done { report, operations, surprises, publish, wake }
+        Done { report, operations, surprises, losses, publish, wake }
     }
 
     fn notice(&mut self, noticed: Noticed) {
@@ -348,6 +379,10 @@ impl State {
         }
         Ok(())
     }
+}
+
+fn moment() -> Moment {
+    (uptime(), jiff::Timestamp::now())
 }
 
 /// Some policy's SAs are made when a packet asks for one.

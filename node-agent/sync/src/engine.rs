@@ -38,6 +38,22 @@ pub(crate) enum PolicyThere {
     OfSocket,
 }
 
+/// What somebody else has deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Losses {
+    /// So many SAs.
+    pub sas: usize,
+    /// So many policies.
+    pub policies: usize,
+}
+
+impl Losses {
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What is to be read before a plan can be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToRead {
@@ -87,6 +103,12 @@ pub struct Engine {
     pub(crate) exhausted: BTreeSet<SaId>,
     /// Wanted, and gone though nobody asked for that.
     pub(crate) lost: BTreeSet<SaId>,
+    /// Policies that are wanted, were there, and are away though nobody asked for that.
+    pub(crate) lost_policies: HashSet<PolicyKey, FixedState>,
+    /// How many were found away since that was last asked.
+    pub(crate) losses: Losses,
+    /// What is away now, others have taken away: we haven't written since everything was as it was known.
+    pub(crate) looking: bool,
     /// What was said about something that is still wrong.
     pub(crate) problems: BTreeMap<Name, String>,
     /// The SA that was just recognised, and has counted.
@@ -124,6 +146,9 @@ impl Default for Engine {
             ambiguous: HashSet::default(),
             exhausted: BTreeSet::new(),
             lost: BTreeSet::new(),
+            lost_policies: HashSet::default(),
+            losses: Losses::default(),
+            looking: false,
             problems: BTreeMap::new(),
             counting: None,
             now: Duration::ZERO,
@@ -165,6 +190,7 @@ impl Engine {
     /// What is read from here on must be read after this, and reading must end with [`Engine::end_reading`].
     pub fn begin(&mut self, now: Duration, audit: bool) -> ToRead {
         self.now = now;
+        self.looking = true;
         // One that is to be replaced may have come further meanwhile.
         let again: Vec<_> =
             self.wrong_sas.iter().filter(|(_, there)| there.is_some()).map(|(id, _)| *id).collect();
@@ -232,6 +258,7 @@ impl Engine {
             memory.end_reading(*now, |id| matches!(sas.get(id), Some(SaThere::Ours { .. })));
             memory.limit(sas.len(), |id| sas.get(id).is_some());
         }
+        self.looking = false;
         self.asked_sas.clear();
         self.asked_policies.clear();
         self.hidden.end_reading();
@@ -329,6 +356,11 @@ impl Engine {
     /// SAs that were wanted and there, and that somebody else took away since this was last asked. They may be there again.
     pub fn take_lost(&mut self) -> BTreeSet<SaId> {
         std::mem::take(&mut self.lost)
+    }
+
+    /// How much somebody else has deleted of what was wanted and there, as far as that was found since this was last asked.
+    pub fn take_losses(&mut self) -> Losses {
+        std::mem::take(&mut self.losses)
     }
 
     /// What is in the kernel.
@@ -462,6 +494,10 @@ impl Engine {
     /// All is well with it.
     pub(crate) fn settle_policy(&mut self, key: &PolicyKey) {
         self.wrong_policies.swap_remove(key);
+        // Nearly always there is nothing.
+        if !self.lost_policies.is_empty() {
+            self.lost_policies.remove(key);
+        }
         self.forget(&Name::Policy(*key));
     }
 

@@ -23,7 +23,7 @@ mod table;
 mod thresholds;
 mod want;
 
-pub use engine::{Engine, ToRead};
+pub use engine::{Engine, Losses, ToRead};
 pub use moves::Moves;
 pub use plan::{Name, Ops, Plan};
 pub use thresholds::{Lengths, MANY, Setting, setting};

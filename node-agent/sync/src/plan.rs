@@ -96,6 +96,9 @@ impl Engine {
 
     fn stage_of_policy(&self, key: &PolicyKey) -> Option<Stage> {
         match (self.want.policy(key), self.policies.get(key)) {
+            (Some(_), _) if self.lost_policies.contains(key) => {
+                Some(Stage::putting_back_policy(key.direction))
+            }
             (Some(_), _) => Some(Stage::adding_policy(key.direction)),
             (None, Some(PolicyThere::Ours(_))) => Some(Stage::removing_policy(key.direction)),
             (None, _) => None,

@@ -111,6 +111,7 @@ impl Reader for Engine {
 
     fn no_sa(&mut self, id: SaId) {
         if let Some(there) = self.sas.remove(&id) {
+            self.count_lost_sa(&id, there);
             self.sa_left(Some(id), there);
         }
         self.sa_is_missing(id);
@@ -118,6 +119,7 @@ impl Reader for Engine {
 
     fn no_policy(&mut self, key: PolicyKey) {
         if let Some(there) = self.policies.remove(&key) {
+            self.note_lost_policy(key, there);
             self.policy_left(there);
         }
         self.policy_is_missing(key);
@@ -210,6 +212,7 @@ impl Engine {
         for (name, there) in self.sas.end() {
             self.sa_left(name, there);
             if let Some(id) = name {
+                self.count_lost_sa(&id, there);
                 self.suspect_what_went(Name::Sa(id), self.asked_sas.contains(&id));
                 self.sa_is_missing(id);
             }
@@ -221,9 +224,26 @@ impl Engine {
         for (name, there) in self.policies.end() {
             self.policy_left(there);
             if let Some(key) = name {
+                self.note_lost_policy(key, there);
                 self.suspect_what_went(Name::Policy(key), self.asked_policies.contains(&key));
                 self.policy_is_missing(key);
             }
+        }
+    }
+
+    /// One that its own hard lifetime has ended is nobody's doing.
+    fn count_lost_sa(&mut self, id: &SaId, there: SaThere) {
+        let ours = self.looking && matches!(there, SaThere::Ours { .. });
+        if ours && self.want.sas.contains(id) && !self.memory.has_expired(*id) {
+            self.losses.sas += 1;
+        }
+    }
+
+    fn note_lost_policy(&mut self, key: PolicyKey, there: PolicyThere) {
+        let ours = self.looking && matches!(there, PolicyThere::Ours(_));
+        if ours && self.want.policies.contains(&key) {
+            self.losses.policies += 1;
+            self.lost_policies.insert(key);
         }
     }
 

@@ -34,6 +34,13 @@ impl Announcer {
         Self { tell, _task: task }
     }
 
+    /// Tells what a node's agent says that it has put back: `before` it was known otherwise.
+    pub(super) fn told_by_agent(&self, about: &ObjectReference, before: &[Condition], now: &[Condition]) {
+        let restored: Vec<Condition> =
+            now.iter().filter(|one| one.type_ == conditions::RESTORED).cloned().collect();
+        self.changed(about, before, &restored);
+    }
+
     /// Tells of an object what its conditions have become.
     pub(super) fn changed(&self, about: &ObjectReference, before: &[Condition], now: &[Condition]) {
         for event in news(before, now) {
@@ -48,8 +55,14 @@ impl Announcer {
 /// policy or an SA is in force. Nothing of what is only on its way.
 pub(super) fn news(before: &[Condition], now: &[Condition]) -> Vec<Event> {
     let was = |condition: &Condition| before.iter().find(|one| one.type_ == condition.type_);
+    // What was put back once may be put back again.
+    let again = |was: &Condition, now: &Condition| {
+        now.type_ == conditions::RESTORED && was.last_transition_time != now.last_transition_time
+    };
     let differs = |condition: &&Condition| {
-        was(condition).is_none_or(|was| (&was.status, &was.reason) != (&condition.status, &condition.reason))
+        was(condition).is_none_or(|was| {
+            (&was.status, &was.reason) != (&condition.status, &condition.reason) || again(was, condition)
+        })
     };
     now.iter().filter(differs).filter_map(event).collect()
 }
@@ -64,6 +77,7 @@ fn event(condition: &Condition) -> Option<Event> {
         {
             EventType::Warning
         }
+        conditions::RESTORED => EventType::Warning,
         conditions::EXPIRED | conditions::INSECURE_KEYING | conditions::CONFLICTED if holds => {
             EventType::Warning
         }
@@ -120,6 +134,18 @@ mod tests {
         assert_eq!(told(&done, &fewer), [""; 0]);
         assert_eq!(told(&done, &refused), ["Warning Programmed KernelError: a: no buffer space"]);
         assert_eq!(told(&refused, &refused), [""; 0]);
+    }
+
+    #[test]
+    fn what_was_put_back_is_told_each_time() {
+        let restored = |second| Condition {
+            last_transition_time: Time(jiff::Timestamp::from_second(second).unwrap()),
+            ..condition("Restored", "True", "DeletedByOthers", "somebody else deleted 2 SAs")
+        };
+        let words = ["Warning Restored DeletedByOthers: somebody else deleted 2 SAs"];
+        assert_eq!(told(&[], &[restored(1)]), words);
+        assert_eq!(told(&[restored(1)], &[restored(1)]), [""; 0]);
+        assert_eq!(told(&[restored(1)], &[restored(2)]), words);
     }
 
     #[test]

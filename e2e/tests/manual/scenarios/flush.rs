@@ -10,7 +10,8 @@ use k8s_openapi::jiff::civil::DateTime;
 
 use super::{Wires, any, at_rest, between_all, scenario_with};
 use crate::automatic::{all_keys, ready};
-use crate::cluster::SOON;
+use crate::cluster::{SOON, condition};
+use crate::faults::told as event;
 
 /// Without it, what no policy covers goes in the clear while the policies are away.
 const BLOCK: &str = "nodeAgent: {defaultAction: Block}";
@@ -25,6 +26,20 @@ async fn dropped(lab: &Lab) -> Result<u64> {
         sum += node.xfrm_stat().await?.values().sum::<u64>();
     }
     Ok(sum)
+}
+
+/// What a node's agent says of what somebody else has deleted: SAs, policies, packets that the kernel dropped meanwhile.
+async fn told(lab: &Lab, node: &Node) -> Result<(usize, usize, u64)> {
+    let state = lab.get(&format!("ipsecnodestate/{}", node.name)).await?;
+    let (reason, message) = condition(&state, "Restored")?;
+    ensure!(reason == "DeletedByOthers" && message.contains("all was back within"), "{reason}: {message}");
+    let number_after = |words: &str| {
+        let text = message.split_once(words).with_context(|| format!("no \"{words}\": {message}"))?.1;
+        let digits = text.split(' ').next().unwrap_or_default();
+        digits.parse::<u64>().with_context(|| message.to_owned())
+    };
+    let [sas, policies] = [number_after("deleted ")?, number_after(" and ")?].map(usize::try_from);
+    Ok((sas?, policies?, number_after("the kernel dropped ")?))
 }
 
 /// `ip xfrm monitor` at a node that is about to be flushed.
@@ -117,6 +132,7 @@ fn heals(flushes: usize) -> Result<()> {
             let node = any(lab, rng);
             let at = lab.nodes().iter().position(|one| one.name == node.name).context("the node")?;
             let keys = all_keys(lab).await?;
+            let dropped_here = node.xfrm_stat().await?.values().sum::<u64>();
             let monitor = Monitor::start(lab, node, &format!("flush-{round}")).await?;
             node.run(FLUSH).await?.ok()?;
             // Its key has seen its time (R7).
@@ -127,7 +143,20 @@ fn heals(flushes: usize) -> Result<()> {
             })
             .await?;
             at_rest(lab).await?;
+            let least = (monitor.spis.len(), monitor.policies);
             took.push(monitor.stop().await?);
+            let dropped_here = node.xfrm_stat().await?.values().sum::<u64>() - dropped_here;
+            lab.wait("the loss to be told", SOON, async || {
+                let (sas, policies, packets) = told(lab, node).await?;
+                let all = sas >= least.0 && policies >= least.1 && packets.min(1) >= dropped_here.min(1);
+                ensure!(
+                    all,
+                    "{sas} SAs, {policies} policies, {packets} packets; not {least:?}, {dropped_here}"
+                );
+                Ok(())
+            })
+            .await?;
+            event(lab, &format!("Warning DeletedByOthers IpsecNodeState {}", node.name)).await?;
         }
         ready(lab, "pods").await?;
         let directions = traffic.stop(lab).await?;

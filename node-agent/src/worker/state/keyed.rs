@@ -62,9 +62,11 @@ impl State {
                 problems: before.chain(now).chain(closed).collect(),
                 operations: total.operations + outcome.operations,
                 surprises: total.surprises + outcome.surprises,
+                losses: outcome.losses,
                 ..outcome
             };
-            if self.keying.shape(&input.spec) == shape {
+            // Whoever deletes SAs goes on with policies: first what others did meanwhile, then new keys.
+            if self.keying.shape(&input.spec) == shape || !outcome.losses.is_empty() {
                 self.keying.save()?;
                 self.finish(input, &expanded.ports, turn, &mut total)?;
                 total.in_sync &= all_open;
