@@ -120,6 +120,13 @@ pub(crate) fn installed<'c>(policy: &Of<'_>, node: &str, cluster: &Cluster<'c>) 
     revisions.find(|told| told.uid == policy.uid && told.revision == policy.revision)
 }
 
+/// The phase that the node says its kernel has it in.
+pub(crate) fn reached(policy: &Of<'_>, node: &str, cluster: &Cluster<'_>) -> Option<Phase> {
+    let status = cluster.state(node)?.status.as_ref()?;
+    let mut of_policy = status.policies.iter().filter(|one| one.uid == policy.uid);
+    of_policy.find(|one| one.revision == policy.revision).map(|one| one.phase)
+}
+
 /// Where each of these nodes, all that take part, is with the policy. `published` has all nodes that it concerns, which are
 /// more where an edit changes who takes part: whether their IpsecPeers say what they should of it.
 pub(crate) fn participants(
@@ -157,12 +164,10 @@ pub(crate) fn participants(
             })
         });
         let told = installed(policy, node, cluster);
-        let reached = status.into_iter().flat_map(|status| &status.policies);
-        let reached = reached.filter(|one| one.uid == policy.uid).find(|one| one.revision == policy.revision);
         Participant {
             told: told.map(|told| level(told.phase)).unwrap_or_default(),
             to: told.map_or(Level::Enforce, |told| told.target.phase().map(level).unwrap_or_default()),
-            reached: reached.map(|reached| level(reached.phase)).unwrap_or_default(),
+            reached: reached(policy, node, cluster).map(level).unwrap_or_default(),
             confirmed,
             trouble,
             skipped: skipped(node),

@@ -2,6 +2,7 @@
 
 mod agents;
 mod conditions;
+mod levels;
 mod policy;
 mod resource_version;
 mod sa;

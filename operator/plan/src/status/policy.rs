@@ -1,13 +1,12 @@
 //! Status of IpsecPolicies.
 
 use esplanade_crds::conditions::{self, reason};
-use esplanade_crds::{
-    Action, IpsecPolicyStatus, NodeCounts, NodePolicy, Phase, Problem, ProblemKind, Protocol,
-};
+use esplanade_crds::{Action, IpsecPolicyStatus, NodeCounts, Phase, Problem, ProblemKind, Protocol};
 
 use super::Context;
 use super::agents::{Report, Reports, report};
 use super::conditions::{Conditions, Truth};
+use super::levels::Levels;
 use super::resource_version::{covers, newest};
 use crate::accept::{End, PolicyIntent};
 use crate::finding::Finding;
@@ -50,7 +49,7 @@ fn accepted(
     for (node, _) in participants.nodes() {
         reports.add(node, node_report((name, uid), node, peers, context));
     }
-    let levels = levels(name, intent, participants, context);
+    let levels = Levels::of(name, intent, participants, context);
     // All that the nodes were told; which isn't all there is to the policy while something is missing.
     let confirmed = reports.all_confirmed();
     let programmed =
@@ -227,55 +226,6 @@ fn ends_at(sa: &str, node: &str, context: &Context<'_>) -> bool {
     [&accepted.intent.source, &accepted.intent.destination]
         .iter()
         .any(|end| matches!(end, End::Node(name) if name == node))
-}
-
-/// How far a policy with automatic keys is switched on.
-struct Levels {
-    /// Where the one that is least far is; none if it isn't told at all.
-    least: Option<Phase>,
-    /// What the kernels have of the newest revision, or of one before it that covers the same: the least.
-    kept: Option<Phase>,
-    /// Everyone has been told to go all the way.
-    all_there: bool,
-    /// Somebody has been told of an earlier revision.
-    replaces: bool,
-}
-
-fn levels(
-    name: &str,
-    intent: &PolicyIntent,
-    participants: &Participants,
-    context: &Context<'_>,
-) -> Option<Levels> {
-    let protect = intent.protect.as_ref().filter(|protect| protect.automatic.is_some())?;
-    let target = protect.target();
-    let uid = context.uid(name);
-    let of_node = |node: &str| {
-        let told: Vec<_> =
-            context.cluster.installed_revisions(node, name).filter(|told| told.uid == uid).collect();
-        let newest = told.iter().find(|told| told.revision == intent.revision).map(|told| told.phase);
-        let peer = context.cluster.peer(node).map(|peer| &peer.spec);
-        let ends = |revision: &str| {
-            let published = peer.and_then(|peer| peer.selectors_of(name, revision));
-            published.map(|one| (&one.from, &one.to))
-        };
-        let same = told
-            .iter()
-            .filter(|told| told.traffic == intent.traffic && ends(&told.revision) == ends(&intent.revision));
-        let status = context.cluster.state(node).and_then(|state| state.status.as_ref());
-        let in_kernel = |told: &&NodePolicy| {
-            let mut all = status.into_iter().flat_map(|status| &status.policies);
-            all.find(|one| one.uid == uid && one.revision == told.revision).map(|one| one.phase)
-        };
-        let kept = same.filter_map(in_kernel).max();
-        (newest, kept, told.iter().any(|told| told.revision != intent.revision))
-    };
-    let told: Vec<_> = participants.nodes().map(|(node, _)| of_node(node)).collect();
-    let least = told.iter().map(|(newest, ..)| *newest).min().flatten();
-    let kept = told.iter().map(|(_, kept, _)| *kept).min().flatten();
-    let replaces = told.iter().any(|(.., replaces)| *replaces);
-    let all_there = told.iter().all(|(newest, ..)| *newest == Some(target));
-    Some(Levels { least, kept, all_there, replaces })
 }
 
 fn in_a_word(phase: Phase) -> &'static str {
