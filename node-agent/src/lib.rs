@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod api_server;
+pub mod boot;
 pub mod desired;
 pub mod disturbance;
 pub mod hidden;

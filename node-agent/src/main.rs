@@ -18,7 +18,7 @@ use esplanade_node_agent::settings::Settings;
 use esplanade_node_agent::show::{self, MonitorArgs, ShowArgs};
 use esplanade_node_agent::status::Identity;
 use esplanade_node_agent::worker::{Open, Recorded};
-use esplanade_node_agent::{api_server, hidden, host, numbers, sealing_key, wear};
+use esplanade_node_agent::{api_server, boot, hidden, host, numbers, sealing_key, wear};
 use esplanade_xfrm::Netlink;
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,8 +42,21 @@ enum Command {
     Show(ShowArgs),
     /// Print what this network namespace's kernel tells about its SAs and policies, as it happens.
     Monitor(MonitorArgs),
+    /// Drop what this node protected before it was rebooted, until its agent has been told what to protect. For the node's
+    /// init, before its network. Needs CAP_NET_ADMIN.
+    Close(CloseArgs),
     /// Hold the UDP ports for ESP open while agents are restarted, in a process of its own. Needs no rights.
     HoldSockets(HoldArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct CloseArgs {
+    /// The agent's directory on a disk.
+    #[arg(long, default_value = "/var/lib/esplanade")]
+    boot_dir: PathBuf,
+    /// How log lines look. What is logged is up to $RUST_LOG.
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: logging::Format,
 }
 
 #[derive(Debug, clap::Args)]
@@ -64,6 +77,10 @@ struct AgentArgs {
     /// Directory for the key that manual keys are sealed to. Made if need be; best on a tmpfs.
     #[arg(long, default_value = "/run/esplanade")]
     state_dir: PathBuf,
+    /// Directory on a disk for the policies without keys that are closed after a reboot, until the agent has been told what to
+    /// protect. Made if need be; none, and nothing is closed, unless this is given.
+    #[arg(long)]
+    boot_dir: Option<PathBuf>,
     /// How often the kernel is compared with what it should hold if nothing happens, e.g. 60s or 5m; at least 1s.
     #[arg(long, default_value = "60s", value_parser = period)]
     resync_period: Duration,
@@ -114,6 +131,7 @@ fn main() -> ExitCode {
         match args {
             Args { command: Some(Command::Show(args)), .. } => look(|out| Ok(show::show(&args, out)?)),
             Args { command: Some(Command::Monitor(args)), .. } => look(|out| Ok(show::monitor(&args, out)?)),
+            Args { command: Some(Command::Close(args)), .. } => close(&args),
             Args { command: Some(Command::HoldSockets(args)), .. } => hold(&args),
             Args { agent: Some(agent), .. } => keep(&agent),
             // clap asks for one of them.
@@ -144,6 +162,21 @@ fn keep(args: &AgentArgs) -> Result<()> {
     logging::init(args.log_format).context("RUST_LOG")?;
     esplanade_private_memory::keep_memory_private().context("keeping memory from core dumps")?;
     runtime()?.block_on(run(args))
+}
+
+fn close(args: &CloseArgs) -> Result<()> {
+    logging::init(args.log_format).context("RUST_LOG")?;
+    let mut kernel = Netlink::open().context("opening the kernel")?;
+    // What passes to the API server is in the record.
+    closed(boot::close(&mut kernel, &args.boot_dir, &BTreeSet::new()))
+}
+
+fn closed(result: Result<usize, boot::CloseError>) -> Result<()> {
+    let policies = result.context("dropping what was protected before")?;
+    if policies > 0 {
+        tracing::info!(policies, "what was protected before is dropped, until it is known what to protect");
+    }
+    Ok(())
 }
 
 fn hold(args: &HoldArgs) -> Result<()> {
@@ -183,6 +216,10 @@ async fn run(args: &AgentArgs) -> Result<()> {
         hidden: hidden::load(&args.state_dir, &keys, &identity.boot_id).context("hidden keys")?,
         settings: Settings::load(&args.state_dir, &identity.boot_id).context("the kernel's settings")?,
         senders: Senders::load(&args.state_dir, &identity.boot_id).context("where senders are")?,
+        boot: match &args.boot_dir {
+            Some(directory) => boot::Record::in_directory(directory).context("what a reboot is to drop")?,
+            None => boot::Record::default(),
+        },
     };
     tracing::info!(
         node = identity.node,
@@ -206,7 +243,11 @@ async fn run(args: &AgentArgs) -> Result<()> {
     };
     let api_server = found.into_iter().chain(args.api_server_address.iter().copied()).collect();
     let client = Client::try_from(config).context("finding the API server")?;
-    let (open, ports) = (open(args.kernel), ports(args.kernel, &args.state_dir));
+    let (mut open, ports) = (open(args.kernel), ports(args.kernel, &args.state_dir));
+    if let Some(directory) = &args.boot_dir {
+        let (mut kernel, _) = open(false).context("opening the kernel")?;
+        closed(boot::close(kernel.as_mut(), directory, &api_server))?;
+    }
     let metrics = Metrics::default();
     if let Some(address) = args.metrics_address {
         let answers = metrics.answers(args.kernel == KernelChoice::Netlink);

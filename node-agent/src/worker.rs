@@ -10,6 +10,7 @@ use esplanade_sync::Losses;
 use esplanade_xfrm::{Kernel, KernelError, Noticed, Watch};
 use tokio::sync::mpsc;
 
+use crate::boot;
 use crate::desired::Input;
 use crate::hidden;
 use crate::keying::{Keying, PublishKeys};
@@ -43,6 +44,8 @@ pub struct Recorded {
     pub settings: Settings,
     /// Where senders behind address translations are.
     pub senders: Senders,
+    /// What a reboot is to drop.
+    pub boot: boot::Record,
 }
 
 /// What the thread has to tell.

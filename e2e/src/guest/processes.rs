@@ -17,8 +17,10 @@ use super::{Answer, Program};
 use crate::outcome::{Outcome, code};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// What holds a namespace open. Each has its own /run/esplanade, as each machine would.
+/// What holds the namespace `$0` open. Each has its own /run/esplanade, as each machine would, and at /mnt a disk: what is
+/// there is there again when a namespace of that name is.
 const HOLD: &str = "mkdir -p /run/esplanade && mount -t tmpfs -o mode=0755 tmpfs /run/esplanade && \
+                    mkdir -p \"/run/disks/$0\" && mount --bind \"/run/disks/$0\" /mnt && \
                     ip link set lo up && echo ready && exec sleep infinity";
 
 #[derive(Debug, Default)]
@@ -68,7 +70,7 @@ impl Processes {
     pub(super) async fn make_namespace(&self, name: &str) -> Result<()> {
         ensure!(!self.holders.borrow().contains_key(name), "the namespace {name} is there already");
         let mut command = Command::new("unshare");
-        command.args(["--net", "--mount", "--propagation", "private", "--", "sh", "-c", HOLD]);
+        command.args(["--net", "--mount", "--propagation", "private", "--", "sh", "-c", HOLD, name]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut holder = Group::spawn(command)?;
         let stdout = holder.child.stdout.take().context("the holder's stdout")?;

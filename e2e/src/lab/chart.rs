@@ -27,6 +27,8 @@ use crate::process::Supervised;
 pub const NAMESPACE: &str = "esplanade-system";
 /// Lines of each log in an error.
 const TAIL: usize = 15;
+/// On the nodes' disks.
+const BOOT_DIR: &str = "nodeAgent.bootDir=/mnt/esplanade";
 
 /// The program of one Pod.
 #[derive(Debug)]
@@ -69,7 +71,8 @@ impl Lab {
         let path = |path: &Path| path.to_str().map(str::to_owned).context("a path isn't UTF-8");
         let (chart, file) = (path(chart)?, path(&file)?);
         let install = ["install", "esplanade", &chart, "--create-namespace", "--namespace", NAMESPACE];
-        let args: Vec<&str> = install.into_iter().chain(["--values", &file]).collect();
+        let lab = ["--set", BOOT_DIR, "--values", &file];
+        let args: Vec<&str> = install.into_iter().chain(lab).collect();
         self.control_plane().helm(&args).await?.ok()?;
         let pods = self.wait("the chart's Pods", LONG, async || self.expected_pods().await).await?;
         for pod in pods {

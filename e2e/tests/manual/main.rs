@@ -6,6 +6,7 @@ mod all_traffic;
 mod allocated;
 mod automatic;
 mod beet;
+mod boot;
 mod cluster;
 mod compression;
 mod cpus;

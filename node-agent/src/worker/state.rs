@@ -15,6 +15,7 @@ use esplanade_xfrm::{Kernel, KernelError, Noticed};
 use tokio::sync::mpsc;
 
 use super::{Done, Job, News, Open, Order, Recorded};
+use crate::boot;
 use crate::desired::Input;
 use crate::disturbance::{Disturbances, Moment};
 use crate::hidden;
@@ -61,6 +62,7 @@ pub(super) struct State {
     hidden: hidden::Record,
     settings: Settings,
     senders: Senders,
+    boot: boot::Record,
     offloading: Offloading,
     /// Policies without which nothing may be dropped that no policy covers.
     exempt: Vec<PolicyKey>,
@@ -121,7 +123,7 @@ impl State {
         open: Open,
         ports: Box<dyn Ports>,
     ) -> Self {
-        let Recorded { worn, numbers, hidden, settings, senders } = recorded;
+        let Recorded { worn, numbers, hidden, settings, senders, boot } = recorded;
         Self {
             node: node.to_owned(),
             release: release.to_owned(),
@@ -137,6 +139,7 @@ impl State {
             hidden: hidden.1,
             settings,
             senders,
+            boot,
             offloading: Offloading::default(),
             exempt: Vec::new(),
             opened: OpenedKeys::default(),
@@ -343,6 +346,7 @@ impl State {
         let ports = Wants::of(&fresh.wanted);
         let (wanted, exempt) = exempted(node, input, fresh.wanted);
         self.exempt = exempt;
+        self.boot.note(&wanted.policies);
         (wanted, Arc::new(Expanded { problems: fresh.problems, ports }))
     }
 
