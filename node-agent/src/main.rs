@@ -246,7 +246,13 @@ async fn run(args: &AgentArgs) -> Result<()> {
     let (mut open, ports) = (open(args.kernel), ports(args.kernel, &args.state_dir));
     if let Some(directory) = &args.boot_dir {
         let (mut kernel, _) = open(false).context("opening the kernel")?;
-        closed(boot::close(kernel.as_mut(), directory, &api_server))?;
+        // Without an agent the node would come to no keys at all.
+        if let Err(error) = closed(boot::close(kernel.as_mut(), directory, &api_server)) {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "what this node protected may go in the clear until it is told"
+            );
+        }
     }
     let metrics = Metrics::default();
     if let Some(address) = args.metrics_address {
