@@ -220,9 +220,8 @@ impl State {
             None if needed => (Some(false), None, None, None),
             None => (None, input.peers_through, None, None),
         };
-        // What keys follow from what is gone is the next pass's: others may have gone on meanwhile.
-        let again = (needed && !losses.is_empty()).then_some(Duration::ZERO);
-        let wake = again.into_iter().chain(wake).chain(self.disturbances.due(ended.0)).min();
+        let again = needed && !losses.is_empty();
+        let wake = wake.into_iter().chain(self.disturbances.due(ended.0)).min();
         let report = Report {
             generation: input.generation,
             peers_through,
@@ -233,7 +232,7 @@ impl State {
             disturbance: self.disturbances.told().cloned(),
             result,
         };
-        Done { report, operations, surprises, losses, publish, wake }
+        Done { report, operations, surprises, losses, publish, again, wake }
     }
 
     fn notice(&mut self, noticed: Noticed) {
