@@ -50,6 +50,23 @@ fn has(metrics: &Metrics, expected: &[&str]) {
 }
 
 #[test]
+fn what_others_delete_is_counted() {
+    let metrics = Metrics::default();
+    let result = PassResult::Done { counts: Counts::default(), problems: vec![], in_sync: true };
+    let losses = esplanade_sync::Losses { sas: 2, policies: 6 };
+    for _ in 0..2 {
+        metrics.done(&Done { losses, ..done(8, result.clone()) }, Instant::now());
+    }
+    has(
+        &metrics,
+        &[
+            "esplanade_agent_deleted_by_others_total{kind=\"security_association\"} 4",
+            "esplanade_agent_deleted_by_others_total{kind=\"policy\"} 12",
+        ],
+    );
+}
+
+#[test]
 fn passes_are_counted_by_what_they_came_to() {
     let metrics = Metrics::default();
     let start = Instant::now();
