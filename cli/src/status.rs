@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use esplanade_crds::conditions::{
     ACCEPTED, CONFLICTED, DEGRADED, ENCRYPTED, EXPIRED, IN_SYNC, INSECURE_KEYING, PROGRAMMED, READY,
-    RESOLVED_REFS,
+    RESOLVED_REFS, RESTORED,
 };
 use esplanade_crds::{IpsecNodeState, IpsecPolicy, IpsecSA, Problem};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
@@ -25,7 +25,7 @@ const POLICY: Expected =
     Expected { good: &[ACCEPTED, RESOLVED_REFS, PROGRAMMED, ENCRYPTED], bad: &[CONFLICTED] };
 const SA: Expected =
     Expected { good: &[ACCEPTED, RESOLVED_REFS, PROGRAMMED], bad: &[EXPIRED, INSECURE_KEYING] };
-const NODE: Expected = Expected { good: &[READY, IN_SYNC], bad: &[DEGRADED] };
+const NODE: Expected = Expected { good: &[READY, IN_SYNC, RESTORED], bad: &[DEGRADED] };
 
 /// Looks through all objects.
 pub(crate) fn report(policies: &[IpsecPolicy], sas: &[IpsecSA], states: &[IpsecNodeState]) -> Report {

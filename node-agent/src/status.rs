@@ -122,7 +122,9 @@ pub fn status(
     status.conditions = conditions(previous, report.generation, &status.problems, in_sync, now);
     let before = same_boot.and_then(|status| status.conditions.iter().find(|one| one.type_ == RESTORED));
     let disturbed = report.disturbance.as_ref().map(|one| restored(one, report.generation));
-    status.conditions.extend(disturbed.or_else(|| before.cloned()));
+    // An agent before this one has seen it: it is so still.
+    let kept = || Some(Condition { observed_generation: report.generation, ..before?.clone() });
+    status.conditions.extend(disturbed.or_else(kept));
     status
 }
 

@@ -169,7 +169,9 @@ fn what_was_put_back_is_told_until_it_happens_again_or_the_node_boots() {
     assert_eq!(condition(&back, "Ready").unwrap().status, "True");
     // Another agent knows nothing of it.
     let later = status(Some(&back), &identity(), &done(4, vec![], true), &time(200));
-    assert_eq!(restored(&later), Some(told));
+    assert_eq!(restored(&later), Some(told.clone()));
+    let newer = status(Some(&later), &identity(), &done(5, vec![], true), &time(250));
+    assert_eq!(restored(&newer), Some(Condition { observed_generation: Some(5), ..told }));
     let once_more = status(Some(&later), &identity(), &disturbed(300, Some(7)), &time(301));
     assert_eq!(restored(&once_more).unwrap().last_transition_time, time(300));
     assert!(can_wait(&later, &once_more) && !can_wait(&first, &back) && !can_wait(&later, &later));
