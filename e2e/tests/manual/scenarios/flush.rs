@@ -54,7 +54,8 @@ impl Monitor {
     async fn start(lab: &Lab, node: &Node, name: &str) -> Result<Self> {
         let before = node.xfrm().await?;
         let spis = before.states.iter().filter_map(|state| spi(state)).collect();
-        let process = node.spawn(name, ["ip", "-ts", "xfrm", "monitor", "all"]).await?;
+        // Not `all`: with a listener to ACQUIRE the kernel makes larval SAs, and each packet's replay update would be told too.
+        let process = node.spawn(name, ["ip", "-ts", "xfrm", "monitor", "SA", "policy"]).await?;
         lab.wait("the monitor to listen", SOON, async || {
             for verb in ["add", "delete"] {
                 node.run(format!("ip xfrm policy {verb} {MARK} dir in").split(' ')).await?.ok()?;
