@@ -97,6 +97,18 @@ pub fn pod(node: u8, pod: u8) -> Addresses {
     }
 }
 
+/// The networks outside the cluster that lie behind one of its nodes.
+pub const OUTSIDE: [&str; 2] = ["198.51.100.0/24", "2001:db8:7::/64"];
+
+/// An address in [`OUTSIDE`].
+#[must_use]
+pub fn outside(host: u8) -> Addresses {
+    Addresses {
+        v4: Ipv4Addr::new(198, 51, 100, host),
+        v6: Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, decimal_as_hex(host)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

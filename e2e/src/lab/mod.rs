@@ -177,6 +177,14 @@ impl Lab {
         Place { guest: self.guest.clone(), namespace: None, dir: self.dir.path().to_owned() }
     }
 
+    /// A host outside the cluster, in a network behind a node ([`addresses::OUTSIDE`]), which all nodes route to; one for a lab.
+    pub async fn host_behind(&self, node: &str) -> Result<Pod> {
+        let (nodes, guest) = (self.config.nodes, self.guest.clone());
+        let addresses = topology::make_host(&guest, self.number(node)?, nodes).await?;
+        let namespace = Some(topology::HOST.to_owned());
+        Ok(Pod { addresses, place: Place { guest, namespace, dir: self.dir.path().to_owned() } })
+    }
+
     /// Where the helper on the nodes' kernel listens, for [`Guest::stream`].
     pub fn helper(&self) -> std::net::SocketAddr {
         self.guest.address()

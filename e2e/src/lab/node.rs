@@ -34,7 +34,7 @@ pub struct Node {
     pub(super) pods: Vec<Pod>,
 }
 
-/// A pod: a namespace behind a node. It has no Pod object.
+/// A pod, or a host outside the cluster: a namespace behind a node. It has no Pod object.
 #[derive(Debug)]
 pub struct Pod {
     /// Its addresses.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context, Result};
 
-use super::addresses;
+use super::addresses::{self, Addresses};
 use crate::guest::{Guest, Program};
 
 /// The nodes' bridge.
@@ -44,6 +44,34 @@ pub(super) async fn make_node(guest: &Guest, node: u8, nodes: u8, pods: u8) -> R
         batch(guest, Some(&pod_namespace(node, pod)), &pod_network(node, pod)).await?;
     }
     Ok(())
+}
+
+/// The namespace of a host outside the cluster.
+pub(super) const HOST: &str = "host";
+
+/// Makes a host outside the cluster, in [`addresses::OUTSIDE`] behind a node; the other nodes, of `nodes` in all, route there.
+pub(super) async fn make_host(guest: &Guest, behind: u8, nodes: u8) -> Result<Addresses> {
+    guest.make_namespace(HOST).await?;
+    let argv = ["sh", "-c", SYSCTLS].map(str::to_owned).to_vec();
+    guest.run(Program { namespace: Some(HOST.to_owned()), argv, ..Program::default() }, "").await?.ok()?;
+    let (router, own) = (addresses::outside(1), addresses::outside(7));
+    let addresses = |dev: &str, of: Addresses| {
+        let [v4, v6] = addresses::wire_prefixes(of);
+        format!("addr add {v4} dev {dev}\naddr add {v6} dev {dev} nodad\nlink set {dev} up\n")
+    };
+    let plug =
+        format!("link add outside type veth peer name eth0 netns {HOST}\n{}", addresses("outside", router));
+    batch(guest, Some(&addresses::node_name(behind)), &plug).await?;
+    let default = format!("route add default via {}\nroute add default via {}\n", router.v4, router.v6);
+    // Room for ESP, as network plugins leave it.
+    let host = format!("{}link set eth0 mtu 1400\n{default}", addresses("eth0", own));
+    batch(guest, Some(HOST), &host).await?;
+    let ways = addresses::OUTSIDE.iter().zip(addresses::node(behind).both());
+    let routes: String = ways.map(|(network, via)| format!("route add {network} via {via}\n")).collect();
+    for node in (0..nodes).filter(|node| *node != behind) {
+        batch(guest, Some(&addresses::node_name(node)), &routes).await?;
+    }
+    Ok(own)
 }
 
 /// Removes a node and its pods with all that runs there, as a power cut would.
