@@ -33,8 +33,8 @@ pub use iptfs::Iptfs;
 pub use node_state::{
     AllocatedSpi, Counts, GatewaySelectors, IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, Kernel,
     NodeAutomaticKeying, NodeEncryption, NodeIntegrity, NodeKeys, NodePolicy, NodeSaSelector,
-    NodeSecurityAssociation, Phase, PhaseTarget, PolicyInKernel, Problem, ProblemKind, ResolvedEndpoint,
-    RetiringSecurityAssociation, SealedKey, SealingKey, SecretVersion,
+    NodeSecurityAssociation, OutsideSelectors, Phase, PhaseTarget, PolicyInKernel, Problem, ProblemKind,
+    ResolvedEndpoint, RetiringSecurityAssociation, SealedKey, SealingKey, SecretVersion,
 };
 pub use peer::{IpsecPeer, IpsecPeerSpec, IpsecPeerStatus, PeerSelectors, PublishedKey};
 pub use policy::{

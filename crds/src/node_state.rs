@@ -61,6 +61,10 @@ pub struct IpsecNodeStateSpec {
     /// Which of the node's own published keys its peers have acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<NodeKeys>,
+    /// The node's pod CIDRs, where a policy concerns it. What goes between them and the node's own addresses never leaves the
+    /// node, and isn't covered, though networks outside the cluster may contain them (0.0.0.0/0).
+    #[serde(default, rename = "podCIDRs", skip_serializing_if = "Vec::is_empty")]
+    pub pod_cidrs: Vec<String>,
 }
 
 /// A policy as one node has to know it. Who is on which side stands in every node's IpsecPeer, under its name.
@@ -113,6 +117,10 @@ pub struct NodePolicy {
     /// Gateways outside the cluster, which have no IpsecPeer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gateways: Vec<GatewaySelectors>,
+    /// Networks outside the cluster that no gateway is for. With Protect they have none any more, or not yet: what goes there
+    /// and comes from there is dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<OutsideSelectors>,
     /// With automatic keys: how its SAs are made. Left out: it has none, or IpsecSAs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub automatic: Option<NodeAutomaticKeying>,
@@ -213,6 +221,17 @@ pub struct GatewaySelectors {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<String>,
     /// Its networks on the policy's `to` side.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to: Vec<String>,
+}
+
+/// Networks outside the cluster in a policy, whoever they are behind.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq, Default)]
+pub struct OutsideSelectors {
+    /// Those on the policy's `from` side.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<String>,
+    /// Those on the policy's `to` side.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to: Vec<String>,
 }

@@ -47,9 +47,20 @@ use crate::traffic::TrafficSelector;
         .reason(Reason::FieldValueRequired)
         .message("write at least one entry, e.g. from: [{podCIDRs: {}}] for the pods of all nodes"),
     validation = Rule::new(
-        "self.from.size() == 0 || !self.from.all(e, has(e.cidrs)) || \
-         (has(self.to) && self.to.exists(e, !has(e.cidrs)))")
+        "self.from.size() == 0 || self.from.exists(e, !has(e.cidrs) || (has(e.gateway) && has(e.gateway.node))) || \
+         (has(self.to) && self.to.exists(e, !has(e.cidrs) || (has(e.gateway) && has(e.gateway.node))))")
         .message("one side must be in the cluster: with cidrs in from, write podCIDRs, nodes or pods in to"),
+    validation = Rule::new("self.action != 'Protect' || self.from.all(e, !has(e.cidrs) || has(e.gateway))")
+        .field_path(".from")
+        .reason(Reason::FieldValueRequired)
+        .message("cidrs in from are protected as far as a gateway: write gateway: {node: NAME} beside them, a node of the \
+                  cluster, or gateway: {address: ADDRESS}, a host outside it"),
+    validation = Rule::new(
+        "self.action != 'Protect' || !has(self.to) || self.to.all(e, !has(e.cidrs) || has(e.gateway))")
+        .field_path(".to")
+        .reason(Reason::FieldValueRequired)
+        .message("cidrs in to are protected as far as a gateway: write gateway: {node: NAME} beside them, a node of the \
+                  cluster, or gateway: {address: ADDRESS}, a host outside it"),
     validation = Rule::new(
         "!has(self.protection) || self.protection.mode != 'Transport' || \
          (self.from.all(e, has(e.nodes)) && (!has(self.to) || self.to.all(e, has(e.nodes))))")
@@ -123,11 +134,6 @@ impl Action {
         "[has(self.podCIDRs), has(self.nodes), has(self.pods), has(self.cidrs)].filter(x, x).size() == 1 || \
          (has(self.gateway) && !has(self.podCIDRs) && !has(self.nodes) && !has(self.pods))")
         .message("write exactly one of podCIDRs, nodes, pods and cidrs; further ones are entries of their own"),
-    validation = Rule::new("!has(self.cidrs) || has(self.gateway)")
-        .field_path(".gateway")
-        .reason(Reason::FieldValueRequired)
-        .message("networks outside the cluster are reached through a gateway: write gateway: {address: ADDRESS} \
-                  beside cidrs"),
     validation = Rule::new(
         "!has(self.gateway) || has(self.cidrs) || has(self.podCIDRs) || has(self.nodes) || has(self.pods)")
         .field_path(".cidrs")
@@ -151,11 +157,13 @@ pub struct Endpoints {
     /// Pods by their own and their namespace's labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodSelectors>,
-    /// Networks outside the cluster, e.g. 192.0.2.0/24. 1 to 64.
+    /// Networks outside the cluster, e.g. 192.0.2.0/24. 1 to 64. Where they contain addresses of nodes or pods, as 0.0.0.0/0
+    /// does, these are covered as well: policies for them need a lower `priority`. What stays on one node never is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::networks")]
     pub cidrs: Option<Vec<String>>,
-    /// The gateway in front of `cidrs`.
+    /// The gateway in front of `cidrs`. With `action: Protect` there must be one. With `Bypass` and `Discard` all nodes of the
+    /// other side treat what goes to and from `cidrs`; with a node as the gateway that one does too, for what it forwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Gateway>,
 }
@@ -174,12 +182,21 @@ pub struct PodSelectors {
     pub pod_selector: Option<LabelSelector>,
 }
 
-/// An IPsec gateway outside the cluster.
-#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+/// Where protection ends on the way to networks outside the cluster: a node of the cluster, or a host outside it.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[x_kube(
+    validation = Rule::new("has(self.node) != has(self.address)")
+        .message("write either node: NAME, a node of the cluster, or address: ADDRESS, a host outside it"),
+)]
 pub struct Gateway {
-    /// Its IPv4 or IPv6 address.
+    /// IPv4 or IPv6 address of an IPsec gateway outside the cluster; with manual keys only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::host_address")]
-    pub address: String,
+    pub address: Option<String>,
+    /// Name of a Node that forwards between `cidrs` and the other nodes. What its own pods send to `cidrs` isn't touched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::object_name")]
+    pub node: Option<String>,
 }
 
 /// How traffic is protected.

@@ -30,6 +30,7 @@ mod moves;
 mod nat;
 mod offload;
 mod on_demand;
+mod outside;
 mod overlay;
 mod packets;
 mod path_mtu;

@@ -1,7 +1,7 @@
 //! What passes whatever policies say: without it, nobody could tell the node anything any more.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use esplanade_model::{Action, Direction, OutboundSa, Policy, Port, Selector, WantedSa};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -76,14 +76,11 @@ pub fn path_mtu(policies: &[(String, Policy)], own: &BTreeSet<IpAddr>) -> Vec<Po
 /// connections with these addresses. An agent that has no keys yet, as after a reboot, can only get some over connections that
 /// need none. Both ends have to let them pass, or neither: so for whomever the connection is, as long as it is covered.
 ///
-/// Neighbour discovery has policies beside each that would cover it. DHCP needs none: a node that can't reach its server, which
-/// would have to be another node, asks everyone (RFC 2131 §4.4.5), and that no policy between nodes covers.
+/// Neighbour discovery has policies beside each that would cover it. DHCP needs some only where what goes to everyone is covered:
+/// a node that can't reach its server, which would have to be another node, asks everyone (RFC 2131 §4.4.5), and that no policy
+/// between nodes covers, but one for networks outside the cluster can.
 pub fn uncovered(api_server: &BTreeSet<SocketAddr>, policies: &[(String, Policy)]) -> Vec<Policy> {
-    let covering: Vec<&Policy> = policies
-        .iter()
-        .map(|(_, policy)| policy)
-        .filter(|one| one.interface_id == 0 && (one.action == Action::Block || !one.templates.is_empty()))
-        .collect();
+    let covering: Vec<&Policy> = covering(policies).collect();
     // Of pods, what comes back passes through.
     let made = connections(api_server).into_iter().map(|outbound| {
         let [out, back] = both_ways(outbound);
@@ -92,7 +89,50 @@ pub fn uncovered(api_server: &BTreeSet<SocketAddr>, policies: &[(String, Policy)
     // Every way as soon as one is covered: the others follow when the policy is switched on further.
     let covered =
         |ways: &[Policy; 3]| ways.iter().any(|exempt| covering.iter().any(|one| overlap(one, exempt)));
-    made.filter(covered).flatten().collect()
+    let connections = made.filter(covered).flatten();
+    let (client, server) = (Port::exactly(68), Port::exactly(67));
+    let asks_everyone = |one: &&&Policy| {
+        let host = one.selector.source();
+        let is_host = host.prefix_len() == host.max_prefix_len();
+        let asking = selector(host, IpAddr::from(Ipv4Addr::BROADCAST).into(), UDP, client, server);
+        let asking =
+            asking.map(|asking| Policy::new(Direction::Out, asking, priority::EXEMPT, Action::Allow));
+        is_host && asking.is_some_and(|asking| overlap(one, &asking))
+    };
+    let hosts: BTreeSet<IpNet> =
+        covering.iter().filter(asks_everyone).map(|one| one.selector.source()).collect();
+    // Both roles: the server's node is covered as well.
+    let roles = hosts.into_iter().flat_map(|host| {
+        let roles = [(client, server), (server, client)].into_iter();
+        roles.filter_map(move |(from, to)| selector(host, v4(), UDP, from, to))
+    });
+    connections.chain(roles.flat_map(both_ways)).collect()
+}
+
+/// What protects packets or drops them.
+fn covering(policies: &[(String, Policy)]) -> impl Iterator<Item = &Policy> {
+    let all = policies.iter().map(|(_, policy)| policy);
+    all.filter(|one| one.interface_id == 0 && (one.action == Action::Block || !one.templates.is_empty()))
+}
+
+/// Where what no policy covers passes anyway: policies that let pass what goes between the node's own networks, its addresses and
+/// those of its pods, where networks outside the cluster contain them (0.0.0.0/0). It never leaves the node, so that nobody could
+/// protect it, and no policy is for it. Not where somebody else has a part of an own network.
+pub fn within(own: &BTreeSet<IpNet>, policies: &[(String, Policy)]) -> Vec<Policy> {
+    let covering: Vec<&Policy> = covering(policies).collect();
+    let far = |one: &Policy| match one.direction {
+        Direction::Out => one.selector.destination(),
+        Direction::In | Direction::Forward => one.selector.source(),
+    };
+    let shared = |net: &IpNet| covering.iter().any(|one| net.contains(&far(one)));
+    let own: Vec<IpNet> = own.iter().copied().filter(|net| !shared(net)).collect();
+    let pairs = own.iter().flat_map(|source| own.iter().map(move |destination| (*source, *destination)));
+    let ways = pairs.filter_map(|(source, destination)| {
+        let selector = Selector::new(source, destination).ok()?;
+        let allow = |direction| Policy::new(direction, selector, priority::EXEMPT, Action::Allow);
+        Some([Direction::Out, Direction::In, Direction::Forward].map(allow))
+    });
+    ways.flatten().filter(|exempt| covering.iter().any(|one| overlap(one, exempt))).collect()
 }
 
 /// The connections of the API server, outbound.

@@ -29,7 +29,7 @@ use esplanade_seal::KeyPair;
 
 pub use automatic::{AutomaticSa, address_pairs, require_automatic};
 pub(crate) use error::SaError;
-pub use exempt::{exemptions, keepalives, passing_through, path_mtu, uncovered};
+pub use exempt::{exemptions, keepalives, passing_through, path_mtu, uncovered, within};
 pub use mapping::{Followed, Mappings, followed};
 pub use offload::{Asked, Device, place};
 pub use opened::OpenedKeys;

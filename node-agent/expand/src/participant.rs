@@ -1,8 +1,8 @@
-//! Those who take part in a policy: this node, other nodes, gateways.
+//! Those who take part in a policy: this node, other nodes, gateways, whoever else is outside.
 
 use std::net::IpAddr;
 
-use esplanade_crds::{GatewaySelectors, IpsecPeerSpec, NodePolicy};
+use esplanade_crds::{GatewaySelectors, IpsecPeerSpec, NodePolicy, OutsideSelectors};
 use ipnet::IpNet;
 
 use crate::error::PolicyError;
@@ -10,7 +10,7 @@ use crate::reqid;
 
 /// One who takes part in a policy, with what lies there.
 pub(crate) struct Participant {
-    /// As in [`reqid::identity`].
+    /// As in [`reqid::identity`]. Of whoever is outside: nothing.
     pub(crate) identity: String,
     /// Its own addresses, the primary one first.
     pub(crate) addresses: Vec<IpAddr>,
@@ -47,6 +47,18 @@ impl Participant {
             from: networks(&whose, &gateway.from, errors),
             to: networks(&whose, &gateway.to, errors),
         }
+    }
+
+    /// Whoever has these networks outside the cluster. What can't be read is left out and told.
+    pub(crate) fn outside(outside: &OutsideSelectors, errors: &mut Vec<PolicyError>) -> Self {
+        let whose = "outside";
+        let (from, to) = (networks(whose, &outside.from, errors), networks(whose, &outside.to, errors));
+        Self { identity: String::new(), addresses: Vec::new(), from, to }
+    }
+
+    /// There is nobody to have an SA with.
+    pub(crate) fn is_outside(&self) -> bool {
+        self.identity.is_empty()
     }
 
     /// The network is just one of its own addresses.

@@ -65,6 +65,7 @@ fn one(
         others.extend(Participant::node(name, peer, policy, errors));
     }
     others.extend(policy.gateways.iter().map(|gateway| Participant::gateway(gateway, errors)));
+    others.extend(policy.outside.iter().map(|outside| Participant::outside(outside, errors)));
 
     let mut made = Vec::new();
     for other in others {
@@ -75,7 +76,8 @@ fn one(
         for selector in selectors {
             made.extend(both_ways(selector, priority, &treatment, policy, &me));
         }
-        if matches!(treatment, Treatment::Unreachable) && made.len() > before {
+        // That what is outside has no gateway, the operator tells.
+        if matches!(treatment, Treatment::Unreachable) && made.len() > before && !other.is_outside() {
             errors.push(PolicyError::NoCommonFamily(other.identity.clone()));
         }
     }
@@ -125,7 +127,7 @@ enum Treatment {
     Clear(Action),
     /// SAs for these templates carry it; `optional` is set by the phase.
     Protect { out: Vec<Template>, back: Vec<Template> },
-    /// It should be protected, and can't: there are no addresses for a tunnel.
+    /// It should be protected, and can't: there are no addresses for a tunnel, or no gateway.
     Unreachable,
 }
 
@@ -134,6 +136,7 @@ impl Treatment {
         match policy.action {
             ApiAction::Bypass => return Self::Clear(Action::Allow),
             ApiAction::Discard => return Self::Clear(Action::Block),
+            ApiAction::Protect if other.is_outside() => return Self::Unreachable,
             ApiAction::Protect => {}
         }
         let mode = sas::mode(policy.mode);

@@ -211,7 +211,7 @@ impl InForce {
 }
 
 impl InKernel {
-    /// Peers whose part in it is to be added: those that are gone, unless their networks are others' by now; with `kept`,
+    /// Peers whose part in it is to be added: those that are gone, unless their networks have become others'; with `kept`,
     /// also those of which it isn't told any more.
     fn missing(&self, kept: bool, peers: &BTreeMap<String, IpsecPeerSpec>) -> BTreeSet<String> {
         let gone = |name: &String| match peers.get(name) {
@@ -223,11 +223,18 @@ impl InKernel {
         if missing.is_empty() {
             return BTreeSet::new();
         }
-        let taken: Vec<IpNet> =
-            peers.values().filter_map(|peer| selectors(peer, &self.policy)).flat_map(networks).collect();
+        // What was there beside them is no reason: a gateway's networks may contain it.
+        let known: BTreeSet<_> =
+            self.peers.iter().flat_map(|(name, peer)| at(name, &peer.selectors)).collect();
+        let now = peers.iter().filter_map(|(name, peer)| Some((name, selectors(peer, &self.policy)?)));
+        let now = now.flat_map(|(name, part)| at(name, std::slice::from_ref(part)));
+        let taken: Vec<(Side, IpNet)> =
+            now.filter(|one| !known.contains(one)).map(|(_, side, network)| (side, network)).collect();
         let is_taken = |peer: &IpsecPeerSpec| {
             let own = peer.selectors.iter().flat_map(networks);
-            own.into_iter().any(|own| taken.iter().any(|one| one.contains(&own) || own.contains(one)))
+            own.into_iter().any(|(side, own)| {
+                taken.iter().any(|(other, one)| *other == side && (one.contains(&own) || own.contains(one)))
+            })
         };
         let missing = missing.into_iter().filter(|(_, peer)| !is_taken(peer));
         missing.map(|(name, _)| name.clone()).collect()
@@ -250,9 +257,23 @@ fn selectors<'a>(peer: &'a IpsecPeerSpec, policy: &NodePolicy) -> Option<&'a Pee
     peer.selectors_of(&policy.name, &policy.revision)
 }
 
+/// A side of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Side {
+    From,
+    To,
+}
+
 /// What can't be read is no network: nothing is sent there.
-fn networks(selectors: &PeerSelectors) -> Vec<IpNet> {
-    selectors.from.iter().chain(&selectors.to).filter_map(|network| network.parse().ok()).collect()
+fn networks(selectors: &PeerSelectors) -> Vec<(Side, IpNet)> {
+    let from = selectors.from.iter().map(|network| (Side::From, network));
+    let to = selectors.to.iter().map(|network| (Side::To, network));
+    from.chain(to).filter_map(|(side, network)| Some((side, network.parse().ok()?))).collect()
+}
+
+/// What lies at a peer.
+fn at<'a>(name: &'a str, parts: &[PeerSelectors]) -> Vec<(&'a str, Side, IpNet)> {
+    parts.iter().flat_map(networks).map(|(side, network)| (name, side, network)).collect()
 }
 
 fn all_of(spec: &IpsecNodeStateSpec, peers: &BTreeMap<String, IpsecPeerSpec>) -> All {

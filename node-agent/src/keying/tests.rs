@@ -68,6 +68,7 @@ pub(super) fn policy(phase: Phase) -> NodePolicy {
         local_override: false,
         traffic: vec![],
         gateways: vec![],
+        outside: None,
         automatic: Some(NodeAutomaticKeying {
             suite: Suite::AesGcm256,
             anti_replay: AntiReplay { window: 64, extended_sequence_numbers: true },

@@ -39,6 +39,7 @@ fn input(version: u64) -> Input {
         local_override: false,
         traffic: vec![],
         gateways: vec![],
+        outside: None,
         automatic: None,
     };
     let peer = |address: &str, network: &str| IpsecPeerSpec {

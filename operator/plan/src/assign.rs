@@ -7,6 +7,7 @@ use esplanade_crds::{Compression, Mode, Offload, Protocol};
 
 use crate::accept::{Age, End, PolicyIntent, Protect, mark};
 use crate::cluster::Cluster;
+use crate::elsewhere::elsewhere;
 use crate::families::Families;
 use crate::finding::Finding;
 use crate::participants::{Participants, family};
@@ -80,6 +81,7 @@ pub(crate) fn assign(policies: &Policies<'_>, sas: &Sas<'_>, cluster: &Cluster<'
             findings.extend(missing(participants, protect, &carried));
         }
         findings.extend(unmatched.iter().cloned());
+        findings.extend(elsewhere(name, (intent, participants), policies, cluster));
         findings.sort_by_key(|finding| RANK.iter().position(|reason| *reason == finding.reason));
         assignment.findings.insert(name.to_owned(), findings);
     }

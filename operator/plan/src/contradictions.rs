@@ -78,7 +78,7 @@ impl Covers<'_> {
     }
 }
 
-type Side<'a> = Vec<(IpNet, &'a End)>;
+type Side<'a> = Vec<(IpNet, Option<&'a End>)>;
 
 /// Pairs of networks that lie on both policies' sides, at different participants for each: what stays at one of them no
 /// policy covers.
@@ -97,13 +97,13 @@ fn meet<'a>(
 }
 
 /// At which participants of two policies something lies, and of which family it is.
-type At<'a> = (&'a End, &'a End, IpFamily);
+type At<'a> = (Option<&'a End>, Option<&'a End>, IpFamily);
 
 /// What lies on both sides: one network for each two participants that have any in common.
 fn common<'a>(mine: &Side<'a>, theirs: &Side<'a>) -> BTreeMap<At<'a>, IpNet> {
     let (by_network, other) = (indexed(mine), indexed(theirs));
     let mut common = BTreeMap::new();
-    let mut add = |network: IpNet, mine: &[&'a End], theirs: &[&'a End]| {
+    let mut add = |network: IpNet, mine: &[Option<&'a End>], theirs: &[Option<&'a End>]| {
         for one in mine {
             for two in theirs {
                 common.entry((*one, *two, family(&network))).or_insert(network);
@@ -122,9 +122,9 @@ fn common<'a>(mine: &Side<'a>, theirs: &Side<'a>) -> BTreeMap<At<'a>, IpNet> {
     common
 }
 
-fn indexed<'a>(side: &Side<'a>) -> BTreeMap<IpNet, Vec<&'a End>> {
-    let mut indexed: BTreeMap<IpNet, Vec<&End>> = BTreeMap::new();
-    side.iter().for_each(|(network, end)| indexed.entry(network.trunc()).or_default().push(end));
+fn indexed<'a>(side: &Side<'a>) -> BTreeMap<IpNet, Vec<Option<&'a End>>> {
+    let mut indexed: BTreeMap<IpNet, Vec<Option<&End>>> = BTreeMap::new();
+    side.iter().for_each(|(network, end)| indexed.entry(network.trunc()).or_default().push(*end));
     indexed
 }
 

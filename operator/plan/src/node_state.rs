@@ -82,6 +82,11 @@ pub(crate) fn node_states(
             }
         }
     }
+    for node in cluster.nodes() {
+        if let Some(spec) = states.specs.get_mut(&node.name).filter(|spec| !spec.policies.is_empty()) {
+            spec.pod_cidrs = node.pod_cidrs.iter().map(ToString::to_string).collect();
+        }
+    }
     for (name, sa) in sas.iter() {
         let Ok(accepted) = &sa.state else { continue };
         let ends = [&accepted.intent.source, &accepted.intent.destination].map(|end| {
@@ -237,6 +242,7 @@ fn node_policy(
         local_override: protect.is_some_and(|protect| protect.local_override),
         traffic: intent.traffic.clone(),
         gateways: participants.gateways(),
+        outside: participants.outside(),
         automatic: protect.and_then(|protect| protect.automatic.clone()),
     }
 }

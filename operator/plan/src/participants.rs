@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use esplanade_crds::conditions::reason;
-use esplanade_crds::{GatewaySelectors, IpFamily, TrafficSelector};
+use esplanade_crds::{Action, GatewaySelectors, IpFamily, OutsideSelectors, TrafficSelector};
 use ipnet::IpNet;
 use kube::core::SelectorExt as _;
 
 use crate::accept::{End, Endpoints, PolicyIntent};
 use crate::cluster::Cluster;
 use crate::families::Families;
-use crate::finding::Finding;
+use crate::finding::{Finding, in_words};
+use crate::overlaps;
 
 /// How many Nodes a message names of those that have the same trouble.
-const NAMED: usize = 3;
+pub(crate) const NAMED: usize = 3;
 
 /// The networks of one participant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,6 +38,8 @@ impl Networks {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Participants {
     ends: BTreeMap<End, Networks>,
+    /// Networks outside the cluster that are at nobody: the policy has no gateway for them, or one that isn't there.
+    outside: Networks,
     /// The address families that the policy's traffic exists in.
     traffic: Families,
 }
@@ -44,35 +47,28 @@ pub(crate) struct Participants {
 impl Participants {
     /// Those that the policy's selectors match, and the selectors that match nothing.
     pub(crate) fn of(intent: &PolicyIntent, cluster: &Cluster<'_>) -> (Self, Vec<Finding>) {
-        let mut all = Self { ends: BTreeMap::new(), traffic: families(&intent.traffic) };
+        let traffic = families(&intent.traffic);
+        let mut all = Self { ends: BTreeMap::new(), outside: Networks::default(), traffic };
         let mut findings = Vec::new();
         let mut add = |side: &str, entries: &[Endpoints], sides: &[Side]| {
             let mut unmatched = Unmatched::default();
-            let mut any = false;
-            for (end, network) in
-                entries.iter().flat_map(|entry| networks(entry, cluster, &mut unmatched)).collect::<Vec<_>>()
-            {
-                any = true;
-                let networks = all.ends.entry(end).or_default();
+            let found: Vec<_> =
+                entries.iter().flat_map(|entry| networks(entry, cluster, &mut unmatched)).collect();
+            for (end, network) in &found {
+                let networks = match end {
+                    Some(end) => all.ends.entry(end.clone()).or_default(),
+                    None => &mut all.outside,
+                };
                 for side in sides {
                     match side {
-                        Side::From => networks.from.insert(network),
-                        Side::To => networks.to.insert(network),
+                        Side::From => networks.from.insert(*network),
+                        Side::To => networks.to.insert(*network),
                     };
                 }
             }
-            for address in entries.iter().filter_map(Endpoints::gateway) {
-                if let Some(node) = cluster.node_with(address) {
-                    findings.push(Finding::new(
-                        reason::INVALID,
-                        format!(
-                            "{side}: gateway.address {address} is Node {node}'s: a gateway is outside \
-                         the cluster"
-                        ),
-                    ));
-                }
-            }
-            if !any {
+            findings
+                .extend(entries.iter().filter_map(|entry| misplaced(side, entry, intent.action, cluster)));
+            if found.is_empty() {
                 findings.push(Finding::new(reason::NO_MATCH, unmatched.in_words(side)));
             }
         };
@@ -84,44 +80,13 @@ impl Participants {
             }
         }
         if findings.is_empty() && all.nodes().next().is_none() {
-            let message = "from and to have gateways only: write podCIDRs or nodes on one side";
+            let message =
+                "from and to have networks outside the cluster only: write podCIDRs or nodes on one side";
             findings.push(Finding::new(reason::NO_MATCH, message));
         }
-        findings.extend(all.shared_pod_cidrs(cluster));
+        findings.extend(overlaps::of_pods(&all, cluster));
+        findings.extend(overlaps::of_gateways(intent));
         (all, findings)
-    }
-
-    /// Nodes whose pod CIDRs overlap: whose pods a packet is for can't be told.
-    fn shared_pod_cidrs(&self, cluster: &Cluster<'_>) -> Option<Finding> {
-        let mut owners: BTreeMap<IpNet, &str> = BTreeMap::new();
-        let mut shared = Vec::new();
-        let nodes = self.nodes().filter_map(|(name, networks)| Some((cluster.node(name)?, networks)));
-        let of_pods = nodes.flat_map(|(node, networks)| {
-            let covered = |cidr: &&IpNet| networks.from.contains(*cidr) || networks.to.contains(*cidr);
-            node.pod_cidrs.iter().filter(covered).map(|cidr| (cidr.trunc(), node.name.as_str()))
-        });
-        // The wider ones first: each narrower one finds them.
-        let mut of_pods: Vec<_> = of_pods.collect();
-        of_pods.sort_unstable_by_key(|(cidr, node)| (cidr.prefix_len(), *cidr, *node));
-        for (cidr, node) in of_pods {
-            let first = around(cidr).find_map(|wider| Some((wider, *owners.get(&wider)?)));
-            match first.filter(|(_, owner)| *owner != node) {
-                Some((wider, owner)) => {
-                    shared.push(format!("Node {node}'s {cidr} overlaps Node {owner}'s {wider}"));
-                }
-                None => drop(owners.insert(cidr, node)),
-            }
-        }
-        let named = shared.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-        (!shared.is_empty()).then(|| {
-            Finding::new(
-                reason::CONFLICTED,
-                format!(
-                    "podCIDRs: {named}: whose pods a packet is for can't be told, and some of them can't be reached: \
-                     give each Node its own (spec.podCIDRs)"
-                ),
-            )
-        })
     }
 
     /// The nodes with their networks, by name.
@@ -132,17 +97,26 @@ impl Participants {
         })
     }
 
-    /// What lies on the `from` side, and at whom.
-    pub(crate) fn in_from(&self) -> Vec<(IpNet, &End)> {
-        self.ends
-            .iter()
-            .flat_map(|(end, networks)| networks.from.iter().map(move |one| (*one, end)))
-            .collect()
+    /// What lies on the `from` side, and at whom; at nobody's what is outside without a gateway.
+    pub(crate) fn in_from(&self) -> Vec<(IpNet, Option<&End>)> {
+        let all = self.everywhere();
+        all.flat_map(|(end, networks)| networks.from.iter().map(move |one| (*one, end))).collect()
     }
 
-    /// What lies on the `to` side, and at whom.
-    pub(crate) fn in_to(&self) -> Vec<(IpNet, &End)> {
-        self.ends.iter().flat_map(|(end, networks)| networks.to.iter().map(move |one| (*one, end))).collect()
+    /// What lies on the `to` side, and at whom; at nobody's what is outside without a gateway.
+    pub(crate) fn in_to(&self) -> Vec<(IpNet, Option<&End>)> {
+        let all = self.everywhere();
+        all.flat_map(|(end, networks)| networks.to.iter().map(move |one| (*one, end))).collect()
+    }
+
+    fn everywhere(&self) -> impl Iterator<Item = (Option<&End>, &Networks)> {
+        self.ends.iter().map(|(end, networks)| (Some(end), networks)).chain([(None, &self.outside)])
+    }
+
+    /// What is outside without a gateway, for a node state.
+    pub(crate) fn outside(&self) -> Option<OutsideSelectors> {
+        let selectors = OutsideSelectors { from: self.outside.in_from(), to: self.outside.in_to() };
+        (selectors != OutsideSelectors::default()).then_some(selectors)
     }
 
     pub(crate) fn contains(&self, end: &End) -> bool {
@@ -231,16 +205,51 @@ impl Unmatched {
     }
 }
 
-fn networks(entry: &Endpoints, cluster: &Cluster<'_>, unmatched: &mut Unmatched) -> Vec<(End, IpNet)> {
+/// What is wrong with an entry's gateway.
+fn misplaced(side: &str, entry: &Endpoints, action: Action, cluster: &Cluster<'_>) -> Option<Finding> {
+    let Endpoints::Cidrs { gateway: Some(gateway), cidrs } = entry else { return None };
+    match gateway {
+        End::Address(address) => cluster.node_with(*address).map(|node| {
+            let message = format!(
+                "{side}: gateway.address {address} is Node {node}'s: write gateway: {{node: {node}}}"
+            );
+            Finding::new(reason::INVALID, message)
+        }),
+        End::Node(name) if cluster.node(name).is_none() => {
+            let until = match action {
+                Action::Protect => {
+                    let cidrs: Vec<String> = cidrs.iter().map(ToString::to_string).collect();
+                    let cidrs = in_words(&cidrs, NAMED).unwrap_or_default();
+                    format!(": until there is, what goes to cidrs and comes from there is dropped ({cidrs})")
+                }
+                Action::Bypass | Action::Discard => String::new(),
+            };
+            let message = format!("{side}: gateway.node: there is no Node {name}{until}");
+            Some(Finding::new(reason::NODE_NOT_FOUND, message))
+        }
+        End::Node(_) => None,
+    }
+}
+
+fn networks(
+    entry: &Endpoints,
+    cluster: &Cluster<'_>,
+    unmatched: &mut Unmatched,
+) -> Vec<(Option<End>, IpNet)> {
     let mut found = Vec::new();
+    let at = |node: &str| Some(End::Node(node.to_owned()));
     match entry {
-        Endpoints::Gateway { address, cidrs } => {
-            found.extend(cidrs.iter().map(|cidr| (End::Address(*address), *cidr)));
+        Endpoints::Cidrs { gateway, cidrs } => {
+            let end = match gateway {
+                Some(End::Node(node)) if cluster.node(node).is_none() => None,
+                gateway => gateway.clone(),
+            };
+            found.extend(cidrs.iter().map(|cidr| (end.clone(), *cidr)));
         }
         Endpoints::Nodes(selector) => {
             for node in cluster.nodes().filter(|node| selector.matches(&node.labels)) {
                 let hosts = node.addresses.iter().copied().map(IpNet::from);
-                found.extend(hosts.map(|host| (End::Node(node.name.clone()), host)));
+                found.extend(hosts.map(|host| (at(&node.name), host)));
             }
         }
         Endpoints::PodCidrs(selector) => {
@@ -248,7 +257,7 @@ fn networks(entry: &Endpoints, cluster: &Cluster<'_>, unmatched: &mut Unmatched)
                 if node.pod_cidrs.is_empty() {
                     unmatched.without_pod_cidrs.push(node.name.clone());
                 }
-                found.extend(node.pod_cidrs.iter().map(|cidr| (End::Node(node.name.clone()), *cidr)));
+                found.extend(node.pod_cidrs.iter().map(|cidr| (at(&node.name), *cidr)));
             }
         }
     }

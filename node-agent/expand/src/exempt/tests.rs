@@ -5,7 +5,7 @@ use esplanade_model::{
     Selector, Spi, Template, UdpEncapsulation, WantedSa,
 };
 
-use super::{exemptions, keepalives, passing_through, path_mtu, uncovered};
+use super::{exemptions, keepalives, passing_through, path_mtu, uncovered, within};
 
 fn made() -> Vec<Policy> {
     let api = ["192.0.2.1:6443", "[2001:db8::1]:443"].map(|address| address.parse().unwrap());
@@ -243,4 +243,86 @@ fn who_sends_is_told_of_packets_that_are_too_long_and_nobody_else() {
     assert_eq!((words, made.len()), (expected.into(), 4));
     // Any other policy goes before.
     assert!(made.iter().all(|one| one.priority == 140_000 && one.templates.is_empty()));
+}
+
+/// A policy that protects; in the clear the action alone counts.
+fn protecting(direction: Direction, [source, destination]: [&str; 2]) -> (String, Policy) {
+    let selector = Selector::new(source.parse().unwrap(), destination.parse().unwrap()).unwrap();
+    let (protocol, mode, reqid) = (Protocol::Esp, Mode::Tunnel, Reqid::from_hash(1));
+    let template = Template { protocol, mode, reqid, tunnel: None, optional: false };
+    let policy = Policy::new(direction, selector, 70_000, Action::Allow);
+    ("site".to_owned(), Policy { templates: vec![template], ..policy })
+}
+
+/// Direction, source, destination, ports.
+fn in_words(made: &[Policy]) -> Vec<String> {
+    let one = |one: &Policy| {
+        assert_eq!((one.action, one.templates.len()), (Action::Allow, 0));
+        let Selector { source_port, destination_port, protocol, .. } = one.selector;
+        let ports = (source_port.value(), destination_port.value());
+        let (from, to) = (one.selector.source(), one.selector.destination());
+        format!("{:?} {from} > {to} {protocol} {ports:?}", one.direction)
+    };
+    made.iter().map(one).collect()
+}
+
+#[test]
+fn a_node_whose_packets_to_everyone_are_covered_asks_and_answers_by_dhcp() {
+    use Direction::{In, Out};
+    let made = |policies: &[(String, Policy)]| in_words(&uncovered(&BTreeSet::new(), policies));
+    let node = ["192.0.2.11/32", "0.0.0.0/0"];
+    let all = [
+        "Out 192.0.2.11/32 > 0.0.0.0/0 17 (68, 67)",
+        "In 0.0.0.0/0 > 192.0.2.11/32 17 (67, 68)",
+        "Out 192.0.2.11/32 > 0.0.0.0/0 17 (67, 68)",
+        "In 0.0.0.0/0 > 192.0.2.11/32 17 (68, 67)",
+    ];
+    assert_eq!(made(&[protecting(Out, node)]), all);
+    // Pods don't; nor does a node whose other end is another node, or a network.
+    assert_eq!(made(&[protecting(Out, ["10.244.1.0/24", "0.0.0.0/0"])]), [""; 0]);
+    assert_eq!(made(&[protecting(Out, ["192.0.2.11/32", "192.0.2.0/24"])]), [""; 0]);
+    assert_eq!(made(&[protecting(In, ["0.0.0.0/0", "192.0.2.11/32"])]), [""; 0]);
+    assert_eq!(made(&[protecting(Out, ["2001:db8::11/128", "::/0"])]), [""; 0]);
+    let tcp = |mut one: (String, Policy)| {
+        one.1.selector.protocol = 6;
+        one
+    };
+    assert_eq!(made(&[tcp(protecting(Out, node))]), [""; 0]);
+}
+
+#[test]
+fn what_stays_on_the_node_passes_where_networks_outside_contain_it() {
+    use Direction::{Forward, In, Out};
+    let own = ["10.244.1.0/24", "192.0.2.11/32", "fd00::/64"].map(|net| net.parse().unwrap()).into();
+    let made = |policies: &[(String, Policy)]| in_words(&within(&own, policies));
+    let pods = ["10.244.1.0/24", "0.0.0.0/0"];
+    assert_eq!(
+        made(&[protecting(Out, pods)]),
+        ["Out 10.244.1.0/24 > 10.244.1.0/24 0 (0, 0)", "Out 10.244.1.0/24 > 192.0.2.11/32 0 (0, 0)"]
+    );
+    let back = ["0.0.0.0/0", "10.244.1.0/24"];
+    for direction in [In, Forward] {
+        assert_eq!(
+            made(&[protecting(direction, back)]),
+            [
+                format!("{direction:?} 10.244.1.0/24 > 10.244.1.0/24 0 (0, 0)"),
+                format!("{direction:?} 192.0.2.11/32 > 10.244.1.0/24 0 (0, 0)")
+            ]
+        );
+    }
+    let mut dropped = protecting(Out, ["fd00::/64", "fd00::/16"]);
+    (dropped.1.action, dropped.1.templates) = (Action::Block, Vec::new());
+    assert_eq!(made(&[dropped.clone()]), ["Out fd00::/64 > fd00::/64 0 (0, 0)"]);
+    dropped.1.action = Action::Allow;
+    assert_eq!(made(&[dropped]), [""; 0]);
+    // What is elsewhere is no matter of the node's; at the gateway, the other end is.
+    assert_eq!(made(&[protecting(Out, ["10.244.1.0/24", "10.244.2.0/24"])]), [""; 0]);
+    assert_eq!(made(&[protecting(Out, ["0.0.0.0/0", "10.244.2.0/24"])]), [""; 0]);
+    // A network that somebody else has a part of is nobody's to let pass.
+    let part = protecting(Out, ["10.244.1.0/24", "10.244.1.128/25"]);
+    assert_eq!(made(&[protecting(Out, pods), part]), [""; 0]);
+    let same = protecting(Out, ["10.244.1.0/24", "10.244.1.0/24"]);
+    assert_eq!(made(&[protecting(Out, pods), same]), [""; 0]);
+    let interface = |(name, policy): (String, Policy)| (name, Policy { interface_id: 7, ..policy });
+    assert_eq!(made(&[interface(protecting(Out, pods))]), [""; 0]);
 }

@@ -21,6 +21,7 @@ fn policy(name: &str, priority: u16, action: Action) -> NodePolicy {
         local_override: false,
         traffic: vec![],
         gateways: vec![],
+        outside: None,
         automatic: None,
     }
 }

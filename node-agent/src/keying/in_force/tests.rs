@@ -157,3 +157,33 @@ fn between_two_phases_the_higher_one_counts_and_no_key_is_written_down() {
     std::fs::write(directory.path().join(FILE), "boot\nnonsense").unwrap();
     assert!(!InForce::load(directory.path(), "boot").was_found());
 }
+
+#[test]
+fn what_a_gateway_that_is_gone_was_for_stays_though_others_lie_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = |peers: &[(&str, &str)]| {
+        let mut input = input(vec![policy(Phase::Enforce)], peers);
+        for (name, peer) in Arc::make_mut(&mut input.peers) {
+            let part = &mut peer.selectors[0];
+            match name.as_str() {
+                "gateway" => part.to = vec!["0.0.0.0/0".into()],
+                _ => part.to.clear(),
+            }
+        }
+        input
+    };
+    let all = [PEERS, &[("gateway", "10.9.0.0/24")]].concat();
+    let mut in_force = InForce::load(directory.path(), "boot");
+    let before = gateway(&all);
+    in_force.intend(&before.spec, &before.peers).unwrap();
+    in_force.settle(&before.spec, &before.peers);
+    let completed = in_force.complete("a", &gateway(PEERS));
+    assert_eq!(completed.peers, added(gateway(&all), &["gateway"]).peers);
+    // One that joins lies in it too, and on the other side.
+    let joined = [PEERS, &[("c", "10.3.0.0/24")]].concat();
+    let completed = in_force.complete("a", &gateway(&joined));
+    assert_eq!(completed.peers["gateway"].selectors[0].to, ["0.0.0.0/0"]);
+    // Its own pods' network is another's now.
+    let taken = gateway(&[PEERS, &[("c", "10.9.0.0/24")]].concat());
+    assert_eq!(in_force.complete("a", &taken).peers, taken.peers);
+}

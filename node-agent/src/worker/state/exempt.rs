@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{Problem, ProblemKind};
-use esplanade_expand::{exemptions, keepalives, passing_through, path_mtu, uncovered};
+use esplanade_expand::{exemptions, keepalives, passing_through, path_mtu, uncovered, within};
 use esplanade_model::{Policy, PolicyKey, Wanted};
+use ipnet::IpNet;
 
 use crate::desired::Input;
 use crate::settings::NotBlocked;
@@ -16,8 +17,12 @@ pub(super) fn exempted(node: &str, input: &Input, mut wanted: Wanted) -> (Wanted
     let api_server = &input.api_server;
     let mut exempt = uncovered(api_server, &wanted.policies);
     let (mut keys, mut through) = (Vec::new(), Vec::new());
-    if input.block {
-        let own = own_addresses(node, input);
+    let own = own_addresses(node, input);
+    if !input.block {
+        let pods = input.spec.pod_cidrs.iter().filter_map(|cidr| cidr.parse().ok());
+        let own = own.iter().copied().map(IpNet::from).chain(pods).collect();
+        exempt.extend(within(&own, &wanted.policies));
+    } else {
         exempt.extend(exemptions(api_server, own.iter().copied()));
         exempt.extend(keepalives(&wanted.sas));
         exempt.extend(path_mtu(&wanted.policies, &own));

@@ -16,14 +16,14 @@ const SLOWEST: u32 = 84 * 3600;
 
 /// What this version can't do with automatic keys.
 pub(super) fn unimplemented(spec: &IpsecPolicySpec, protection: &Protection) -> Vec<String> {
-    let outside =
-        spec.from.iter().chain(&spec.to).any(|entry| entry.cidrs.is_some() || entry.gateway.is_some());
+    let mut gateways = spec.from.iter().chain(&spec.to).filter_map(|entry| entry.gateway.as_ref());
+    let outside = gateways.any(|gateway| gateway.address.is_some());
     let extended = protection.anti_replay.is_none_or(|one| one.extended_sequence_numbers);
     let asked = [
         (
             outside,
-            "cidrs and gateway with automatic keying: there is no agent outside the cluster; write IpsecSAs, and keying: \
-             {manual: {securityAssociations: [NAME, …]}}",
+            "gateway.address with automatic keying: there is no agent outside the cluster; write gateway: {node: NAME} if a \
+             node of the cluster is the gateway, or IpsecSAs, and keying: {manual: {securityAssociations: [NAME, …]}}",
         ),
         (
             !matches!(protection.mode, Mode::Tunnel | Mode::Transport),

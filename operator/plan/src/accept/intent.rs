@@ -155,21 +155,10 @@ pub(crate) enum Endpoints {
     PodCidrs(Selector),
     /// Addresses of these nodes.
     Nodes(Selector),
-    /// Networks behind a gateway.
-    Gateway {
-        /// The gateway's address.
-        address: IpAddr,
-        /// Without host bits.
+    /// Networks outside the cluster, without host bits.
+    Cidrs {
+        /// Where protection ends on the way there. With Protect there is one.
+        gateway: Option<End>,
         cidrs: Vec<IpNet>,
     },
-}
-
-impl Endpoints {
-    /// The gateway's address, if they are behind one.
-    pub(crate) fn gateway(&self) -> Option<IpAddr> {
-        match self {
-            Self::Gateway { address, .. } => Some(*address),
-            Self::PodCidrs(_) | Self::Nodes(_) => None,
-        }
-    }
 }

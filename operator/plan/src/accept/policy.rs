@@ -19,7 +19,7 @@ pub(crate) fn policy(spec: &IpsecPolicySpec) -> Result<PolicyIntent, Finding> {
     traffic::check(&spec.traffic)?;
     mark::check("mark", spec.mark)?;
     let parse = |side, entries: &[esplanade_crds::Endpoints]| {
-        entries.iter().map(|entry| endpoints::parse(side, entry)).collect::<Result<Vec<_>, _>>()
+        entries.iter().map(|entry| endpoints::parse(side, entry, spec.action)).collect::<Result<Vec<_>, _>>()
     };
     let from = parse("from", &spec.from)?;
     let to = if spec.to.is_empty() { None } else { Some(parse("to", &spec.to)?) };
@@ -49,7 +49,7 @@ fn unimplemented(spec: &IpsecPolicySpec) -> Vec<String> {
     let mut fields = Vec::new();
     for (side, entries) in [("from", &spec.from), ("to", &spec.to)] {
         if entries.iter().any(|entry| entry.pods.is_some()) {
-            fields.push(format!("pods in {side}: write podCIDRs, nodes, or cidrs and gateway"));
+            fields.push(format!("pods in {side}: write podCIDRs, nodes, or cidrs"));
         }
     }
     if spec.action != Action::Protect {

@@ -434,7 +434,7 @@ fn what_concerns_each_node_by_itself_changes_at_once() {
 }
 
 fn gateway() -> Endpoints {
-    let gateway = Some(Gateway { address: "198.51.100.7".into() });
+    let gateway = Some(Gateway { address: Some("198.51.100.7".into()), node: None });
     Endpoints { cidrs: Some(vec!["203.0.113.0/24".into()]), gateway, ..Default::default() }
 }
 
@@ -454,7 +454,8 @@ fn what_is_not_implemented_is_named() {
     assert_eq!(accepted(&|_| {}), "True Accepted");
     assert_eq!(accepted(&|spec| spec.from = vec![nodes(), pod_cidrs()]), "True Accepted");
     assert!(
-        accepted(&|spec| spec.to = vec![gateway()]).contains("no agent outside the cluster; write IpsecSAs")
+        accepted(&|spec| spec.to = vec![gateway()])
+            .contains("no agent outside the cluster; write gateway: {node: NAME} if a node")
     );
     let overlay = |spec: &mut IpsecPolicySpec| {
         spec.from = vec![nodes()];

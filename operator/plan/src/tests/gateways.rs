@@ -8,7 +8,7 @@ use super::world::World;
 pub(super) fn behind(address: &str, cidrs: &[&str]) -> Endpoints {
     Endpoints {
         cidrs: Some(cidrs.iter().map(|cidr| (*cidr).to_owned()).collect()),
-        gateway: Some(Gateway { address: address.into() }),
+        gateway: Some(Gateway { address: Some(address.into()), node: None }),
         ..Default::default()
     }
 }
@@ -83,14 +83,13 @@ fn an_ipsec_sa_to_another_gateway_does_not_fit() {
 }
 
 #[test]
-fn a_gateway_is_outside_the_cluster() {
+fn the_address_of_a_node_is_no_gateways() {
     let mut world = world();
     world.policy("site").spec.to = vec![behind("10.0.0.2", &["192.0.2.0/24"])];
     let resolved = world.plan().policy("site", "ResolvedRefs");
     assert!(
-        resolved.starts_with(
-            "False Invalid: to: gateway.address 10.0.0.2 is Node b's: a gateway is outside the cluster"
-        ),
+        resolved
+            .starts_with("False Invalid: to: gateway.address 10.0.0.2 is Node b's: write gateway: {node: b}"),
         "{resolved}"
     );
 }
@@ -122,6 +121,6 @@ fn gateways_alone_concern_no_node() {
     );
     assert_eq!(
         plan.policy("site", "ResolvedRefs"),
-        "False NoMatch: from and to have gateways only: write podCIDRs or nodes on one side"
+        "False NoMatch: from and to have networks outside the cluster only: write podCIDRs or nodes on one side"
     );
 }

@@ -110,6 +110,8 @@ fn what_a_node_is_told() {
         antiReplay:
           window: 0
           extendedSequenceNumbers: false
+    podCIDRs:
+      - 10.244.1.0/24
     "#);
 }
 

@@ -63,20 +63,20 @@ fn what_is_not_implemented_is_named_with_what_to_write() {
     let check = |edit: &dyn Fn(&mut IpsecPolicySpec), what: &str| {
         assert_eq!(accepted(edit), format!("False NotImplemented: not implemented yet: {what}"));
     };
-    check(&|policy| policy.from.push(pods()), "pods in from: write podCIDRs, nodes, or cidrs and gateway");
+    check(&|policy| policy.from.push(pods()), "pods in from: write podCIDRs, nodes, or cidrs");
     check(
         &|policy| {
             (policy.action, policy.protection) = (Action::Discard, None);
             policy.to.push(pods());
         },
-        "pods in to: write podCIDRs, nodes, or cidrs and gateway",
+        "pods in to: write podCIDRs, nodes, or cidrs",
     );
     check(
         &|policy| {
             policy.to.push(pods());
             protection(policy).offload = Offload::Packet;
         },
-        "pods in to: write podCIDRs, nodes, or cidrs and gateway; offload: Packet: write offload: Crypto, or leave it \
+        "pods in to: write podCIDRs, nodes, or cidrs; offload: Packet: write offload: Crypto, or leave it \
          out",
     );
 }
@@ -155,15 +155,22 @@ fn endpoints_are_one_of_a_kind() {
      ones as entries of their own";
     check(Endpoints::default(), ONE);
     check(Endpoints { nodes: nodes().nodes, ..pod_cidrs() }, ONE);
-    let gateway = |address: &str| Some(Gateway { address: address.into() });
+    let gateway = |address: &str| Some(Gateway { address: Some(address.into()), node: None });
     let cidrs = |cidr: &str| Some(vec![cidr.to_owned()]);
-    const TOGETHER: &str = "to: cidrs are networks outside the cluster, reached through a gateway: write \
-     cidrs and gateway: {address: …} together";
-    check(Endpoints { cidrs: cidrs("192.0.2.0/24"), ..Default::default() }, TOGETHER);
+    const PROTECTED: &str = "to: cidrs are networks outside the cluster, which are protected as far as a gateway: write \
+     gateway: {node: NAME} beside cidrs, a node of the cluster, or gateway: {address: ADDRESS}, a host outside it";
+    check(Endpoints { cidrs: cidrs("192.0.2.0/24"), ..Default::default() }, PROTECTED);
     check(
         Endpoints { gateway: gateway("198.51.100.7"), ..Default::default() },
-        "to: a gateway is for cidrs behind it: write cidrs and gateway: {address: …} together",
+        "to: a gateway is for cidrs behind it: write cidrs and gateway: {node: …} or {address: …} together",
     );
+    let both = Gateway { address: Some("198.51.100.7".into()), node: Some("b".into()) };
+    for gateway in [both, Gateway::default()] {
+        check(
+            Endpoints { gateway: Some(gateway), cidrs: cidrs("192.0.2.0/24"), ..Default::default() },
+            "to: gateway: write either node: NAME (a node of the cluster) or address: an IP address outside it",
+        );
+    }
     check(
         Endpoints { gateway: gateway("198.51.100.7"), ..pod_cidrs() },
         "to: a gateway is for cidrs outside the cluster: remove gateway",
