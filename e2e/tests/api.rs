@@ -1,6 +1,8 @@
 //! The API as users meet it: a real API server with our CRDs, a table of valid and invalid objects, and what kubectl
 //! shows of them.
 
+#[path = "api/documents.rs"]
+mod documents;
 #[path = "api/judge.rs"]
 mod judge;
 #[path = "api/kubectl.rs"]
@@ -40,5 +42,23 @@ fn kubectl_shows_it_well() -> Result<()> {
     server::with_crds(async |plane| {
         kubectl::columns(plane).await?;
         kubectl::explanations(plane).await
+    })
+}
+
+/// What README and the other documents show can be applied as it stands there.
+#[test]
+fn what_the_documents_show_is_accepted() -> Result<()> {
+    let documents = documents::read()?;
+    server::with_crds(async |plane| {
+        let mut failures = Vec::new();
+        for shown in &documents {
+            let apply = ["apply", "--dry-run=server", "--validate=strict", "--filename", "-"];
+            let outcome = plane.kubectl_with(plane.admin_token(), &apply, &shown.manifest).await?;
+            if let Err(error) = outcome.ok() {
+                failures.push(format!("{}: {error:#}", shown.place));
+            }
+        }
+        ensure!(failures.is_empty(), "{}", failures.join("\n\n"));
+        Ok(())
     })
 }
