@@ -30,7 +30,7 @@ pub struct Image {
 }
 
 /// What a suite's name ends in where its kernel is to have [modules](super::modules) of its own.
-const WITH_MODULES: &str = "+modules";
+pub(super) const WITH_MODULES: &str = "+modules";
 /// What a suite's name ends in where its kernel is to hide keys from everybody.
 const LOCKED_DOWN: &str = "+lockdown";
 /// `kernel_lockdown(7)`.

@@ -25,6 +25,11 @@ pub const CHOICE: &str = "LAB_KERNEL";
 /// [`CHOICE`] of User-Mode Linux.
 pub const UML: &str = "uml";
 
+/// Everything is to run on a kernel that has all there is: what it lacks is a fault.
+pub fn has_everything() -> bool {
+    std::env::var(CHOICE).is_ok_and(|choice| choice.ends_with(debian::WITH_MODULES))
+}
+
 /// A kernel with ESP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kernel {

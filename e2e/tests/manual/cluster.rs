@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use esplanade_e2e::controlplane::binaries::workspace;
+use esplanade_e2e::kernel;
 use esplanade_e2e::lab::{self, Config, Lab, NAMESPACE};
 use kube::api::DynamicObject;
 
@@ -44,6 +45,13 @@ pub(crate) async fn kernel_has(lab: &Lab, capability: &str) -> Result<bool> {
         state.data["status"]["kernel"]["capabilities"].as_array().context("no capabilities")?;
     ensure!(capabilities.iter().any(|one| one == "ESPOverIPv4"), "{capabilities:?}");
     Ok(capabilities.iter().any(|one| one == capability))
+}
+
+/// [`kernel_has`], for what no kernel lacks that is to have everything.
+pub(crate) async fn kernel_can(lab: &Lab, capability: &str) -> Result<bool> {
+    let can = kernel_has(lab, capability).await?;
+    ensure!(can || !kernel::has_everything(), "this kernel is to have {capability}");
+    Ok(can)
 }
 
 /// Makes or replaces a Secret in the operator's namespace, with a random key of each length (in bytes).

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use esplanade_e2e::capture::Payload;
 use esplanade_e2e::lab::{Config, Lab};
 
-use crate::cluster::{SOON, condition, kernel_has, remove, secret, with_esplanade};
+use crate::cluster::{SOON, condition, kernel_can, remove, secret, with_esplanade};
 use crate::wire::clear_echoes;
 
 const SHARED: u32 = 0x4_0000;
@@ -56,7 +56,7 @@ async fn spis(lab: &Lab, cpu: &str) -> Result<BTreeSet<u32>> {
 fn each_cpu_sends_through_its_sa_where_the_kernel_can() -> Result<()> {
     with_esplanade(Config::default(), async |lab| {
         secret(lab, "keys", &[("encryption", 32), ("integrity", 32)]).await?;
-        let can = kernel_has(lab, "PerCPU").await?;
+        let can = kernel_can(lab, "PerCPU").await?;
         lab.apply(&manifests()).await?;
         for what in ["ipsecsa/cpu-shared", "ipsecsa/cpu-back"] {
             lab.wait_condition(what, "Programmed", "True", SOON).await?;

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use esplanade_e2e::lab::{Config, Lab, Node};
 
-use crate::cluster::{SOON, condition, kernel_has, pair, remove, secret, with_esplanade};
+use crate::cluster::{SOON, condition, kernel_can, pair, remove, secret, with_esplanade};
 use crate::wire::{clear_echoes, ping_pods, sequence};
 
 const AB: u32 = 0x3_0001;
@@ -58,7 +58,7 @@ fn an_interface_protects_what_goes_through_it() -> Result<()> {
 
 /// Whether the agents say that their kernel has XFRM interfaces, and `ip` says so too.
 async fn has_interfaces(lab: &Lab) -> Result<bool> {
-    let said = kernel_has(lab, "XFRMInterfaces").await?;
+    let said = kernel_can(lab, "XFRMInterfaces").await?;
     let node = lab.node("node-a");
     let made = node.run("ip link add one type xfrm dev eth0 if_id 1".split(' ')).await?;
     if made.success() {

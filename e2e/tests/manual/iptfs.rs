@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use esplanade_e2e::lab::{Config, Lab};
 
-use crate::cluster::{SOON, condition, kernel_has, remove, secret, with_esplanade};
+use crate::cluster::{SOON, condition, kernel_can, remove, secret, with_esplanade};
 use crate::wire::{answers, clear_pod_packets, ping};
 
 const THERE: u32 = 0x4_0010;
@@ -67,7 +67,7 @@ async fn check(lab: &Lab) -> Result<()> {
 fn long_packets_go_in_pieces_where_the_kernel_can() -> Result<()> {
     with_esplanade(Config::default(), async |lab| {
         secret(lab, "keys", &[("encryption", 32), ("integrity", 32)]).await?;
-        let can = kernel_has(lab, "IPTFS").await?;
+        let can = kernel_can(lab, "IPTFS").await?;
         lab.apply(&manifests()).await?;
         if can {
             check(lab).await?;

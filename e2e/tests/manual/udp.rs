@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use esplanade_e2e::capture::{Packet, Payload};
 use esplanade_e2e::lab::{Config, Lab, Node};
 
-use crate::cluster::{SOON, condition, kernel_has, remove, secret, with_esplanade, with_values};
+use crate::cluster::{SOON, condition, kernel_can, remove, secret, with_esplanade, with_values};
 use crate::wire::{answers, clear_echoes, ping_nodes, ping_pods};
 
 const AB: u32 = 0x5_0001;
@@ -188,7 +188,7 @@ fn keepalives_are_sent_where_the_kernel_can() -> Result<()> {
     with_values(Config::default(), "nodeAgent: {defaultAction: Block}", async |lab| {
         secret(lab, "keys", &[("encryption", 32), ("integrity", 32)]).await?;
         let (a, b) = (lab.node("node-a"), lab.node("node-b"));
-        let can = kernel_has(lab, "NATKeepalive").await?;
+        let can = kernel_can(lab, "NATKeepalive").await?;
         let wire = b.capture().await?;
         lab.apply(&kept_alive()).await?;
         if can {
