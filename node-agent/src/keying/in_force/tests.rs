@@ -186,4 +186,11 @@ fn what_a_gateway_that_is_gone_was_for_stays_though_others_lie_in_it() {
     // Its own pods' network is another's now.
     let taken = gateway(&[PEERS, &[("c", "10.9.0.0/24")]].concat());
     assert_eq!(in_force.complete("a", &taken).peers, taken.peers);
+    // Of a policy with one side, what was beside it all along takes nothing from it.
+    let mut in_force = InForce::load(directory.path(), "another boot");
+    let all = input(vec![policy(Phase::Enforce)], &[PEERS, &[("gateway", "0.0.0.0/0")]].concat());
+    in_force.intend(&all.spec, &all.peers).unwrap();
+    in_force.settle(&all.spec, &all.peers);
+    let completed = in_force.complete("a", &input(vec![policy(Phase::Enforce)], PEERS));
+    assert_eq!(completed.peers, added(all, &["gateway"]).peers);
 }
