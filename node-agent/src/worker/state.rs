@@ -220,7 +220,6 @@ impl State {
             None if needed => (Some(false), None, None, None),
             None => (None, input.peers_through, None, None),
         };
-        let again = needed && !losses.is_empty();
         let wake = wake.into_iter().chain(self.disturbances.due(ended.0)).min();
         let report = Report {
             generation: input.generation,
@@ -232,7 +231,7 @@ impl State {
             disturbance: self.disturbances.told().cloned(),
             result,
         };
-        Done { report, operations, surprises, losses, publish, again, wake }
+        Done { report, operations, surprises, losses, publish, wake }
     }
 
     fn notice(&mut self, noticed: Noticed) {
