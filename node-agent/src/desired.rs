@@ -33,6 +33,8 @@ pub type Watched<K> = Event<DeserializeGuard<K>>;
 pub struct Input {
     /// Changes whenever one of the others does.
     pub version: u64,
+    /// `metadata.uid` of the IpsecNodeState, as far as it is there.
+    pub uid: Option<String>,
     /// `metadata.generation` of the IpsecNodeState; none if the node is to be left empty.
     pub generation: Option<i64>,
     /// Its spec.
@@ -90,6 +92,8 @@ pub struct Target {
     pub uid: String,
     /// `metadata.resourceVersion`.
     pub version: Option<u64>,
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
     /// Its status.
     pub status: Option<IpsecNodeStateStatus>,
 }
@@ -101,7 +105,8 @@ impl Target {
     }
 
     fn new(meta: &ObjectMeta, status: Option<IpsecNodeStateStatus>) -> Self {
-        Self { uid: meta.uid.clone().unwrap_or_default(), version: resource_version(meta), status }
+        let uid = meta.uid.clone().unwrap_or_default();
+        Self { uid, version: resource_version(meta), generation: meta.generation, status }
     }
 }
 
@@ -185,6 +190,7 @@ impl Desired {
         problems.extend(self.peers.problems(&self.node));
         Ok(Input {
             version: self.version,
+            uid: self.target().map(|target| target.uid.clone()),
             generation,
             spec,
             peers: self.peers.specs(),

@@ -114,6 +114,10 @@ impl Reporter {
 /// What is to be done: nothing where the status is there already, or was written and the watch hasn't told yet.
 fn todo(latest: &Latest, identity: &Identity, written: Option<&Written>, now: Instant, time: &Time) -> Todo {
     let (Some(target), Some(report)) = (&latest.target, &latest.report) else { return Todo::Nothing };
+    // The object was deleted and made anew since the pass: its generations are others, and the next pass is for it.
+    if report.uid.as_ref() != Some(&target.uid) {
+        return Todo::Nothing;
+    }
     // The watch may be behind the answer, and the answer may have fields of others: what was sent counts until somebody
     // changed it.
     let written = written.filter(|Written { answer, .. }| {
@@ -122,7 +126,7 @@ fn todo(latest: &Latest, identity: &Identity, written: Option<&Written>, now: In
     let current = written.map(|written| &written.sent).or(target.status.as_ref());
     let believed = current.map(|current| match written {
         Some(_) => current.clone(),
-        None => of_this_history(current, target.version),
+        None => of_this_history(current, target),
     });
     let next = status(believed.as_ref(), identity, report, time);
     let Some(current) = current else { return Todo::Write(Box::new(next)) };
@@ -137,13 +141,16 @@ fn todo(latest: &Latest, identity: &Identity, written: Option<&Written>, now: In
     }
 }
 
-/// What of a status found in an object at this resourceVersion can be true: an acknowledgement of what comes later was made
-/// before etcd was restored from a backup.
-fn of_this_history(found: &IpsecNodeStateStatus, version: Option<u64>) -> IpsecNodeStateStatus {
+/// What of a status found in an object can be true: what acknowledges a later resourceVersion, or a later generation, was
+/// written by an agent that had seen what was there before etcd was restored from a backup.
+fn of_this_history(found: &IpsecNodeStateStatus, object: &Target) -> IpsecNodeStateStatus {
     let mut status = found.clone();
     let through = status.peers_applied_through.as_ref().and_then(|through| through.parse().ok());
-    if through > version {
+    if through > object.version {
         status.peers_applied_through = None;
+    }
+    if status.observed_generation > object.generation {
+        status.observed_generation = None;
     }
     status
 }

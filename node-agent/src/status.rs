@@ -31,6 +31,8 @@ pub struct Identity {
 /// What the last pass over the kernel came to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
+    /// `metadata.uid` of the IpsecNodeState that the pass was made for.
+    pub uid: Option<String>,
     /// `metadata.generation` that the pass was made for.
     pub generation: Option<i64>,
     /// The highest resourceVersion of the IpsecPeers that it was made for.

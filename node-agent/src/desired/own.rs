@@ -76,13 +76,17 @@ impl Own {
         match object.0 {
             Ok(object) => {
                 let generation = object.metadata.generation.unwrap_or_default();
-                let same = match &self.presence {
-                    Presence::Present { generation: old, spec } => {
-                        *old == generation && **spec == object.spec
-                    }
-                    _ => false,
-                };
-                self.target = Some(Target::of(&object));
+                // One that was made anew has to be reported on, whatever it says.
+                let target = Target::of(&object);
+                let same_object = self.target.as_ref().is_some_and(|before| before.uid == target.uid);
+                let same = same_object
+                    && match &self.presence {
+                        Presence::Present { generation: old, spec } => {
+                            *old == generation && **spec == object.spec
+                        }
+                        _ => false,
+                    };
+                self.target = Some(target);
                 let annotation = |name| object.metadata.annotations.as_ref().and_then(|all| all.get(name));
                 let asked = annotation(ROTATE_ANNOTATION).and_then(|time| time.parse().ok());
                 let uids = annotation(GIVE_UP_ANNOTATION).into_iter().flat_map(|uids| uids.split(','));

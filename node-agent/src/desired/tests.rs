@@ -176,6 +176,23 @@ fn a_status_alone_is_nothing_to_do() {
     assert_ne!(desired.input(now).unwrap().version, version);
 }
 
+/// Its status is another object's, and is written after a pass.
+#[test]
+fn an_object_made_anew_is_something_to_do_whatever_it_says() {
+    let now = Instant::now();
+    let mut desired = listed(now);
+    let anew = |uid: &str| {
+        let DeserializeGuard(Ok(mut object)) = state("a", "x") else { panic!("it can be read") };
+        object.metadata.uid = Some(uid.to_owned());
+        DeserializeGuard(Ok(object))
+    };
+    assert!(!desired.node_state(Event::Apply(anew("uid-a")), now));
+    // While no watch was there.
+    desired.node_state(Event::Init, now);
+    assert!(desired.node_state(Event::InitApply(anew("another")), now));
+    assert_eq!(desired.input(now).unwrap().uid.as_deref(), Some("another"));
+}
+
 #[test]
 fn an_unreadable_state_counts_as_it_was_and_is_told() {
     let now = Instant::now();

@@ -163,8 +163,11 @@ impl InForce {
     /// It isn't told, and nobody has said that it is to be switched off.
     fn is_kept(&self, one: &InKernel, input: &Input) -> bool {
         let InKernel { policy, .. } = one;
+        // Whoever is where it leads knows that all others send by it, if that is further than Encrypt: what they sent by this one
+        // must arrive until then.
         let successor = input.spec.policies.iter().any(|told| {
-            let there = self.phase(revision(told)) > Some(Phase::Prepare);
+            let leads_to = told.target.phase().filter(|phase| *phase > Phase::Prepare);
+            let there = leads_to.is_some() && self.phase(revision(told)) >= leads_to;
             told.name == policy.name && there
         });
         policy.target != PhaseTarget::Absent && !input.given_up.contains(&policy.uid) && !successor

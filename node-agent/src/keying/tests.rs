@@ -142,6 +142,7 @@ impl Cluster {
         let host = hosts.get_mut(name).unwrap();
         let input = Input {
             version: 1000 * *version + u64::try_from(host.generation).unwrap(),
+            uid: Some("uid".into()),
             generation: Some(host.generation),
             spec: Arc::new(host.spec.clone()),
             peers: Arc::new(specs.clone()),

@@ -12,6 +12,7 @@ use crate::worker::Done;
 fn done(operations: usize, result: PassResult) -> Done {
     Done {
         report: Report {
+            uid: None,
             generation: None,
             peers_through: None,
             confirmed: None,

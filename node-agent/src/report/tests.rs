@@ -21,6 +21,7 @@ fn report(generation: i64, foreign: u32) -> Option<Report> {
     let counts = Counts { foreign_policies: foreign, ..Counts::default() };
     let result = PassResult::Done { counts, problems: vec![], in_sync: true };
     Some(Report {
+        uid: Some("uid".into()),
         generation: Some(generation),
         peers_through: None,
         confirmed: None,
@@ -33,7 +34,7 @@ fn report(generation: i64, foreign: u32) -> Option<Report> {
 }
 
 fn target(version: u64, status: Option<&IpsecNodeStateStatus>) -> Option<Target> {
-    Some(Target { uid: "uid".into(), version: Some(version), status: status.cloned() })
+    Some(Target { uid: "uid".into(), version: Some(version), generation: Some(7), status: status.cloned() })
 }
 
 fn decide(latest: &Latest, written: Option<&Written>, at: Instant) -> Todo {
@@ -77,8 +78,12 @@ fn written_again_when_it_changes_or_the_object_is_another() {
     let written = written(&old, now);
     let changed = Latest { target: target(11, Some(&written.sent)), report: report(2, 0) };
     assert!(matches!(decide(&changed, Some(&written), now), Todo::Write(_)));
-    let other = Target { uid: "other".into(), version: Some(12), status: None };
-    let latest = Latest { target: Some(other), report: old };
+    let other = Some(Target { uid: "other".into(), version: Some(12), generation: Some(1), status: None });
+    // The pass that it is about was made for the one before, whose generations say nothing of this one's.
+    let latest = Latest { target: other.clone(), report: old.clone() };
+    assert_eq!(decide(&latest, Some(&written), now), Todo::Nothing);
+    let report = old.map(|report| Report { uid: Some("other".into()), ..report });
+    let latest = Latest { target: other, report };
     assert!(matches!(decide(&latest, Some(&written), now), Todo::Write(_)));
 }
 
@@ -116,6 +121,17 @@ fn an_acknowledgement_that_an_object_can_not_have_had_is_taken_back() {
     };
     assert_eq!(reported(10, "9").as_deref(), Some("9"), "what was once acknowledged stays so");
     assert_eq!(reported(10, "9000").as_deref(), Some("5"));
+    // Nor a generation; while the present one isn't confirmed, the last one that was stays.
+    let observed = |generation| {
+        let status = IpsecNodeStateStatus { observed_generation: Some(generation), ..found("9") };
+        let report = known(5).map(|report| Report { confirmed: Some(false), ..report });
+        let Todo::Write(next) = decide(&Latest { target: target(10, Some(&status)), report }, None, now)
+        else {
+            panic!("it is written")
+        };
+        next.observed_generation
+    };
+    assert_eq!((observed(7), observed(8)), (Some(7), None));
 }
 
 #[test]

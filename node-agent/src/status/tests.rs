@@ -31,6 +31,7 @@ fn done(generation: i64, problems: Vec<Problem>, in_sync: bool) -> Report {
     let counts = Counts { security_associations: 2, policies: 3, ..Counts::default() };
     let result = PassResult::Done { counts, problems, in_sync };
     Report {
+        uid: Some("uid".into()),
         generation: Some(generation),
         peers_through: Some(90),
         confirmed: None,
@@ -46,6 +47,7 @@ fn failed(generation: i64) -> Report {
     let message = "the kernel did not answer within 5 s".to_owned();
     let result = PassResult::Failed { category: "KernelSilent", message };
     Report {
+        uid: Some("uid".into()),
         generation: Some(generation),
         peers_through: Some(95),
         confirmed: None,

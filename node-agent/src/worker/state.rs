@@ -222,6 +222,7 @@ impl State {
         };
         let wake = wake.into_iter().chain(self.disturbances.due(ended.0)).min();
         let report = Report {
+            uid: input.uid.clone(),
             generation: input.generation,
             peers_through,
             confirmed,

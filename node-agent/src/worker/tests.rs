@@ -57,6 +57,7 @@ fn input(version: u64) -> Input {
     ];
     Input {
         version,
+        uid: Some("uid".into()),
         generation: Some(1),
         spec: Arc::new(IpsecNodeStateSpec { policies: vec![policy], ..IpsecNodeStateSpec::default() }),
         peers: Arc::new(peers.into()),

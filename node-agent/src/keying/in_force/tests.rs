@@ -19,6 +19,7 @@ fn input(policies: Vec<NodePolicy>, peers: &[(&str, &str)]) -> Input {
     };
     Input {
         version: 7,
+        uid: Some("uid".into()),
         generation: Some(1),
         spec: Arc::new(IpsecNodeStateSpec { policies, ..Default::default() }),
         peers: Arc::new(peers.iter().map(peer).collect()),
@@ -107,8 +108,31 @@ fn a_successor_takes_over_when_it_is_in_force_itself() {
     assert_eq!(phases(&completed), [Phase::Enforce, Phase::Encrypt]);
     in_force.intend(&completed.spec, &completed.peers).unwrap();
     in_force.settle(&completed.spec, &completed.peers);
+    // Others may send by the one before.
     let completed = in_force.complete("a", &told);
-    assert_eq!(phases(&completed), [Phase::Encrypt]);
+    assert_eq!(phases(&completed), [Phase::Enforce, Phase::Encrypt]);
+    let told = input(vec![successor(Phase::Enforce)], PEERS);
+    let completed = in_force.complete("a", &told);
+    in_force.intend(&completed.spec, &completed.peers).unwrap();
+    in_force.settle(&completed.spec, &completed.peers);
+    let completed = in_force.complete("a", &told);
+    assert_eq!(phases(&completed), [Phase::Enforce]);
+}
+
+#[test]
+fn a_successor_that_is_to_end_at_encrypt_takes_over_there_and_one_that_is_to_go_does_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept_beside = |target| {
+        let mut in_force = holding(directory.path(), policy(Phase::Encrypt));
+        let successor = NodePolicy { uid: "another".into(), target, ..policy(Phase::Encrypt) };
+        let told = input(vec![successor], PEERS);
+        let completed = in_force.complete("a", &told);
+        in_force.intend(&completed.spec, &completed.peers).unwrap();
+        in_force.settle(&completed.spec, &completed.peers);
+        in_force.complete("a", &told).spec.policies.len() == 2
+    };
+    assert!(!kept_beside(PhaseTarget::Encrypt));
+    assert!(kept_beside(PhaseTarget::Absent));
 }
 
 #[test]
