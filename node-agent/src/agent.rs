@@ -252,6 +252,10 @@ impl Agent {
                 } else {
                     self.schedule.failed(Instant::now(), rand::random());
                 }
+                if done.again {
+                    // No sooner than what others do: they could keep the agent busy with it.
+                    self.schedule.others_changed_something(Instant::now());
+                }
                 self.metrics.done(&done, Instant::now());
                 self.told.done(&done);
                 if let Some(wake) = done.wake {

@@ -71,6 +71,8 @@ pub struct Done {
     pub losses: Losses,
     /// Keys to publish.
     pub publish: Option<PublishKeys>,
+    /// Something follows from what others did, and is the next pass's: they may have gone on meanwhile.
+    pub again: bool,
     /// The next pass is due after so long, if nothing happens before.
     pub wake: Option<Duration>,
 }

@@ -25,6 +25,7 @@ fn done(operations: usize, result: PassResult) -> Done {
         operations,
         surprises: 0,
         losses: Default::default(),
+        again: false,
         publish: None,
         wake: None,
     }

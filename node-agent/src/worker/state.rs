@@ -220,6 +220,7 @@ impl State {
             None if needed => (Some(false), None, None, None),
             None => (None, input.peers_through, None, None),
         };
+        let again = needed && !losses.is_empty();
         let wake = wake.into_iter().chain(self.disturbances.due(ended.0)).min();
         let report = Report {
             uid: input.uid.clone(),
@@ -232,7 +233,7 @@ impl State {
             disturbance: self.disturbances.told().cloned(),
             result,
         };
-        Done { report, operations, surprises, losses, publish, wake }
+        Done { report, operations, surprises, losses, publish, again, wake }
     }
 
     fn notice(&mut self, noticed: Noticed) {

@@ -65,7 +65,7 @@ impl State {
                 losses: outcome.losses,
                 ..outcome
             };
-            // Whoever deletes SAs goes on with policies. New keys are work for all nodes: they come with the pass that tells of it.
+            // Whoever deletes SAs goes on with policies: first what others did meanwhile, then new keys.
             if self.keying.shape(&input.spec) == shape || !outcome.losses.is_empty() {
                 self.keying.save()?;
                 self.finish(input, &expanded.ports, turn, &mut total)?;
