@@ -65,7 +65,7 @@ pub struct Done {
     pub report: Report,
     /// How many operations it took.
     pub operations: usize,
-    /// See [`Outcome::surprises`].
+    /// See [`Outcome::surprises`](crate::pass::Outcome::surprises).
     pub surprises: usize,
     /// What the pass found away that somebody else must have deleted.
     pub losses: Losses,
