@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use super::view::Told;
+use super::view::{Peer, Told};
 use super::{MAX_MADE, Node, Scope};
 use crate::{KeyId, NodeUid, PolicyRevision, Sa, Stage, Time, Version};
 
@@ -49,6 +49,8 @@ impl Node {
 
     /// An outbound SA isn't in the kernel any more.
     pub(super) fn vanished(&mut self, sa: Sa, now: Time) {
+        let published = |peer: &Peer| peer.keys.iter().any(|(id, _)| *id == sa.theirs);
+        let published = self.peers.get(&sa.peer).is_some_and(published);
         let Some(lane) = self.lanes.get_mut(&(sa.peer, sa.policy)) else { return };
         lane.kernel.retain(|one| *one != sa);
         self.settled = now;
@@ -57,9 +59,10 @@ impl Node {
             self.rotate |= self.keys.last().is_some_and(|newest| newest.id == sa.own);
         } else if !lane.needed && lane.kernel.is_empty() {
             self.lanes.remove(&(sa.peer, sa.policy));
-        } else if lane.needed && lane.wanted.is_none() {
+        } else if lane.needed && lane.wanted.is_none() && published {
             // Another revision is sent under. Should this one come back, it does so with new keys: its receiver may have
-            // forgotten meanwhile what it has accepted.
+            // forgotten meanwhile what it has accepted. Where the peer's key is gone, its IpsecPeer was made anew, and will
+            // have that key again: what was sent on goes on.
             self.sequences.remove(&sa);
         }
     }

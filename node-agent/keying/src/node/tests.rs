@@ -267,6 +267,20 @@ fn a_peers_key_that_comes_back_does_not_start_its_sa_again() {
     assert_eq!(restarted.sends_on(PEER), None);
 }
 
+/// Somebody has deleted its IpsecPeer, and the operator makes another one, without keys at first.
+#[test]
+fn what_is_sent_to_a_peer_whose_object_was_made_anew_goes_on() {
+    let mut bench = Bench::new();
+    bench.step(Input::Peer { version: Version(90), node: PEER, change: Change::Gone });
+    bench.step(Input::Peer { version: Version(91), node: PEER, change: Change::Is(record(&[])) });
+    bench.pass();
+    assert_eq!(bench.sends_on(PEER), None);
+    bench.step(Input::Peer { version: Version(92), node: PEER, change: Change::Is(record(&[100])) });
+    let wanted: Vec<_> = bench.node.outbound().collect();
+    let sa = Sa { peer: PEER, policy: POLICY, own: KeyId(0), theirs: KeyId(100) };
+    assert_eq!((wanted[0].sa, wanted[0].past), (sa, Some(0)));
+}
+
 #[test]
 fn an_older_list_is_read_again_and_an_older_event_passed_over() {
     let mut bench = Bench::new();
