@@ -50,7 +50,8 @@ pub fn set_hash_thresholds(prefix: u8) -> Result<()> {
 fn run(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("starting {command:?}"))?;
     let words = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?}: {}", words.lines().take(3).collect::<Vec<_>>().join("; "));
+    let words = words.lines().take(3).collect::<Vec<_>>().join("; ");
+    ensure!(output.status.success(), "{command:?}: {}: {words}", output.status);
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
