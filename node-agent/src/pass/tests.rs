@@ -66,6 +66,15 @@ fn wanted() -> Wanted {
     }
 }
 
+/// The outbound SA has another key.
+fn with_another_key() -> Wanted {
+    let mut other = wanted();
+    let key = Key::from([9; 36].as_slice());
+    let changed = Sa { crypto: Crypto::aead(esplanade_model::Aead::AesGcm256, key).unwrap(), ..out() };
+    other.sas[0].1 = WantedSa::Outbound(OutboundSa(changed));
+    other
+}
+
 fn refusal(text: &str) -> Refusal {
     Refusal { errno: 38, message: Some(text.to_owned()) }
 }
@@ -195,10 +204,7 @@ fn only_what_changed_is_asked_for() {
     let mut setup = Setup::new();
     setup.pass(&wanted());
     // Another key: read, deleted and added, read back.
-    let mut other = wanted();
-    let key = Key::from([9; 36].as_slice());
-    let changed = Sa { crypto: Crypto::aead(esplanade_model::Aead::AesGcm256, key).unwrap(), ..out() };
-    other.sas[0].1 = WantedSa::Outbound(OutboundSa(changed));
+    let mut other = with_another_key();
     let (outcome, asked) = setup.pass(&other);
     assert!(outcome.in_sync);
     assert_eq!(asked, Asked { reads: 0, look_ups: 2, writes: 2 });
@@ -404,10 +410,7 @@ fn what_others_delete_is_counted_and_what_we_delete_is_not() {
     let mut setup = Setup::new();
     setup.pass(&wanted());
     // Another key: ours is deleted and made.
-    let mut other = wanted();
-    let key = Key::from([9; 36].as_slice());
-    let changed = Sa { crypto: Crypto::aead(esplanade_model::Aead::AesGcm256, key).unwrap(), ..out() };
-    other.sas[0].1 = WantedSa::Outbound(OutboundSa(changed));
+    let other = with_another_key();
     assert_eq!(setup.pass(&other).0.losses, Losses::default());
     // And if it isn't made, it was we who deleted it.
     let mut deaf = Counting { kernel: setup.kernel.clone(), asked: Asked::default(), deaf: true };
@@ -585,10 +588,7 @@ fn an_sa_without_sequence_numbers_is_told_of_until_it_has_new_keys() {
     let (outcome, _) = setup.pass_again(true);
     assert_eq!((only_problem(&outcome), outcome.operations, outcome.in_sync), (EXHAUSTED, 0, true));
 
-    let mut other = wanted();
-    let key = Key::from([9; 36].as_slice());
-    let changed = Sa { crypto: Crypto::aead(esplanade_model::Aead::AesGcm256, key).unwrap(), ..out() };
-    other.sas[0].1 = WantedSa::Outbound(OutboundSa(changed));
+    let other = with_another_key();
     let (outcome, _) = setup.pass(&other);
     assert_eq!((outcome.problems, outcome.in_sync), (vec![], true));
 }
