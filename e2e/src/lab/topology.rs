@@ -33,10 +33,7 @@ pub(super) async fn make_node(guest: &Guest, node: u8, nodes: u8, pods: u8) -> R
     let name = addresses::node_name(node);
     let namespaces = std::iter::once(name.clone()).chain((0..pods).map(|pod| pod_namespace(node, pod)));
     for namespace in namespaces {
-        guest.make_namespace(&namespace).await?;
-        let argv = ["sh", "-c", SYSCTLS].map(str::to_owned).to_vec();
-        let program = Program { namespace: Some(namespace), argv, ..Program::default() };
-        guest.run(program, "").await?.ok()?;
+        make_namespace(guest, namespace).await?;
     }
     batch(guest, None, &plug(node)).await?;
     batch(guest, Some(&name), &node_network(node, nodes, pods)).await?;
@@ -46,25 +43,26 @@ pub(super) async fn make_node(guest: &Guest, node: u8, nodes: u8, pods: u8) -> R
     Ok(())
 }
 
+async fn make_namespace(guest: &Guest, name: String) -> Result<()> {
+    guest.make_namespace(&name).await?;
+    let argv = ["sh", "-c", SYSCTLS].map(str::to_owned).to_vec();
+    let program = Program { namespace: Some(name), argv, ..Program::default() };
+    guest.run(program, "").await?.ok().map(drop)
+}
+
 /// The namespace of a host outside the cluster.
 pub(super) const HOST: &str = "host";
 
 /// Makes a host outside the cluster, in [`addresses::OUTSIDE`] behind a node; the other nodes, of `nodes` in all, route there.
 pub(super) async fn make_host(guest: &Guest, behind: u8, nodes: u8) -> Result<Addresses> {
-    guest.make_namespace(HOST).await?;
-    let argv = ["sh", "-c", SYSCTLS].map(str::to_owned).to_vec();
-    guest.run(Program { namespace: Some(HOST.to_owned()), argv, ..Program::default() }, "").await?.ok()?;
+    make_namespace(guest, HOST.to_owned()).await?;
     let (router, own) = (addresses::outside(1), addresses::outside(7));
-    let addresses = |dev: &str, of: Addresses| {
-        let [v4, v6] = addresses::wire_prefixes(of);
-        format!("addr add {v4} dev {dev}\naddr add {v6} dev {dev} nodad\nlink set {dev} up\n")
-    };
     let plug =
-        format!("link add outside type veth peer name eth0 netns {HOST}\n{}", addresses("outside", router));
+        format!("link add outside type veth peer name eth0 netns {HOST}\n{}", on_a_wire("outside", router));
     batch(guest, Some(&addresses::node_name(behind)), &plug).await?;
     let default = format!("route add default via {}\nroute add default via {}\n", router.v4, router.v6);
     // Room for ESP, as network plugins leave it.
-    let host = format!("{}link set eth0 mtu 1400\n{default}", addresses("eth0", own));
+    let host = format!("{}link set eth0 mtu 1400\n{default}", on_a_wire("eth0", own));
     batch(guest, Some(HOST), &host).await?;
     let ways = addresses::OUTSIDE.iter().zip(addresses::node(behind).both());
     let routes: String = ways.map(|(network, via)| format!("route add {network} via {via}\n")).collect();
@@ -99,10 +97,15 @@ fn plug(node: u8) -> String {
     )
 }
 
+/// A device that others are on the same wire with, at these addresses.
+fn on_a_wire(device: &str, own: Addresses) -> String {
+    let [v4, v6] = addresses::wire_prefixes(own);
+    format!("addr add {v4} dev {device}\naddr add {v6} dev {device} nodad\nlink set {device} up\n")
+}
+
 fn node_network(node: u8, nodes: u8, pods: u8) -> String {
     let own = addresses::node(node);
-    let [v4, v6] = addresses::wire_prefixes(own);
-    let mut lines = format!("addr add {v4} dev eth0\naddr add {v6} dev eth0 nodad\nlink set eth0 up\n");
+    let mut lines = on_a_wire("eth0", own);
     for other in (0..nodes).filter(|other| *other != node) {
         for (cidr, via) in addresses::pod_cidrs(other).iter().zip(addresses::node(other).both()) {
             let _ = writeln!(lines, "route add {cidr} via {via}");
