@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::desired::Target;
-use crate::status::{Identity, Report, can_wait, status};
+use crate::status::{Identity, Report, can_wait, status, whole_seconds};
 
 /// The field manager of the status.
 pub const FIELD_MANAGER: &str = "esplanade-node-agent";
@@ -65,7 +65,13 @@ impl Reporter {
         loop {
             let todo = {
                 let latest = latest.borrow_and_update();
-                todo(&latest, &self.identity, self.written.as_ref(), Instant::now(), &now())
+                todo(
+                    &latest,
+                    &self.identity,
+                    self.written.as_ref(),
+                    Instant::now(),
+                    &whole_seconds(jiff::Timestamp::now()),
+                )
             };
             match todo {
                 Todo::Nothing => {
@@ -159,12 +165,6 @@ fn of_this_history(found: &IpsecNodeStateStatus, object: &Target) -> IpsecNodeSt
 fn pause(failures: u32, random: f64) -> Duration {
     let longest = FIRST_RETRY.saturating_mul(1 << failures.min(16)).min(LAST_RETRY);
     longest.mul_f64(1.0 - random / 2.0)
-}
-
-/// Now, in whole seconds: what the API keeps of a time.
-fn now() -> Time {
-    let now = jiff::Timestamp::now();
-    Time(jiff::Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
 #[cfg(test)]

@@ -191,16 +191,19 @@ fn conditions(
 fn restored(disturbance: &Disturbance, generation: Option<i64>) -> Condition {
     let mut message = disturbance.to_string();
     message.truncate(message.floor_char_boundary(MESSAGE));
-    let last = disturbance.last;
     Condition {
         type_: RESTORED.to_owned(),
         status: if disturbance.back.is_some() { "True" } else { "False" }.to_owned(),
         reason: reason::DELETED_BY_OTHERS.to_owned(),
         message,
         observed_generation: generation,
-        // In whole seconds: what the API keeps of a time.
-        last_transition_time: Time(jiff::Timestamp::from_second(last.as_second()).unwrap_or(last)),
+        last_transition_time: whole_seconds(disturbance.last),
     }
+}
+
+/// What the API keeps of a time.
+pub(crate) fn whole_seconds(time: jiff::Timestamp) -> Time {
+    Time(jiff::Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
 
 /// The first few problems in words.

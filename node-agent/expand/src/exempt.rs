@@ -93,11 +93,10 @@ pub fn uncovered(api_server: &BTreeSet<SocketAddr>, policies: &[(String, Policy)
     let (client, server) = (Port::exactly(68), Port::exactly(67));
     let asks_everyone = |one: &&&Policy| {
         let host = one.selector.source();
-        let is_host = host.prefix_len() == host.max_prefix_len();
         let asking = selector(host, IpAddr::from(Ipv4Addr::BROADCAST).into(), UDP, client, server);
         let asking =
             asking.map(|asking| Policy::new(Direction::Out, asking, priority::EXEMPT, Action::Allow));
-        is_host && asking.is_some_and(|asking| overlap(one, &asking))
+        is_host(host) && asking.is_some_and(|asking| overlap(one, &asking))
     };
     let hosts: BTreeSet<IpNet> =
         covering.iter().filter(asks_everyone).map(|one| one.selector.source()).collect();
@@ -181,7 +180,12 @@ pub fn passing_through(policies: &[(String, Policy)], own: &BTreeSet<IpAddr>) ->
 
 /// One of the node's own addresses.
 fn is_own(net: IpNet, own: &BTreeSet<IpAddr>) -> bool {
-    net.prefix_len() == net.max_prefix_len() && own.contains(&net.addr())
+    is_host(net) && own.contains(&net.addr())
+}
+
+/// A single address.
+fn is_host(net: IpNet) -> bool {
+    net.prefix_len() == net.max_prefix_len()
 }
 
 fn both_ways(outbound: Selector) -> [Policy; 2] {
