@@ -38,14 +38,16 @@ impl State {
             self.keying.save()?;
             let (spec, shape) = (self.keying.spec(&input.spec), self.keying.shape(&input.spec));
             let phases: Vec<Phase> = spec.policies.iter().map(|policy| policy.phase).collect();
-            let stale = |base: &Base| base.version != input.version || base.phases != phases;
-            if self.base.as_ref().is_none_or(stale) {
-                let (wanted, expanded) = self.expand(input, &spec, turn.capabilities);
-                self.base = Some(Base { version: input.version, phases, wanted, expanded });
-                turn.settings_are_open = true;
-            }
-            let Some(Base { wanted, expanded, .. }) = &self.base else { break };
-            let (mut wanted, expanded) = (wanted.clone(), Arc::clone(expanded));
+            let base = match self.base.take() {
+                Some(base) if base.version == input.version && base.phases == phases => base,
+                _ => {
+                    let (wanted, expanded) = self.expand(input, &spec, turn.capabilities);
+                    turn.settings_are_open = true;
+                    Base { version: input.version, phases, wanted, expanded }
+                }
+            };
+            let (mut wanted, expanded) = (base.wanted.clone(), Arc::clone(&base.expanded));
+            self.base = Some(base);
             let of_keys = self.keying.want(input, &self.engine, turn.capabilities, &mut wanted);
             self.engine.want(wanted);
             self.spis.fill(turn.kernel, &mut self.engine)?;
