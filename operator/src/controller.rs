@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use esplanade_crds::{IpsecNodeState, IpsecPeer};
 use futures::StreamExt;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::ListParams;
 use kube::runtime::events::Recorder;
 use kube::{Api, Client, Resource};
@@ -281,11 +281,10 @@ impl Controller {
     fn announce_what_agents_tell(&self, event: &Input) {
         let Input::NodeState(Event::Changed(seen) | Event::Listed(seen)) = event else { return };
         let (Some(before), Ok(now)) = (self.index.node_states.get(&seen.name), &seen.object) else { return };
-        let conditions = |object: &IpsecNodeState| {
-            object.status.iter().flat_map(|status| status.conditions.clone()).collect()
-        };
-        let (before, conditions): (Vec<Condition>, Vec<Condition>) = (conditions(before), conditions(now));
-        self.announcer.told_by_agent(&now.object_ref(&()), &before, &conditions);
+        let [before, told] = [before, now].map(|object: &IpsecNodeState| {
+            object.status.as_ref().map_or(&[][..], |status| status.conditions.as_slice())
+        });
+        self.announcer.told_by_agent(&now.object_ref(&()), before, told);
     }
 
     /// Makes Events of what a status says now and didn't before.
