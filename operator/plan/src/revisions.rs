@@ -123,8 +123,9 @@ impl Newest<'_> {
             let levels = replaced(&of_revision, over, joins);
             let goes = is_going(&of_revision, over);
             let model = nodes.iter().find_map(|node| has(node));
-            for (node, level) in nodes.iter().zip(levels) {
-                let Some(before) = has(node).or(model) else { continue };
+            for (place, (node, level)) in nodes.iter().zip(levels).enumerate() {
+                // Who has the newest and not this one has let go of it.
+                let Some(before) = has(node).or(model.filter(|_| joins(place))) else { continue };
                 let next = match (rollout::phase(level), goes) {
                     (Some(phase), false) => Some(NodePolicy { phase, ..before.clone() }),
                     (None, false) => None,

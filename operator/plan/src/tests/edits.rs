@@ -223,6 +223,29 @@ fn a_dead_node_is_not_waited_for() {
 }
 
 #[test]
+fn who_has_let_go_of_a_revision_is_not_told_of_it_anew_while_another_has_it() {
+    let mut edited = Edited::in_force();
+    edited.world.snapshot.nodes[2].not_ready_since = Some(at(edited.world.second - 300).0);
+    edited.edit(suite(Suite::ChaCha20Poly1305));
+    // What is written to the dead node's IpsecNodeState comes to nothing.
+    let dead = edited.world.state("c").clone();
+    let next = |edited: &mut Edited, confirms: bool| {
+        if confirms {
+            edited.confirm();
+        }
+        *edited.world.state("c") = dead.clone();
+        edited.write();
+        edited.told("a")
+    };
+    for told in ["1E 2N", "1E 2E", "1N- 2E", "1P- 2E", "2E"] {
+        assert_eq!(next(&mut edited, true), told);
+    }
+    // Nor before it has said so.
+    assert_eq!(next(&mut edited, false), "2E");
+    assert_eq!(next(&mut edited, true), "2E");
+}
+
+#[test]
 fn a_node_that_joins_meanwhile_is_told_of_both() {
     let mut edited = Edited::in_force();
     edited.edit(suite(Suite::ChaCha20Poly1305));
