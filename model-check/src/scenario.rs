@@ -31,6 +31,14 @@ pub enum Mutation {
     DropPredecessor,
     /// Edits: a node sends under the new revision as soon as it is told of it.
     SwitchAtOnce,
+    /// In force: a policy that a node isn't told of any more is switched off there.
+    NotToldIsOff,
+    /// In force: a node goes back to an earlier phase wherever it is told one.
+    GoDown,
+    /// In force: what is reported on a deleted IpsecNodeState is written into the one made in its place.
+    ReportToAnother,
+    /// On demand: inbound SAs are made as well only when something is sent to the peer.
+    InboundOnDemand,
 }
 
 /// Bounds of a model: how often each thing may happen.
@@ -56,6 +64,16 @@ pub struct Budget {
     pub edits: u8,
     /// The operator looks at the cluster, and goes by that until it looks again. 0: it always sees everything.
     pub looks: u8,
+    /// Somebody deletes an IpsecNodeState.
+    pub states_lost: u8,
+    /// Somebody deletes an IpsecPeer.
+    pub peers_lost: u8,
+    /// Somebody makes a backup of all objects. 0: there is one of what is there in the beginning.
+    pub backups: u8,
+    /// The API server is restored from it.
+    pub restores: u8,
+    /// A packet asks for an SA that is made on demand.
+    pub asks: u8,
 }
 
 /// A model.
@@ -71,6 +89,8 @@ pub struct Scenario {
     pub whole_passes: bool,
     /// Packets acknowledge keys as well.
     pub packets: bool,
+    /// The policy's outbound SAs are made when a packet asks for one.
+    pub on_demand: bool,
     /// What the user does, in this order; the policy is there from the start if the first edit isn't `Enable`.
     pub edits: &'static [Edit],
     /// Inbound SAs whose SPI is taken: at this node, under its how-manieth key, with this peer's how-manieth key.
@@ -95,6 +115,8 @@ pub enum Edit {
     Undo,
     /// Deletes it.
     Delete,
+    /// Makes it once more, after the backup hadn't it: another object of its name.
+    Again,
 }
 
 const NONE: Budget = Budget {
@@ -108,6 +130,11 @@ const NONE: Budget = Budget {
     ticks: 0,
     edits: 0,
     looks: 0,
+    states_lost: 0,
+    peers_lost: 0,
+    backups: 0,
+    restores: 0,
+    asks: 0,
 };
 
 pub(crate) const TWO: Scenario = Scenario {
@@ -116,6 +143,7 @@ pub(crate) const TWO: Scenario = Scenario {
     budget: NONE,
     whole_passes: true,
     packets: false,
+    on_demand: false,
     edits: &[],
     collisions: &[],
     mutation: None,
@@ -204,6 +232,56 @@ pub const SHORT: &[Scenario] = &[
         name: "edits, late operator",
         budget: Budget { edits: 1, looks: 3, ticks: 1, ..NONE },
         edits: &[Edit::Change],
+        ..TWO
+    },
+    Scenario {
+        name: "objects lost",
+        budget: Budget { edits: 2, states_lost: 1, ticks: 1, ..NONE },
+        edits: &[Edit::Enable, Edit::Delete],
+        ..TWO
+    },
+    Scenario {
+        name: "objects lost, rotations",
+        budget: Budget { rotations: 1, states_lost: 2, ticks: 1, ..NONE },
+        ..TWO
+    },
+    Scenario {
+        name: "objects lost, crashes",
+        budget: Budget { crashes: 1, edits: 1, states_lost: 1, ticks: 1, ..NONE },
+        edits: &[Edit::Enable],
+        ..TWO
+    },
+    Scenario {
+        name: "objects lost, edits",
+        budget: Budget { edits: 1, states_lost: 1, ticks: 1, ..NONE },
+        edits: &[Edit::Change],
+        ..TWO
+    },
+    Scenario { name: "peers lost", budget: Budget { rotations: 1, peers_lost: 1, ticks: 1, ..NONE }, ..TWO },
+    Scenario { name: "restored", budget: Budget { rotations: 1, restores: 1, ..NONE }, ..TWO },
+    Scenario {
+        name: "restored, applied again",
+        budget: Budget { edits: 2, restores: 1, ..NONE },
+        edits: &[Edit::Enable, Edit::Again],
+        ..TWO
+    },
+    Scenario {
+        name: "on demand",
+        budget: Budget { rotations: 1, asks: 2, ticks: 1, ..NONE },
+        on_demand: true,
+        ..TWO
+    },
+    Scenario {
+        name: "on demand, phases",
+        budget: Budget { edits: 2, asks: 2, ticks: 1, ..NONE },
+        on_demand: true,
+        edits: &[Edit::Enable, Edit::Delete],
+        ..TWO
+    },
+    Scenario {
+        name: "on demand, crashes",
+        budget: Budget { rotations: 1, crashes: 1, asks: 2, ticks: 1, ..NONE },
+        on_demand: true,
         ..TWO
     },
 ];

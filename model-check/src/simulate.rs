@@ -9,6 +9,8 @@ use crate::world::{Action, Host, Promise, Uncounted, Work, World};
 /// What a walk came to.
 #[derive(Debug, Clone)]
 pub struct Walk {
+    /// What could happen.
+    pub scenario: Scenario,
     /// Steps taken.
     pub steps: usize,
     /// The promise that was broken, and the last steps before.
@@ -37,9 +39,15 @@ pub fn walk(nodes: u16, steps: usize, seed: u64) -> Walk {
             ticks: all,
             edits: 3,
             looks: 0,
+            states_lost: 0,
+            peers_lost: 0,
+            backups: 0,
+            restores: 0,
+            asks: 0,
         },
         whole_passes: true,
         packets: true,
+        on_demand: false,
         edits: &[Edit::Change, Edit::Change, Edit::Delete],
         collisions: &[(0, 0, 1, 1)],
         mutation: None,
@@ -63,10 +71,10 @@ pub fn walk(nodes: u16, steps: usize, seed: u64) -> Walk {
     if world.broken.is_none() {
         world.end_faults(&scenario);
     }
-    let rests = world.broken.is_none() && world.come_to_rest(&scenario) && world.is_at_rest();
+    let rests = world.broken.is_none() && world.come_to_rest(&scenario) && world.is_at_rest(&scenario);
     let steps = taken.len();
     let broken = world.broken.map(|promise| (promise, taken.split_off(steps.saturating_sub(40))));
-    Walk { steps, broken, rests, world }
+    Walk { scenario, steps, broken, rests, world }
 }
 
 /// What one rotation costs in a large cluster.
@@ -107,7 +115,7 @@ pub fn cost_of_a_rotation(nodes: u16) -> Cost {
         writes: world.api.version.0 - version.0,
         told: told(&world) - before,
         elsewhere: world.hosts.iter().skip(1).fold(Work::default(), most),
-        lost: pairs.into_iter().filter(|(from, to)| !world.reaches(*from, *to)).count(),
+        lost: pairs.into_iter().filter(|(from, to)| !world.reaches(&scenario, *from, *to)).count(),
     }
 }
 

@@ -184,7 +184,8 @@ impl Run {
                 self.outcome.broken = Some(Broken { promise, at, steps: std::mem::take(&mut self.steps) });
                 break;
             }
-            self.outcome.rests = at > self.course.length && self.all_there() && self.world.is_at_rest();
+            self.outcome.rests =
+                at > self.course.length && self.all_there() && self.world.is_at_rest(&self.scenario);
             if self.outcome.rests || at > end {
                 break;
             }
@@ -248,9 +249,6 @@ impl Run {
     fn next_of(&self, node: u16) -> Vec<Action> {
         let mut actions = Vec::new();
         self.world.of_agent(&self.scenario, node, &mut actions);
-        // The operator makes an IpsecNodeState with what is in it from the start.
-        let made = self.world.api.states.get(&node).is_some_and(|state| state.generation > 0);
-        actions.retain(|action| made || !matches!(action, Action::Own(_)));
         actions
     }
 

@@ -16,7 +16,7 @@ use esplanade_keying::{KeyId, NodeUid, PolicyRevision, Record, Sa, Time};
 use crate::scenario::{Budget, Edit, Mutation, Scenario};
 
 pub use agent::Agent;
-pub use api::{Api, NodeState, PeerObject};
+pub use api::{Api, NodeState, PeerObject, Told};
 pub use clock::Clock;
 pub use kernel::{Kernel, Uncounted, Work};
 pub use promises::Promise;
@@ -68,6 +68,20 @@ pub enum Action {
     Heal(u16),
     /// The user does the next thing.
     Edit,
+    /// Somebody deletes the node's IpsecNodeState. The operator makes another one.
+    LoseState(u16),
+    /// Somebody deletes its IpsecPeer.
+    LosePeer(u16),
+    /// The operator makes another one.
+    MakePeer(u16),
+    /// All objects are put into a backup.
+    Backup,
+    /// They are as they were then, and so are resourceVersions.
+    Restore,
+    /// The node's agent, which was there before, notices, and ends.
+    TurnBack(u16),
+    /// A packet of the first for the second has no SA and asks for one; the agent hears it, or it is lost.
+    Ask(u16, u16, bool),
     /// The drain time passes.
     Tick,
     /// The node's agent wakes up.
@@ -118,11 +132,21 @@ pub struct World {
     pub due: BTreeSet<(u16, u16)>,
     /// Nodes that were given up and haven't caught up yet.
     pub behind: BTreeSet<u16>,
+    /// Nodes that have joined and have confirmed nothing yet.
+    pub joined: BTreeSet<u16>,
+    /// Nodes whose IpsecPeer was lost or has other keys in the backup, until all know their keys again.
+    pub older: BTreeSet<u16>,
+    /// Nodes whose agent has seen what came after the backup, and hasn't noticed yet.
+    pub turned: BTreeSet<u16>,
+    /// The backup.
+    pub backup: Option<Box<Api>>,
+    /// The backup hadn't the policy.
+    pub lost: bool,
     /// Outbound SAs that were ever used, at which node.
     pub used: BTreeSet<(u16, Sa)>,
     /// The first promise that was broken.
     pub broken: Option<Promise>,
-    /// How often SAs were flushed or an agent died: each time a key may have been used up before its time.
+    /// How often SAs were flushed, an agent died or objects were lost: each time a key may have been used up before its time.
     pub troubled: usize,
     /// Nodes that have sent nothing in the clear since the policy was there, and those that have accepted nothing.
     pub encrypts: BTreeSet<u16>,
@@ -161,6 +185,11 @@ impl World {
             edited: 0,
             due: BTreeSet::new(),
             behind: BTreeSet::new(),
+            joined: (0..scenario.nodes).collect(),
+            older: BTreeSet::new(),
+            turned: BTreeSet::new(),
+            backup: None,
+            lost: false,
             used: BTreeSet::new(),
             broken: None,
             troubled: 0,
@@ -175,9 +204,13 @@ impl World {
         // Broken from here on; but for what an agent is started with.
         let sound = scenario.mutation.filter(|mutation| *mutation == Mutation::NoDrain);
         world.come_to_rest(&Scenario { mutation: sound, ..*scenario });
+        if scenario.budget.restores > 0 && scenario.budget.backups == 0 {
+            world.back_up();
+            world.come_to_rest(scenario);
+        }
         world.left = scenario.budget;
         world.now = Time(0);
-        world.forget_past();
+        world.forget_past(scenario);
         world
     }
 

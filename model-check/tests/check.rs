@@ -10,10 +10,13 @@ fn scenario(name: &str) -> Scenario {
     *SHORT.iter().find(|one| one.name == name).expect("no such scenario")
 }
 
+/// Steps looked at, at the most: more than any scenario takes. One that would go on without end fails by its number of states.
+const STEPS: usize = 2_000_000;
+
 /// Holds, in just as many states as docs/keying.md says.
 fn holds(name: &str) {
     let scenario = scenario(name);
-    let outcome = check(&scenario, 1, None);
+    let outcome = check(&scenario, 1, Some(STEPS));
     assert!(outcome.counterexample.is_none(), "{:?}", outcome.counterexample);
     let page = include_str!("../../docs/keying.md");
     let line = format!("| {name} | {} | {} | {} |", scenario.nodes, outcome.states, outcome.depth);
@@ -51,6 +54,16 @@ hold! {
     edits_and_crashes: "edits, crashes",
     edits_and_a_node_that_is_cut_off: "edits, cut off",
     edits_and_a_late_operator: "edits, late operator",
+    objects_that_are_lost: "objects lost",
+    objects_that_are_lost_and_rotations: "objects lost, rotations",
+    objects_that_are_lost_and_crashes: "objects lost, crashes",
+    objects_that_are_lost_and_edits: "objects lost, edits",
+    peers_that_are_lost: "peers lost",
+    objects_that_turn_old: "restored",
+    a_policy_that_the_backup_lacks: "restored, applied again",
+    sas_on_demand: "on demand",
+    sas_on_demand_and_phases: "on demand, phases",
+    sas_on_demand_and_crashes: "on demand, crashes",
 }
 
 /// With the rule broken, that promise is.
@@ -124,6 +137,26 @@ fn a_revision_stays_until_its_successor_has_taken_over() {
 #[test]
 fn an_edit_is_followed_when_all_are_prepared() {
     noticed(Mutation::SwitchAtOnce, "edits", NoBlackHole);
+}
+
+#[test]
+fn not_being_told_is_not_being_told_off() {
+    noticed(Mutation::NotToldIsOff, "restored, applied again", NoClearText);
+}
+
+#[test]
+fn nor_is_an_earlier_phase() {
+    noticed(Mutation::GoDown, "objects lost", NoClearText);
+}
+
+#[test]
+fn a_report_is_about_one_object() {
+    noticed(Mutation::ReportToAnother, "objects lost", NoBlackHole);
+}
+
+#[test]
+fn inbound_sas_are_there_before_anybody_asks() {
+    noticed(Mutation::InboundOnDemand, "on demand, phases", NoBlackHole);
 }
 
 /// A model in which nothing happens shows nothing.

@@ -3,8 +3,8 @@
 
 use esplanade_model_check::scenario::{Budget, Edit, SHORT};
 use esplanade_model_check::world::Action::{
-    self, Crash, Finish, Flush, Inbound, Join, Leave, List, Operator, Outbound, Own, Packet, Pass, Publish,
-    Rotate, Start, Tick, Watch,
+    self, Crash, Finish, Flush, Inbound, Join, Leave, List, LosePeer, LoseState, MakePeer, Operator,
+    Outbound, Own, Packet, Pass, Publish, Restore, Rotate, Start, Tick, Watch,
 };
 use esplanade_model_check::world::World;
 use esplanade_model_check::{Mutation, Scenario};
@@ -20,6 +20,11 @@ const ALL: Budget = Budget {
     ticks: 9,
     edits: 9,
     looks: 0,
+    states_lost: 9,
+    peers_lost: 9,
+    backups: 0,
+    restores: 0,
+    asks: 9,
 };
 
 /// Two nodes, everything possible.
@@ -41,7 +46,7 @@ fn play(scenario: &Scenario, actions: &[Action]) {
     }
     assert!(world.come_to_rest(scenario));
     assert_eq!(world.broken, None);
-    assert!(world.is_at_rest());
+    assert!(world.is_at_rest(scenario));
 }
 
 #[test]
@@ -146,6 +151,88 @@ fn a_restarted_agent_keeps_the_sas_of_a_deleted_policy_for_the_drain_time() {
         Start(1),
         List(1),
         Own(1),
+        Pass(1),
+    ];
+    play(&scenario, &actions);
+}
+
+#[test]
+fn a_report_on_a_deleted_object_confirms_nothing_of_the_one_in_its_place() {
+    let scenario = Scenario { edits: &[Edit::Enable], ..two() };
+    let actions = [
+        LoseState(0),
+        Operator(0),
+        Action::Edit,
+        Operator(0),
+        Operator(1),
+        Own(1),
+        Pass(1),
+        Operator(1),
+        Own(1),
+        Pass(1),
+    ];
+    play(&scenario, &actions);
+}
+
+#[test]
+fn what_is_sent_to_a_peer_whose_object_is_made_anew_goes_on_under_its_newest_key() {
+    let actions = [
+        Rotate(0),
+        Pass(0),
+        Publish(0),
+        Watch(0),
+        Watch(1),
+        Pass(1),
+        Operator(0),
+        Own(0),
+        Pass(0),
+        LosePeer(0),
+        Watch(0),
+        MakePeer(0),
+        Watch(0),
+        Publish(0),
+        Watch(0),
+        Watch(1),
+        Watch(1),
+        Pass(1),
+        Watch(1),
+        Pass(1),
+        Tick,
+        Publish(0),
+        Watch(0),
+        Pass(0),
+    ];
+    play(&two(), &actions);
+}
+
+#[test]
+fn a_policy_that_is_kept_stays_until_nobody_sends_by_it() {
+    let budget = Budget { restores: 1, ..ALL };
+    let scenario = Scenario { edits: &[Edit::Enable, Edit::Again], budget, ..two() };
+    let actions = [
+        Action::Edit,
+        Operator(0),
+        Own(0),
+        Pass(0),
+        Operator(1),
+        Own(1),
+        Pass(1),
+        Operator(0),
+        Own(0),
+        Pass(0),
+        Restore,
+        Action::Edit,
+        Operator(0),
+        Own(0),
+        Pass(0),
+        Operator(1),
+        Own(1),
+        Pass(1),
+        Operator(1),
+        Own(1),
+        Pass(1),
+        Own(1),
+        Tick,
         Pass(1),
     ];
     play(&scenario, &actions);

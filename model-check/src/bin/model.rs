@@ -46,7 +46,7 @@ fn run(scenarios: &[&Scenario]) -> anyhow::Result<String> {
             for action in actions {
                 world.act(scenario, action);
                 println!("── {action:?}");
-                show(&world);
+                show(scenario, &world);
             }
             bail!("{}: {promise:?} is broken", scenario.name);
         }
@@ -61,7 +61,7 @@ fn walk_all(count: u64) -> anyhow::Result<()> {
         let walk = walk(3 + (seed % 4) as u16, 600, seed);
         if walk.broken.is_some() || !walk.rests {
             println!("seed {seed}: after {} steps {:?}, rests: {}", walk.steps, walk.broken, walk.rests);
-            show(&walk.world);
+            show(&walk.scenario, &walk.world);
             bad += 1;
         }
     }
@@ -95,9 +95,9 @@ fn take_courses(count: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn show(world: &World) {
+fn show(scenario: &Scenario, world: &World) {
     println!("   now {:?}, policy {:?}, given up {:?}", world.now.0, world.api.current, world.api.skipped);
-    println!("   lost: {:?}", world.black_holes());
+    println!("   lost: {:?}", world.black_holes(scenario));
     for (node, host) in world.hosts.iter().enumerate() {
         let state = u16::try_from(node).ok().and_then(|node| world.api.states.get(&node));
         let peer = u16::try_from(node).ok().and_then(|node| world.api.peers.get(&node));

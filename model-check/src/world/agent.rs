@@ -1,13 +1,13 @@
 //! A node's agent: carries out what [`Node`] wants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use esplanade_keying::node::{Input, Node, Own, PeerRecord, PolicyTold, Seen, Settings};
 use esplanade_keying::{KeyId, NodeUid, Sa, Stage, Time, Version};
-use esplanade_rollout::Level;
+use esplanade_rollout::{Acknowledged, Level};
 
-use super::{Action, Host, World, api, revision};
+use super::{Action, Host, NodeState, Told, World, api, revision};
 use crate::scenario::{Mutation, Scenario, UNTIMED};
 
 /// A running agent.
@@ -17,10 +17,16 @@ pub struct Agent {
     pub node: Node,
     /// The events up to here were delivered; none before the first list.
     pub cursor: Option<Version>,
-    /// The generation of its IpsecNodeState that it has seen.
-    pub told: Option<i64>,
-    /// The phases in it.
-    pub levels: BTreeMap<usize, Level>,
+    /// UID and generation of its IpsecNodeState that it has seen.
+    pub told: Option<(u16, i64)>,
+    /// The phases in it, which revision is the newest, and which of the own keys are acknowledged.
+    pub levels: BTreeMap<usize, Told>,
+    /// As `levels`.
+    pub newest: Option<usize>,
+    /// As `levels`.
+    pub keys: Acknowledged<KeyId, u16>,
+    /// Revisions that aren't in it and stay all the same.
+    pub kept: BTreeSet<usize>,
     /// The ring's file is to be written before anything is done.
     pub unsaved: bool,
 }
@@ -101,31 +107,35 @@ impl World {
             } else if self.events(node) > 0 {
                 actions.push(Action::Watch(node));
             }
-            if self.api.states.get(&node).map(|state| state.generation) != agent.told {
+            let state = self.api.states.get(&node).filter(|state| state.generation > 0);
+            let news = state.is_some_and(|state| Some((state.uid, state.generation)) != agent.told);
+            if news || agent.told.is_some() && agent.kept != self.kept(scenario, node) {
                 actions.push(Action::Own(node));
             }
-            if self.to_publish(scenario, node).is_some_and(|(_, base)| self.api.peers[&node].version == base)
-            {
+            let peer = self.api.peers.get(&node).map(|peer| peer.version);
+            if self.to_publish(scenario, node).is_some_and(|(_, base)| peer == Some(base)) {
                 actions.push(Action::Publish(node));
             }
         }
-        if !agent.node.ready() {
-            return;
-        }
+        actions.extend(self.pass_of(scenario, node));
+    }
+
+    /// What its agent does next with the kernel.
+    pub(super) fn pass_of(&self, scenario: &Scenario, node: u16) -> Option<Action> {
+        let host = self.host(node);
+        let agent = host.agent.as_ref().filter(|agent| agent.node.ready())?;
         // A pass goes in this order.
         let inbound = !agent.node.inbound().keys().eq(&host.kernel.inbound);
         let outbound = || self.outbound_differs(scenario, node);
         let rest = || self.finish_differs(scenario, node);
         if scenario.whole_passes {
-            if inbound || outbound() || rest() {
-                actions.push(Action::Pass(node));
-            }
+            (inbound || outbound() || rest()).then_some(Action::Pass(node))
         } else if inbound {
-            actions.push(Action::Inbound(node));
+            Some(Action::Inbound(node))
         } else if outbound() {
-            actions.push(Action::Outbound(node));
-        } else if rest() {
-            actions.push(Action::Finish(node));
+            Some(Action::Outbound(node))
+        } else {
+            rest().then_some(Action::Finish(node))
         }
     }
 
@@ -155,7 +165,16 @@ impl World {
         let drain = if Self::is(scenario, Mutation::NoDrain) { 0 } else { drain };
         let settings = Settings { drain, ..scenario.settings };
         let decides = Node::new(host.uid, settings, records, host.clock.read(self.now));
-        host.agent = Some(Agent { node: decides, cursor: None, told: None, levels, unsaved: false });
+        host.agent = Some(Agent {
+            node: decides,
+            cursor: None,
+            told: None,
+            levels,
+            newest: None,
+            keys: Acknowledged::default(),
+            kept: BTreeSet::new(),
+            unsaved: false,
+        });
         self.input(scenario, node, Input::Kernel(seen));
     }
 
@@ -202,31 +221,90 @@ impl World {
         self.api.events.retain(|(version, ..)| *version > seen || *version == last);
     }
 
+    /// It sees its IpsecNodeState, or looks again at what it keeps.
     pub(super) fn own(&mut self, scenario: &Scenario, node: u16) {
-        let Some(state) = self.api.states.get(&node).cloned() else { return };
-        let pending = state.keys.pending.iter().map(|name| self.host(*name).uid).collect();
-        let name: Arc<str> = Arc::from("p");
-        let mut numbers: Vec<usize> = state.levels.keys().copied().collect();
-        numbers.sort_by_key(|number| (state.newest == Some(*number), *number));
-        let told = |number: usize| PolicyTold {
-            revision: revision(number),
-            name: name.clone(),
-            sends: state.levels[&number] >= Level::Encrypt || Self::is(scenario, Mutation::SwitchAtOnce),
-            on_demand: false,
-        };
-        let policies = numbers.into_iter().map(told).collect();
-        let mut acknowledged = state.keys.key;
-        if Self::is(scenario, Mutation::RetireUnacknowledged) {
-            let records = self.host(node).agent.as_ref().map(|agent| agent.node.records());
-            acknowledged =
-                records.and_then(|records| records.last()).map(|record| record.id).or(acknowledged);
+        let state = self.api.states.get(&node).filter(|state| state.generation > 0).cloned();
+        let Some(agent) = &mut self.hosts[usize::from(node)].agent else { return };
+        if let Some(state) = state {
+            agent.told = Some((state.uid, state.generation));
+            (agent.levels, agent.newest, agent.keys) = (state.levels, state.newest, state.keys);
         }
+        let kept = self.kept(scenario, node);
         if let Some(agent) = &mut self.hosts[usize::from(node)].agent {
-            agent.told = Some(state.generation);
-            agent.levels = state.levels;
+            agent.kept = kept;
         }
-        let own = Own { generation: state.generation, policies, acknowledged, pending };
+        self.tell(scenario, node);
+    }
+
+    /// Revisions in the kernel that aren't told, and that nobody has said to switch off (`InForce::is_kept`).
+    fn kept(&self, scenario: &Scenario, node: u16) -> BTreeSet<usize> {
+        let host = self.host(node);
+        let Some(agent) = &host.agent else { return BTreeSet::new() };
+        let taken_over = |(number, told): (&usize, &Told)| {
+            told.target > Level::Prepare && host.kernel.level(*number) >= told.target
+        };
+        let successor = agent.levels.iter().any(taken_over);
+        if successor || Self::is(scenario, Mutation::NotToldIsOff) {
+            return BTreeSet::new();
+        }
+        let kept = |(number, told): &(&usize, &Told)| {
+            !agent.levels.contains_key(number) && told.target != Level::Absent
+        };
+        host.kernel.levels.iter().filter(kept).map(|(number, _)| *number).collect()
+    }
+
+    fn tell(&mut self, scenario: &Scenario, node: u16) {
+        let host = self.host(node);
+        let Some(agent) = &host.agent else { return };
+        let Some((_, generation)) = agent.told else { return };
+        let pending = agent.keys.pending.iter().map(|name| self.host(*name).uid).collect();
+        let name: Arc<str> = Arc::from("p");
+        let mut numbers: Vec<usize> = agent.levels.keys().copied().collect();
+        numbers.sort_by_key(|number| (agent.newest == Some(*number), *number));
+        let told = |number: usize| {
+            let reached = host.kernel.level(number);
+            let to = agent.levels.get(&number).map_or(reached, |told| told.from(reached));
+            PolicyTold {
+                revision: revision(number),
+                name: name.clone(),
+                sends: to >= Level::Encrypt || Self::is(scenario, Mutation::SwitchAtOnce),
+                on_demand: scenario.on_demand,
+            }
+        };
+        // What is kept stands before what is told.
+        let policies = agent.kept.iter().copied().chain(numbers).map(told).collect();
+        let mut acknowledged = agent.keys.key;
+        if Self::is(scenario, Mutation::RetireUnacknowledged) {
+            let newest = agent.node.records().last().map(|record| record.id);
+            acknowledged = newest.or(acknowledged);
+        }
+        let own = Own { generation, policies, acknowledged, pending };
         self.input(scenario, node, Input::Own(own));
+    }
+
+    /// A packet for the peer has no SA, and asks for one: of whichever revision there is.
+    pub(super) fn asked(&mut self, scenario: &Scenario, node: u16, peer: NodeUid) {
+        for number in 0..api::REVISIONS {
+            self.input(scenario, node, Input::Asked { peer, policy: revision(number) });
+        }
+    }
+
+    /// What would be sent on to the peer then, and whether a key would be made.
+    pub(super) fn wanted_if_asked(
+        &self,
+        scenario: &Scenario,
+        node: u16,
+        peer: NodeUid,
+    ) -> (Option<Sa>, bool) {
+        let Host { agent: Some(agent), clock, .. } = self.host(node) else { return (None, false) };
+        let (mut decides, mut makes_key) = (agent.node.clone(), false);
+        let mut spis = |sa: &Sa| Some(spi(scenario, node, sa));
+        for number in 0..api::REVISIONS {
+            let asked = Input::Asked { peer, policy: revision(number) };
+            makes_key |= decides.step(asked, clock.read(self.now), &mut spis).make_key;
+        }
+        let mut wanted = decides.outbound().map(|wanted| wanted.sa);
+        (wanted.find(|sa| sa.peer == peer), makes_key)
     }
 
     /// What the agent would publish.
@@ -247,7 +325,7 @@ impl World {
             self.api.publish(node, keys, base);
         }
         if Self::is(scenario, Mutation::RetireUnacknowledged) {
-            self.own(scenario, node);
+            self.tell(scenario, node);
         }
     }
 
@@ -290,24 +368,43 @@ impl World {
 
     /// What the agent reports is in its objects at once: who looks at them sees it late.
     pub(crate) fn report(&mut self, scenario: &Scenario, node: u16) {
+        let version = self.stamp(scenario);
+        let stale = Self::is(scenario, Mutation::ReportToAnother);
         let host = &self.hosts[usize::from(node)];
         let (Some(agent), false, true) = (&host.agent, host.cut, host.present) else { return };
-        let Some(state) = self.api.states.get_mut(&node) else { return };
+        // One that has just started leaves what the one before it has reported.
+        let Some((uid, generation)) = agent.told else { return };
+        let reached = host.kernel.levels.iter().map(|(number, told)| (*number, told.level)).collect();
+        let there = |(number, told): (&usize, &Told)| host.kernel.level(*number) == told.level;
+        let confirmed = agent.levels.iter().all(there)
+            && agent.node.confirmed() == Some(generation)
+            && host.kernel.levels == self.levels_now(scenario, node);
         let through = match (Self::is(scenario, Mutation::WatermarkSeen), agent.cursor) {
             (true, Some(cursor)) => cursor,
             _ => agent.node.watermark(),
         };
-        let before = (state.through, state.observed);
+        let Some(state) = self.api.states.get_mut(&node) else { return };
+        // A report on an object that was there before it isn't for this one.
+        if state.generation == 0 || state.uid != uid && !stale {
+            return;
+        }
+        let said = |state: &NodeState| (state.through, state.observed, state.reached.clone());
+        let before = said(state);
         if agent.cursor.is_some() && through.0 > 0 {
-            state.through = Some(state.through.unwrap_or_default().max(through.0));
+            state.through = Some(state.applied_through().unwrap_or_default().max(through.0));
         }
-        // One that has just started leaves what the one before it has reported.
-        if agent.levels == host.kernel.levels && agent.told.is_some() && agent.told == agent.node.confirmed()
-        {
-            state.observed = agent.told;
+        if confirmed {
+            state.observed = Some(generation);
         }
-        if before != (state.through, state.observed) {
+        state.reached = reached;
+        if before != said(state) {
+            state.version = version;
             self.hosts[usize::from(node)].work.0.reports += 1;
         }
+    }
+
+    /// The resourceVersion of a write to an IpsecNodeState, where it counts.
+    pub(super) fn stamp(&self, scenario: &Scenario) -> Option<Version> {
+        (scenario.budget.restores > 0).then_some(self.api.version)
     }
 }

@@ -17,13 +17,33 @@ pub struct PeerObject {
     pub keys: Vec<KeyId>,
 }
 
+/// A revision of the policy as a node is told of it; its level is that of the kernel in the agent's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Told {
+    /// `phase`.
+    pub level: Level,
+    /// `target`: where it is to end.
+    pub target: Level,
+}
+
+impl Told {
+    /// Where the kernel is to go from where it is (`NodePolicy::phase_from`).
+    pub fn from(self, reached: Level) -> Level {
+        self.level.max(reached.min(self.target))
+    }
+}
+
 /// An IpsecNodeState.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct NodeState {
-    /// `metadata.generation`.
+    /// `metadata.uid`: the how-manieth of its name it is.
+    pub uid: u16,
+    /// `metadata.generation`; 0 while there is no such object.
     pub generation: i64,
-    /// `spec.policies`: the revision's number and its phase.
-    pub levels: BTreeMap<usize, Level>,
+    /// `metadata.resourceVersion`, where it counts: where objects can turn old.
+    pub version: Option<Version>,
+    /// `spec.policies`, by the revision's number.
+    pub levels: BTreeMap<usize, Told>,
     /// The one of them that stands last: the newest.
     pub newest: Option<usize>,
     /// `spec.keys`.
@@ -32,6 +52,15 @@ pub struct NodeState {
     pub observed: Option<i64>,
     /// `status.peersAppliedThrough`.
     pub through: Option<u64>,
+    /// `status.policies`: the phases in the kernel.
+    pub reached: BTreeMap<usize, Level>,
+}
+
+impl NodeState {
+    /// `status.peersAppliedThrough`, if it can be of this history.
+    pub(super) fn applied_through(&self) -> Option<u64> {
+        self.through.filter(|through| self.version.is_none_or(|own| *through <= own.0))
+    }
 }
 
 /// All objects.
@@ -43,7 +72,7 @@ pub struct Api {
     pub peers: BTreeMap<u16, PeerObject>,
     /// Events that not every agent has seen yet.
     pub events: Vec<(Version, NodeUid, Change)>,
-    /// IpsecNodeStates, by node.
+    /// IpsecNodeStates, by node: of every Node that there is.
     pub states: BTreeMap<u16, NodeState>,
     /// The policy's revision, while it is there.
     pub current: Option<usize>,
@@ -51,9 +80,12 @@ pub struct Api {
     pub skipped: BTreeSet<u16>,
 }
 
+/// The most revisions of the policy in a model.
+pub(super) const REVISIONS: usize = 8;
+
 /// Every node takes part in the policy, whatever it has been edited to.
 pub(super) fn record(keys: Vec<KeyId>) -> PeerRecord {
-    PeerRecord { keys, policies: (0..8).map(super::revision).collect() }
+    PeerRecord { keys, policies: (0..REVISIONS).map(super::revision).collect() }
 }
 
 impl Api {
@@ -79,15 +111,32 @@ impl Api {
     }
 
     pub(super) fn join(&mut self, node: u16, uid: NodeUid) {
-        let version = self.write(uid, Change::Is(record(Vec::new())));
-        self.peers.insert(node, PeerObject { uid, version, keys: Vec::new() });
+        self.make_peer(node, uid);
         self.states.insert(node, NodeState::default());
     }
 
-    pub(super) fn leave(&mut self, node: u16) {
+    /// Somebody deletes a node's IpsecPeer.
+    pub(super) fn lose_peer(&mut self, node: u16) {
         if let Some(peer) = self.peers.remove(&node) {
             self.write(peer.uid, Change::Gone);
         }
+    }
+
+    /// The operator makes it.
+    pub(super) fn make_peer(&mut self, node: u16, uid: NodeUid) {
+        let version = self.write(uid, Change::Is(record(Vec::new())));
+        self.peers.insert(node, PeerObject { uid, version, keys: Vec::new() });
+    }
+
+    /// Somebody deletes its IpsecNodeState.
+    pub(super) fn lose_state(&mut self, node: u16) {
+        if let Some(state) = self.states.get_mut(&node) {
+            *state = NodeState { uid: state.uid + 1, ..NodeState::default() };
+        }
+    }
+
+    pub(super) fn leave(&mut self, node: u16) {
+        self.lose_peer(node);
         self.states.remove(&node);
         self.skipped.remove(&node);
     }

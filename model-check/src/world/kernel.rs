@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use esplanade_keying::{NodeUid, Sa};
 use esplanade_rollout::Level;
 
+use super::Told;
+
 /// SAs and policies of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Kernel {
@@ -14,8 +16,11 @@ pub struct Kernel {
     pub outbound: Vec<Sa>,
     /// Outbound SAs that are gone, with packets that may still be on their way.
     pub on_the_way: BTreeSet<Sa>,
-    /// Each revision of the policy with its phase. A rebooted node restores them before it sends anything.
-    pub levels: BTreeMap<usize, Level>,
+    /// Peers that a packet has asked an SA for, without an answer yet: larval SAs. What comes next doesn't ask again.
+    pub larval: BTreeSet<NodeUid>,
+    /// Each revision of the policy with its phase, and where that was to end: the agent's record `policies-in-force`. A
+    /// rebooted node restores them before it sends anything.
+    pub levels: BTreeMap<usize, Told>,
 }
 
 /// What a node has done so far; for measurements, and no part of the state.
@@ -48,14 +53,19 @@ impl std::hash::Hash for Uncounted {
 }
 
 impl Kernel {
+    /// How far a revision is.
+    pub fn level(&self, revision: usize) -> Level {
+        self.levels.get(&revision).map(|told| told.level).unwrap_or_default()
+    }
+
     /// Something that is sent is protected.
     pub fn encrypts(&self) -> bool {
-        self.levels.values().any(|level| *level >= Level::Encrypt)
+        self.levels.values().any(|told| told.level >= Level::Encrypt)
     }
 
     /// Clear text is dropped.
     pub fn enforces(&self) -> bool {
-        self.levels.values().any(|level| *level == Level::Enforce)
+        self.levels.values().any(|told| told.level == Level::Enforce)
     }
 
     /// What is sent to a peer goes out on this SA: the one made last (`xfrm_state_find`). The kernel knows no revisions.

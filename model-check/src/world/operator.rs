@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use esplanade_keying::KeyId;
 use esplanade_rollout::{
-    Acknowledged, Level, Listener, Participant, acknowledge, complete, leave, next, replaced,
+    Acknowledged, Level, Listener, Participant, acknowledge, complete, is_going, leave, next, replaced,
 };
 
-use super::{Api, World};
+use super::{Api, NodeState, Told, World};
 use crate::scenario::{Mutation, Scenario};
 
 /// What an IpsecNodeState should say.
-type Spec = (BTreeMap<usize, Level>, Option<usize>, Acknowledged<KeyId, u16>);
+type Spec = (BTreeMap<usize, Told>, Option<usize>, Acknowledged<KeyId, u16>);
 
 /// How far a policy should be switched on.
 const TARGET: Level = Level::Enforce;
@@ -28,14 +28,18 @@ impl World {
         }
         let newest = seen.current.or(looked_at.newest);
         let spec = (levels(seen, scenario, node), newest, keys(seen, node));
-        (spec != (looked_at.levels.clone(), looked_at.newest, looked_at.keys.clone())).then_some(spec)
+        let there = looked_at.generation > 0;
+        let same = there && spec == (looked_at.levels.clone(), looked_at.newest, looked_at.keys.clone());
+        (!same).then_some(spec)
     }
 
     pub(crate) fn operate(&mut self, scenario: &Scenario, node: u16) {
         let Some((levels, newest, keys)) = self.operator_writes(scenario, node) else { return };
+        let version = self.stamp(scenario);
         let write = |api: &mut Api| {
             if let Some(state) = api.states.get_mut(&node) {
                 state.generation += 1;
+                state.version = version;
                 state.levels = levels.clone();
                 state.newest = newest;
                 state.keys = keys.clone();
@@ -47,65 +51,120 @@ impl World {
             write(looked);
         }
     }
+
+    /// The node is there, and its IpsecPeer isn't.
+    pub(super) fn lacks_peer(&self, node: u16) -> bool {
+        let lacks = |api: &Api| api.states.contains_key(&node) && !api.peers.contains_key(&node);
+        lacks(&self.api) && self.looked.as_deref().is_none_or(lacks)
+    }
+
+    pub(super) fn make_peer(&mut self, node: u16) {
+        let uid = self.host(node).uid;
+        self.api.make_peer(node, uid);
+        if let Some(looked) = &mut self.looked {
+            (looked.peers, looked.version) = (self.api.peers.clone(), self.api.version);
+        }
+    }
+}
+
+/// As `cluster.nodes()` of the planner.
+fn nodes(api: &Api) -> Vec<u16> {
+    api.states.keys().copied().collect()
 }
 
 fn keys(api: &Api, node: u16) -> Acknowledged<KeyId, u16> {
-    let Some(peer) = api.peers.get(&node) else { return Acknowledged::default() };
+    let before = &api.states[&node].keys;
+    let Some(peer) = api.peers.get(&node) else { return before.clone() };
     let listeners: Vec<Listener<u16>> = api
         .states
         .iter()
         .filter(|(name, _)| **name != node)
         .map(|(name, state)| Listener {
             name: *name,
-            applied_through: state.through,
+            applied_through: state.applied_through(),
             skipped: api.skipped.contains(name),
         })
         .collect();
-    acknowledge(&api.states[&node].keys, &peer.keys, peer.version.0, &listeners)
+    acknowledge(before, &peer.keys, peer.version.0, &listeners)
 }
 
-fn levels(api: &Api, scenario: &Scenario, node: u16) -> BTreeMap<usize, Level> {
-    let told =
-        |state: &super::NodeState, revision: usize| state.levels.get(&revision).copied().unwrap_or_default();
-    let answering = api.peers.iter().filter(|(name, _)| !api.skipped.contains(name));
-    let newest = answering
-        .map(|(_, peer)| (!peer.keys.is_empty()).then_some(peer.version.0))
-        .try_fold(0, |newest, version| version.map(|version| newest.max(version)));
-    let participants = |revision: usize| -> Vec<Participant> {
-        let participant = |(name, state): (&u16, &super::NodeState)| {
-            let confirmed =
-                Participant::has_confirmed(state.observed, state.generation, state.through, newest);
-            Participant {
-                told: told(state, revision),
-                // Objects are never lost here.
-                to: Level::Enforce,
-                reached: Level::Absent,
-                confirmed: confirmed || World::is(scenario, Mutation::Unconfirmed),
-                trouble: false,
-                skipped: api.skipped.contains(name),
-            }
-        };
-        api.states.iter().map(participant).collect()
-    };
-    let known: BTreeSet<usize> =
-        api.states.values().flat_map(|state| state.levels.keys().copied()).chain(api.current).collect();
-    let known: Vec<usize> = known.into_iter().collect();
-    let at = api.states.keys().position(|name| *name == node).unwrap_or_default();
-    let of_each: Vec<Vec<Participant>> = known.iter().map(|revision| participants(*revision)).collect();
-    let of_each = match api.current {
-        None => leave(&of_each),
-        Some(current) => {
-            let successor = participants(current);
-            let over = complete(&successor, TARGET)
-                || World::is(scenario, Mutation::DropPredecessor)
-                    && successor.iter().all(|one| one.told >= Level::Prepare);
-            let joins = |place: usize| successor[place].told == Level::Absent;
-            let levels = |(revision, of): (&usize, &Vec<Participant>)| {
-                if *revision == current { next(of, TARGET) } else { replaced(of, over, joins) }
-            };
-            known.iter().zip(&of_each).map(levels).collect()
+/// As `participants` of the planner.
+fn participants(api: &Api, scenario: &Scenario, revision: usize, nodes: &[u16]) -> Vec<Participant> {
+    let skipped = |name: &u16| api.skipped.contains(name);
+    let mut versions = nodes.iter().filter(|name| !skipped(name)).map(|name| {
+        let peer = api.peers.get(name)?;
+        (!peer.keys.is_empty()).then_some(peer.version.0)
+    });
+    let newest = versions.try_fold(0, |newest, version| version.map(|version| newest.max(version)));
+    let participant = |name: &u16| {
+        let state = &api.states[name];
+        let NodeState { observed, generation, .. } = *state;
+        let told = state.levels.get(&revision);
+        let confirmed = Participant::has_confirmed(observed, generation, state.applied_through(), newest);
+        Participant {
+            told: told.map(|told| told.level).unwrap_or_default(),
+            to: told.map_or(Level::Enforce, |told| told.target),
+            reached: state.reached.get(&revision).copied().unwrap_or_default(),
+            confirmed: confirmed || World::is(scenario, Mutation::Unconfirmed),
+            trouble: false,
+            skipped: skipped(name),
         }
     };
-    let levels = known.into_iter().zip(of_each).map(|(revision, levels)| (revision, levels[at]));
-    levels.filter(|(_, level)| *level != Level::Absent).collect()
+    nodes.iter().map(participant).collect()
+}
+
+fn levels(api: &Api, scenario: &Scenario, node: u16) -> BTreeMap<usize, Told> {
+    let has = |name: u16, revision: usize| api.states[&name].levels.get(&revision).copied();
+    let known: BTreeSet<usize> = api.states.values().flat_map(|state| state.levels.keys().copied()).collect();
+    let mut all = BTreeMap::new();
+    match api.current {
+        None => {
+            // As `Leaving::told`.
+            let mut names = nodes(api);
+            names.retain(|name| !api.states[name].levels.is_empty());
+            let Some(at) = names.iter().position(|name| *name == node) else { return all };
+            let of_each: Vec<Vec<Participant>> =
+                known.iter().map(|revision| participants(api, scenario, *revision, &names)).collect();
+            for (revision, levels) in known.iter().zip(leave(&of_each)) {
+                let told = has(node, *revision).and_then(|told| switched_off(told, levels[at]));
+                all.extend(told.map(|told| (*revision, told)));
+            }
+        }
+        Some(current) => {
+            // As `Newest::told`.
+            let names = nodes(api);
+            let at = names.iter().position(|name| *name == node).unwrap_or_default();
+            let newest = participants(api, scenario, current, &names);
+            let over = complete(&newest, TARGET)
+                || World::is(scenario, Mutation::DropPredecessor)
+                    && newest.iter().all(|one| one.told >= Level::Prepare);
+            for revision in known.into_iter().filter(|revision| *revision != current) {
+                let of = participants(api, scenario, revision, &names);
+                let joins = |place: usize| newest[place].told == Level::Absent;
+                let level = replaced(&of, over, joins)[at];
+                let told = if is_going(&of, over) {
+                    has(node, revision).and_then(|told| switched_off(told, level))
+                } else {
+                    let model = names.iter().find_map(|name| has(*name, revision)).filter(|_| joins(at));
+                    let before = has(node, revision).or(model).filter(|_| level != Level::Absent);
+                    before.map(|before| Told { level, ..before })
+                };
+                all.extend(told.map(|told| (revision, told)));
+            }
+            let level = next(&newest, TARGET)[at];
+            if level != Level::Absent {
+                all.insert(current, Told { level, target: TARGET });
+            }
+        }
+    }
+    all
+}
+
+/// As the planner's.
+fn switched_off(told: Told, level: Level) -> Option<Told> {
+    match level {
+        Level::Absent if told.target == Level::Absent => None,
+        Level::Absent => Some(Told { target: Level::Absent, ..told }),
+        level => Some(Told { level, target: Level::Absent }),
+    }
 }

@@ -6,7 +6,7 @@ use esplanade_keying::node::{Input, Seen};
 use esplanade_keying::{NodeUid, Sa, Stage};
 use esplanade_rollout::Level;
 
-use super::{Promise, World, revision};
+use super::{Promise, Told, World, revision};
 use crate::scenario::{Mutation, Scenario};
 
 type Lanes = BTreeMap<NodeUid, Vec<Sa>>;
@@ -14,6 +14,11 @@ type Lanes = BTreeMap<NodeUid, Vec<Sa>>;
 /// It is there, and no other one to its peer.
 fn is_alone(lanes: &Lanes, sa: &Sa) -> bool {
     lanes.get(&sa.peer).is_some_and(|lane| lane.as_slice() == [*sa])
+}
+
+/// Something is sent to it.
+fn kernel_sends(outbound: &[Sa], peer: NodeUid) -> bool {
+    outbound.iter().any(|sa| sa.peer == peer)
 }
 
 impl World {
@@ -25,7 +30,11 @@ impl World {
         let gone = kernel.iter().filter(|sa| !wanted.contains_key(sa)).map(|sa| Seen::Inbound(*sa, false));
         let missing = wanted.keys().filter(|sa| !kernel.contains(sa)).map(|sa| Seen::Inbound(*sa, true));
         let seen: Vec<Seen> = gone.chain(missing).collect();
-        let wanted = wanted.keys().copied().collect();
+        let asked = |sa: &&Sa| {
+            let sends = || kernel_sends(&host.kernel.outbound, sa.peer);
+            !Self::is(scenario, Mutation::InboundOnDemand) || host.kernel.inbound.contains(*sa) || sends()
+        };
+        let wanted = wanted.keys().filter(asked).copied().collect();
         if !Self::is(scenario, Mutation::NotOnSight) {
             host.kernel.inbound = wanted;
             host.work.0.sas += seen.len();
@@ -81,6 +90,7 @@ impl World {
             let kernel = &mut self.hosts[usize::from(node)].kernel;
             if !kernel.outbound.contains(&sa) {
                 kernel.outbound.push(sa);
+                kernel.larval.remove(&sa.peer);
                 if !self.used.insert((node, sa)) && fresh {
                     self.broken = Some(Promise::NoReuse);
                 }
@@ -105,27 +115,30 @@ impl World {
     pub(super) fn finish_differs(&self, scenario: &Scenario, node: u16) -> bool {
         let host = self.host(node);
         let wanted: BTreeSet<Sa> = self.outbound(scenario, node).into_iter().map(|(sa, _)| sa).collect();
-        host.kernel.levels != self.levels_now(node)
+        host.kernel.levels != self.levels_now(scenario, node)
             || host.kernel.outbound.iter().any(|sa| !wanted.contains(sa))
     }
 
     /// The phases to be at now: what was told, but clear text isn't given up before what is sent instead arrives.
-    fn levels_now(&self, node: u16) -> BTreeMap<usize, Level> {
+    pub(super) fn levels_now(&self, scenario: &Scenario, node: u16) -> BTreeMap<usize, Told> {
         let host = self.host(node);
         let Some(agent) = &host.agent else { return BTreeMap::new() };
-        let level = |(number, told): (&usize, &Level)| {
-            let prepared = host.kernel.levels.get(number) == Some(&Level::Prepare);
-            let wait = prepared && *told > Level::Prepare && !agent.node.sends_surely(revision(*number));
-            (*number, if wait { Level::Prepare } else { *told })
+        let level = |(number, told): (&usize, &Told)| {
+            let reached = host.kernel.level(*number);
+            let to = if Self::is(scenario, Mutation::GoDown) { told.level } else { told.from(reached) };
+            let wait = reached == Level::Prepare && to > Level::Prepare;
+            let wait = wait && !agent.node.sends_surely(revision(*number));
+            (*number, Told { level: if wait { Level::Prepare } else { to }, ..*told })
         };
-        agent.levels.iter().map(level).collect()
+        let kept = host.kernel.levels.iter().filter(|(number, _)| agent.kept.contains(*number));
+        agent.levels.iter().map(level).chain(kept.map(|(number, told)| (*number, *told))).collect()
     }
 
     pub(super) fn finish(&mut self, scenario: &Scenario, node: u16) {
         self.save(node);
         let before = self.in_use(node);
         let wanted: BTreeSet<Sa> = self.outbound(scenario, node).into_iter().map(|(sa, _)| sa).collect();
-        let levels = self.levels_now(node);
+        let levels = self.levels_now(scenario, node);
         let host = &mut self.hosts[usize::from(node)];
         let kernel = &mut host.kernel;
         kernel.levels = levels;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use esplanade_keying::node::MAX_KEYS;
-use esplanade_keying::{NodeUid, PolicyRevision, Sa};
+use esplanade_keying::{KeyId, NodeUid, PolicyRevision, Sa, Stage};
 use esplanade_rollout::Level;
 
-use super::{Action, World};
+use super::{Action, Host, Kernel, World};
 use crate::scenario::Scenario;
 
 /// A promise of the protocol.
@@ -25,18 +25,30 @@ pub enum Promise {
 }
 
 impl World {
-    pub(super) fn forget_past(&mut self) {
-        let reached: Vec<(u16, u16)> = self.pairs().filter(|(from, to)| self.reaches(*from, *to)).collect();
+    pub(super) fn forget_past(&mut self, scenario: &Scenario) {
+        let reached: Vec<(u16, u16)> =
+            self.pairs().filter(|(from, to)| self.reaches(scenario, *from, *to)).collect();
         self.due.extend(reached);
     }
 
-    /// What `from` sends to `to` arrives.
-    pub(crate) fn reaches(&self, from: u16, to: u16) -> bool {
+    /// What `from` sends to `to` arrives; or asks for an SA that it would arrive on.
+    pub(crate) fn reaches(&self, scenario: &Scenario, from: u16, to: u16) -> bool {
         let (sender, receiver) = (self.host(from), self.host(to));
         if !sender.kernel.encrypts() {
             return !receiver.kernel.enforces();
         }
-        sender.kernel.sends_on(receiver.uid).is_some_and(|sa| self.has_inbound(from, to, &sa))
+        match sender.kernel.sends_on(receiver.uid) {
+            Some(sa) => self.has_inbound(from, to, &sa),
+            None if scenario.on_demand => self.would_reach(scenario, from, to),
+            None => false,
+        }
+    }
+
+    /// What is sent now asks for an SA, or has asked, and the receiver has that.
+    fn would_reach(&self, scenario: &Scenario, from: u16, to: u16) -> bool {
+        let listens = self.host(from).agent.as_ref().is_some_and(|agent| agent.node.ready());
+        let (wanted, _) = self.wanted_if_asked(scenario, from, self.host(to).uid);
+        wanted.filter(|_| listens).is_some_and(|sa| self.has_inbound(from, to, &sa))
     }
 
     /// `to` has what `from` calls `sa`.
@@ -63,14 +75,19 @@ impl World {
             let caught_up = api.states.get(node).is_none_or(|state| state.observed == Some(state.generation));
             !caught_up || !told.contains(node) || api.skipped.contains(node) || hosts[usize::from(*node)].cut
         });
+        self.joined.retain(|node| api.states.get(node).is_none_or(|state| state.observed.is_none()));
+        let found: Vec<u16> =
+            self.older.iter().copied().filter(|node| self.is_known(scenario, *node)).collect();
+        self.older.retain(|node| !found.contains(node));
         let pairs: Vec<(u16, u16)> = self.pairs().collect();
         for (from, to) in pairs {
             // A node that was given up may have been left behind; one that has just joined has nothing to lose yet.
-            let left = self.behind.contains(&from) || self.behind.contains(&to);
-            let new = |node: u16| self.api.states.get(&node).is_none_or(|state| state.observed.is_none());
-            if left || new(from) || new(to) {
+            let nothing = |node: u16| {
+                self.behind.contains(&node) || self.joined.contains(&node) || self.older.contains(&node)
+            };
+            if nothing(from) || nothing(to) {
                 self.due.remove(&(from, to));
-            } else if self.reaches(from, to) {
+            } else if self.reaches(scenario, from, to) {
                 self.due.insert((from, to));
             }
         }
@@ -94,17 +111,40 @@ impl World {
             self.report(scenario, node);
         }
         if self.broken.is_none() {
-            self.broken = self.first_unsafe();
+            self.broken = self.first_unsafe(scenario);
         }
         self.remember(scenario);
     }
 
-    fn first_broken(&self, scenario: &Scenario) -> Option<Promise> {
-        self.first_unsafe().or_else(|| self.is_stuck(scenario).then_some(Promise::Progress))
+    /// Everybody knows the node's keys (again), and packets arrive.
+    fn is_known(&self, scenario: &Scenario, node: u16) -> bool {
+        let published = |agent: &super::Agent| -> Vec<KeyId> {
+            let records = agent.node.records().iter().filter(|record| record.stage == Stage::Published);
+            records.map(|record| record.id).collect()
+        };
+        let peer = self.api.peers.get(&node);
+        let own = self
+            .host(node)
+            .agent
+            .as_ref()
+            .zip(peer)
+            .is_some_and(|(agent, peer)| agent.node.ready() && peer.keys == published(agent));
+        let seen = |other: &u16| self.listed(*other) && self.events(*other) == 0;
+        let both = |other: u16| self.reaches(scenario, node, other) && self.reaches(scenario, other, node);
+        let done = |other: u16| self.pass_of(scenario, other).is_none();
+        own && self.turned.is_empty()
+            && self
+                .nodes()
+                .filter(|other| self.host(*other).present)
+                .all(|other| seen(&other) && done(other) && (other == node || both(other)))
     }
 
-    fn first_unsafe(&self) -> Option<Promise> {
-        if !self.black_holes().is_empty() {
+    fn first_broken(&self, scenario: &Scenario) -> Option<Promise> {
+        self.first_unsafe(scenario).or_else(|| self.is_stuck(scenario).then_some(Promise::Progress))
+    }
+
+    fn first_unsafe(&self, scenario: &Scenario) -> Option<Promise> {
+        if !self.black_holes(scenario).is_empty() {
             return Some(Promise::NoBlackHole);
         }
         let clear = |node: &u16| !self.host(*node).kernel.encrypts();
@@ -116,17 +156,23 @@ impl World {
     }
 
     /// Pairs between which packets are lost that must not be.
-    pub fn black_holes(&self) -> Vec<(u16, u16)> {
-        self.pairs().filter(|(from, to)| self.is_black_hole(*from, *to)).collect()
+    pub fn black_holes(&self, scenario: &Scenario) -> Vec<(u16, u16)> {
+        self.pairs().filter(|(from, to)| self.is_black_hole(scenario, *from, *to)).collect()
     }
 
-    fn is_black_hole(&self, from: u16, to: u16) -> bool {
+    fn is_black_hole(&self, scenario: &Scenario, from: u16, to: u16) -> bool {
         if !self.due.contains(&(from, to)) {
             return false;
         }
-        let on_the_way = &self.host(from).kernel.on_the_way;
+        let Host { kernel, agent, .. } = self.host(from);
+        let on_the_way = &kernel.on_the_way;
         let uid = self.host(to).uid;
-        !self.reaches(from, to)
+        // While nobody listens, what asks for an SA is dropped.
+        let deaf = !agent.as_ref().is_some_and(|agent| agent.node.ready());
+        if scenario.on_demand && deaf && kernel.encrypts() && kernel.sends_on(uid).is_none() {
+            return false;
+        }
+        !self.reaches(scenario, from, to)
             || on_the_way.iter().filter(|sa| sa.peer == uid).any(|sa| !self.has_inbound(from, to, sa))
     }
 
@@ -156,26 +202,38 @@ impl World {
         if self.hosts.iter().any(|host| host.cut || !host.present) {
             return false;
         }
-        !self.is_at_rest()
+        !self.is_at_rest(scenario)
     }
 
     /// Everything is as it should be: one key, one SA in each direction, packets arrive, every phase is where it should
     /// be.
-    pub fn is_at_rest(&self) -> bool {
+    pub fn is_at_rest(&self, scenario: &Scenario) -> bool {
         let hosts = self.hosts.iter().filter(|host| host.present);
         let keys = |host: &super::Host| {
             let records = host.agent.as_ref().map(|agent| agent.node.records().len());
             records == Some(1) && host.asked.is_none()
         };
-        let level = |host: &super::Host| match self.api.current {
-            Some(current) => host.kernel.levels.iter().eq([(&current, &Level::Enforce)]),
-            None => host.kernel.levels.is_empty(),
+        let level = |host: &super::Host| {
+            let kernel = &host.kernel;
+            match self.api.current {
+                Some(current) => kernel.levels.len() == 1 && kernel.level(current) == Level::Enforce,
+                // Nobody has said that it is to go.
+                None if self.lost => kernel.levels.len() <= 1,
+                None => kernel.levels.is_empty(),
+            }
         };
         let peers = self.api.peers.len() - 1;
-        let sas = if self.api.current.is_some() { peers } else { 0 };
-        let settled =
-            |host: &super::Host| host.kernel.inbound.len() == sas && host.kernel.outbound.len() == sas;
+        let settled = |host: &super::Host| {
+            let Kernel { inbound, outbound, levels, .. } = &host.kernel;
+            let sas = levels.len() * peers;
+            let sends = if scenario.on_demand { outbound.len() <= sas } else { outbound.len() == sas };
+            inbound.len() == sas && sends
+        };
+        // Where an SA that was asked for was never made because the agent died, asking again makes a new key.
+        let will = |from: u16, to: u16| {
+            scenario.on_demand && self.wanted_if_asked(scenario, from, self.host(to).uid).1
+        };
         hosts.into_iter().all(|host| keys(host) && level(host) && settled(host))
-            && self.pairs().all(|(from, to)| self.reaches(from, to))
+            && self.pairs().all(|(from, to)| self.reaches(scenario, from, to) || will(from, to))
     }
 }
