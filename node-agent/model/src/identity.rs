@@ -4,6 +4,7 @@
 //! policy is ours if its index is a [`PolicyIndex`] and every template's reqid lies in [`Reqid::OWNED`].
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
@@ -142,7 +143,7 @@ impl Protocol {
 
 /// What names an SA in the kernel (RFC 4301 §4.1; `__xfrm_state_lookup`). The kernel would tell several of one name apart
 /// by their marks, and finds the wrong one where the marks overlap: we never make a second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SaId {
     /// Where packets go to: the outer address.
     pub destination: IpAddr,
@@ -150,6 +151,26 @@ pub struct SaId {
     pub protocol: Protocol,
     /// The SPI.
     pub spi: Spi,
+}
+
+/// In few words: a derived one hashes addresses byte by byte, and names are looked up all the time.
+impl Hash for SaId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { destination, protocol, spi } = self;
+        match destination {
+            IpAddr::V4(address) => state.write_u64(pair(address.to_bits(), spi.get())),
+            IpAddr::V6(address) => {
+                state.write_u128(address.to_bits());
+                state.write_u32(spi.get());
+            }
+        }
+        state.write_u8(protocol.number());
+    }
+}
+
+/// Two words as one.
+pub(crate) fn pair(high: u32, low: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
 }
 
 impl fmt::Display for SaId {

@@ -1,7 +1,9 @@
 //! Policies: entries of the Security Policy Database (RFC 4301 §4.4.1).
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
+use crate::identity::pair;
 use crate::{Mark, Mode, Protocol, Reqid, Selector};
 
 /// Which packets a policy is looked up for (`XFRM_POLICY_IN` …).
@@ -103,7 +105,7 @@ impl Policy {
 }
 
 /// What names a policy in the kernel (`xfrm_policy_insert`): priority and templates are not part of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PolicyKey {
     /// The direction.
     pub direction: Direction,
@@ -113,4 +115,14 @@ pub struct PolicyKey {
     pub interface_id: u32,
     /// The mark that they have.
     pub mark: Mark,
+}
+
+/// In few words, as for [`SaId`](crate::SaId).
+impl Hash for PolicyKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { direction, selector, interface_id, mark } = self;
+        selector.hash(state);
+        state.write_u64(pair(direction.kernel(), *interface_id));
+        state.write_u64(pair(mark.value(), mark.mask()));
+    }
 }

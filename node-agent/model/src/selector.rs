@@ -1,6 +1,10 @@
 //! Traffic selectors (`xfrm_selector`).
 
+use std::hash::{Hash, Hasher};
+
 use ipnet::IpNet;
+
+use crate::identity::pair;
 
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
@@ -49,7 +53,7 @@ impl Port {
 pub struct MixedFamilies;
 
 /// Which packets a policy covers. Normal form: no host bits in the networks, no value bits outside a port's mask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Selector {
     source: IpNet,
     destination: IpNet,
@@ -119,5 +123,22 @@ impl Selector {
             destination_port,
             interface_index: self.interface_index,
         }
+    }
+}
+
+/// In few words, as for [`SaId`](crate::SaId).
+impl Hash for Selector {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { source, destination, protocol, source_port, destination_port, interface_index } = self;
+        match (source, destination) {
+            (IpNet::V4(source), IpNet::V4(destination)) => {
+                state.write_u64(pair(source.addr().to_bits(), destination.addr().to_bits()));
+            }
+            _ => [source, destination].into_iter().for_each(|network| network.hash(state)),
+        }
+        let lengths = u32::from_be_bytes([source.prefix_len(), destination.prefix_len(), *protocol, 0]);
+        state.write_u64(pair(lengths, *interface_index));
+        let ports = |port: &Port| u32::from(port.value) << 16 | u32::from(port.mask);
+        state.write_u64(pair(ports(source_port), ports(destination_port)));
     }
 }
