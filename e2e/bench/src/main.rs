@@ -26,6 +26,10 @@ struct Args {
     /// Rounds for each of them.
     #[arg(long, default_value_t = 5)]
     repeats: u32,
+    /// The most rounds with `ip` and the Go program. They take a hundred times as long, and differ by so much that a few say
+    /// enough.
+    #[arg(long, default_value_t = 2)]
+    others: u32,
     /// No new round begins after so many seconds, for each of them.
     #[arg(long, default_value_t = 180)]
     budget: u64,
@@ -62,6 +66,7 @@ fn main() -> Result<()> {
 fn inside(args: &Args) -> Result<()> {
     let settings = Settings {
         repeats: args.repeats,
+        others: args.others,
         budget: Duration::from_secs(args.budget),
         deletes: args.deletes,
         go: args.go.clone(),

@@ -25,14 +25,13 @@ const BATCHES: [usize; 5] = [16, 64, 128, 512, 2048];
 /// The most SAs that batches are tried with.
 const BATCH_TRIAL: u32 = 5_000;
 
-/// The most rounds with other programs.
-const OTHERS: u32 = 2;
-
 /// What to measure.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Rounds.
     pub repeats: u32,
+    /// The most rounds with other programs.
+    pub others: u32,
     /// No new round begins after this.
     pub budget: Duration,
     /// Foreign deletes in all.
@@ -116,8 +115,7 @@ pub fn measure(n: u32, settings: &Settings) -> Result<Size> {
         if round > 0 && start.elapsed() > settings.budget {
             break;
         }
-        // The others take a hundred times as long, and differ by so much that a few rounds say enough.
-        if round < OTHERS {
+        if round < settings.others {
             bench.others(&files)?;
         }
         bench.layer()?;

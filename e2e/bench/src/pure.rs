@@ -24,6 +24,8 @@ pub enum Part {
     Want,
     /// What is to be done, after one SA changed.
     Plan,
+    /// Everything is wanted, nothing is there: what is to be done, to datagrams.
+    Program,
     /// Nothing is wanted any more: all that goes, to datagrams.
     Remove,
     /// Operations to datagrams, from nothing.
@@ -34,8 +36,16 @@ pub enum Part {
 
 impl Part {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Recognise, Self::Diff, Self::Want, Self::Plan, Self::Remove, Self::Encode, Self::Decode];
+    pub const ALL: [Self; 8] = [
+        Self::Recognise,
+        Self::Diff,
+        Self::Want,
+        Self::Plan,
+        Self::Program,
+        Self::Remove,
+        Self::Encode,
+        Self::Decode,
+    ];
 
     /// Its name on the command line and in reports.
     pub fn name(self) -> &'static str {
@@ -44,6 +54,7 @@ impl Part {
             Self::Diff => "diff",
             Self::Want => "want",
             Self::Plan => "plan",
+            Self::Program => "program",
             Self::Remove => "remove",
             Self::Encode => "encode",
             Self::Decode => "decode",
@@ -149,6 +160,21 @@ impl Pure {
                 let took = start.elapsed();
                 ensure!(ops == [Op::DeleteSa(id, mark)], "{ops:?}");
                 self.engine.want_sa("again".to_owned(), first);
+                Ok(took)
+            }
+            Part::Program => {
+                let wanted = self.wanted.clone();
+                let start = Instant::now();
+                let mut engine = Engine::default();
+                engine.want(wanted);
+                let to_read = engine.begin(Duration::ZERO, false);
+                engine.end_reading(&to_read);
+                let plan = engine.plan();
+                engine.reserve(&plan, Duration::ZERO);
+                engine.record_senders(|_| Ok::<_, std::convert::Infallible>(()))?;
+                let added = encode_all(&mut self.datagram, engine.ops(&plan, Duration::ZERO))?;
+                let took = start.elapsed();
+                ensure!(added == self.ops.len(), "{added} operations");
                 Ok(took)
             }
             Part::Remove => {

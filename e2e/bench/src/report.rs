@@ -218,6 +218,7 @@ fn pure(part: &Instructions) -> Row {
         "diff" => ("whole diff in sync (no kernel)", "≤ 10 ms at 10000"),
         "want" => ("copy and compare all that is wanted (no kernel)", ""),
         "plan" => ("plan one change (no kernel)", ""),
+        "program" => ("from nothing to all messages (no kernel)", ""),
         "remove" => ("remove everything (no kernel; instructions: and take it in again)", ""),
         "encode" => ("encode everything (no kernel)", ""),
         _ => ("decode everything (no kernel)", ""),
