@@ -60,6 +60,7 @@ pub(crate) fn recorded_pass(
     keep: Keep<'_>,
 ) -> Result<Outcome, KernelError> {
     let outcome = try_pass(kernel, node, engine, audit, keep);
+    engine.end_pass();
     if outcome.is_err() {
         engine.distrust();
     }

@@ -329,6 +329,8 @@ impl Memory {
         });
         let from = |known| self.start_from(known, wanted, now);
         let mut start = match self.known.get(sa.id()) {
+            // An agent that starts knows only what is recorded.
+            None if self.known.is_empty() => Start::default(),
             // It may have been elsewhere since.
             Some(known) if same_key(sa, known) => furthest(iter::once(known).chain(elsewhere).map(from)),
             _ => furthest(elsewhere.chain(self.same_direction(sa)).map(from)),

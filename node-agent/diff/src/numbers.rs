@@ -1,6 +1,6 @@
 //! How far senders had come when an agent last looked: for the next agent, which may find them gone, or put back.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ mod lines;
 
 use counts::{Counts, Entry};
 pub use lines::Writing;
-use lines::{line, parse, whole_lines};
+use lines::{parse, whole_lines, write_line};
 
 /// Keys that are remembered besides those of SAs that are there.
 const AT_MOST: usize = 1 << 14;
@@ -30,6 +30,9 @@ const UNKNOWN: u64 = u64::MAX;
 
 /// So much is appended however short the record is, in bytes: some lines.
 const SOME: usize = 1024;
+
+/// About as long as a line is, in bytes.
+const LINE: usize = 128;
 
 /// Room for so many is kept.
 const ROOM: usize = 64;
@@ -51,7 +54,7 @@ pub struct Numbers {
     /// Made, and not read since.
     unread: BTreeSet<SaId>,
     /// Those of whom something else is recorded than is known.
-    unwritten: BTreeSet<(SaId, Fingerprint)>,
+    unwritten: HashSet<(SaId, Fingerprint), FixedState>,
     /// What lines can be appended to; none where that isn't known to be there, or to end with a whole line.
     written: Option<Written>,
 }
@@ -142,12 +145,14 @@ impl Numbers {
             // Until that has been done nobody knows what is there.
             self.written = None;
             self.limit();
-            let lines: String = self.counts.iter().map(|one| line(one.id, one.key, one.count)).collect();
+            let mut lines = String::with_capacity(self.counts.len() * LINE);
+            self.counts.iter().for_each(|one| write_line(&mut lines, one.id, one.key, one.count));
             let whole = lines.len();
             keep(&Writing::Replace(lines))?;
             self.written = Some(Written { whole, appended: 0 });
         }
         self.unwritten.clear();
+        self.unwritten.shrink_to(ROOM);
         Ok(())
     }
 
@@ -157,7 +162,7 @@ impl Numbers {
         let (mut lines, mut with_them) = (String::new(), written);
         for (id, key) in &self.unwritten {
             let count = self.counts.get(*id, *key).map_or(Count::NOTHING, |one| one.count);
-            lines.push_str(&line(*id, *key, count));
+            write_line(&mut lines, *id, *key, count);
             match written.and(lines.len()) {
                 Some(written) => with_them = written,
                 None => return false,
@@ -201,7 +206,8 @@ impl Numbers {
         if self.counts.len() == 0 {
             return None;
         }
-        let key = self.key(sa);
+        // One that is reserved is the one that is wanted, and a fingerprint costs more than the rest of it.
+        let key = self.before.get(&sa.id()).map_or_else(|| self.key(sa), |(key, _)| *key);
         let others = self.counts.of_key(key).filter(|one| !known(one.id));
         let count = |one: &Entry| match self.before.get(&one.id) {
             // What is reserved is only said to be.
@@ -382,7 +388,7 @@ impl Numbers {
 /// Whether it was seen.
 fn refresh(
     one: &mut Entry,
-    unwritten: &mut BTreeSet<(SaId, Fingerprint)>,
+    unwritten: &mut HashSet<(SaId, Fingerprint), FixedState>,
     look: impl Fn(SaId) -> Option<(u64, Duration, u64)>,
 ) -> bool {
     let Some((sent, at, added)) = look(one.id) else { return false };

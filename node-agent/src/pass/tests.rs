@@ -277,9 +277,12 @@ fn nothing_wanted_leaves_the_kernel_as_it_was_before() {
     let mut setup = Setup::new();
     let before = setup.kernel.observed();
     setup.pass(&wanted());
+    assert!(format!("{:?}", setup.engine).contains("a-to-b"));
     let (outcome, ..) = setup.pass(&Wanted::default());
     assert_eq!((outcome.operations, outcome.in_sync), (5, true));
     assert_eq!(setup.kernel.observed(), before);
+    // What was wanted before isn't kept either: there are keys in it.
+    assert!(!format!("{:?}", setup.engine).contains("a-to-b"));
 }
 
 #[test]

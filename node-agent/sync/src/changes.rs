@@ -8,13 +8,14 @@ use crate::engine::{Engine, PolicyThere, SaThere};
 use crate::plan::Name;
 
 impl Engine {
-    /// All of this is wanted now, and nothing else.
+    /// All of this is wanted now, and nothing else. What was wanted before is freed with [`Engine::end_pass`].
     pub fn want(&mut self, wanted: Wanted) {
         let changed = self.want.replace(wanted);
         self.wrong_sas.reserve(changed.sas.len());
-        self.wrong_policies.reserve(changed.policies.len());
+        self.wrong_policies.reserve(changed.policies.len() + changed.policies_gone.len());
         changed.sas.into_iter().for_each(|id| self.wanted_sa_changed(id));
-        changed.policies.into_iter().for_each(|key| self.wanted_policy_changed(key));
+        changed.policies.into_iter().for_each(|key| self.wanted_policy_changed(key, true));
+        changed.policies_gone.into_iter().for_each(|key| self.wanted_policy_changed(key, false));
     }
 
     /// This SA is wanted, for the object of this name, instead of any other with its name in the kernel.
@@ -38,14 +39,14 @@ impl Engine {
         let key = policy.key();
         let before = self.want.policies.put(object, policy);
         if before.as_ref() != self.want.policy(&key) {
-            self.wanted_policy_changed(key);
+            self.wanted_policy_changed(key, true);
         }
     }
 
     /// No policy of this name is wanted any more.
     pub fn unwant_policy(&mut self, key: PolicyKey) {
         if self.want.policies.take(&key).is_some() {
-            self.wanted_policy_changed(key);
+            self.wanted_policy_changed(key, false);
         }
     }
 
@@ -74,8 +75,7 @@ impl Engine {
         }
     }
 
-    fn wanted_policy_changed(&mut self, key: PolicyKey) {
-        let wanted = self.want.policies.contains(&key);
+    fn wanted_policy_changed(&mut self, key: PolicyKey, wanted: bool) {
         match (self.policies.get(&key), wanted) {
             (Some(PolicyThere::Ours(_)), true) => {
                 self.settle_policy(&key);

@@ -295,6 +295,11 @@ impl Engine {
         });
     }
 
+    /// Frees what only the pass had need of.
+    pub fn end_pass(&mut self) {
+        self.want.forget_before();
+    }
+
     /// What is known counts for nothing: everything is to be read.
     pub fn distrust(&mut self) {
         self.unknown = true;

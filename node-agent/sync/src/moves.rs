@@ -54,7 +54,7 @@ impl Engine {
     /// Each with its name so far, and its name from now on.
     fn sas_that_move(&self) -> Vec<(SaId, SaId, Move)> {
         // Nearly always nothing is wanted that isn't there, or nothing is there that isn't wanted.
-        if !self.wrong_sas.keys().any(|id| self.want.sa(id).is_some()) {
+        if self.own_sas == 0 || !self.wrong_sas.keys().any(|id| self.want.sa(id).is_some()) {
             return Vec::new();
         }
         let mut elsewhere: BTreeMap<_, Vec<Sa>> = BTreeMap::new();

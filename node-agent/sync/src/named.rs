@@ -1,10 +1,12 @@
 //! What is found by a name that it carries itself.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hash};
 
 use esplanade_model::{Policy, PolicyKey, SaId, WantedSa};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// What carries its name in the kernel.
 pub(crate) trait Named {
@@ -44,8 +46,25 @@ impl<T> Default for ByName<T> {
 }
 
 impl<T: Named> ByName<T> {
-    pub(crate) fn with_capacity(count: usize) -> Self {
-        Self { all: Vec::with_capacity(count), places: HashTable::with_capacity(count) }
+    /// All of these, where they lie; of two with one name the first.
+    pub(crate) fn of(mut all: Vec<(String, T)>) -> Self {
+        let mut places = HashTable::with_capacity(all.len());
+        let mut again = BTreeSet::new();
+        for (at, (_, one)) in (0..).zip(&all) {
+            let name = one.name();
+            let of = |at: &u32| all.get(*at as usize).map(|(_, one)| one.name());
+            let is_it = |at: &u32| of(at).is_some_and(|other| other == name);
+            match places.entry(hash(&name), is_it, |at| of(at).map_or(0, |name| hash(&name))) {
+                Entry::Vacant(place) => drop(place.insert(at)),
+                Entry::Occupied(_) => drop(again.insert(at)),
+            }
+        }
+        if again.is_empty() {
+            return Self { all, places };
+        }
+        let mut at = 0..;
+        all.retain(|_| at.next().is_some_and(|at| !again.contains(&at)));
+        Self::of(all)
     }
 
     fn place(&self, name: &T::Name) -> Option<u32> {
@@ -129,8 +148,10 @@ mod tests {
 
     #[test]
     fn each_is_found_by_its_name_wherever_it_stands() {
-        let mut all = ByName::with_capacity(2);
-        for name in 0..100 {
+        let named = |name: u8| (name.to_string(), (name, 'a'));
+        let again = (3..9).map(|name: u8| ("again".to_owned(), (name, 'z')));
+        let mut all = ByName::of((0..50).map(named).chain(again).collect());
+        for name in 50..100 {
             assert_eq!(all.put(name.to_string(), (name, 'a')), None);
         }
         assert_eq!(all.put("other".to_owned(), (7, 'b')), Some((7, 'a')));

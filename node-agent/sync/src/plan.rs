@@ -1,6 +1,6 @@
 //! What is to be written.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use esplanade_diff::{Outlook, Stage, Start, policies, sas};
@@ -44,17 +44,23 @@ impl Plan {
 impl Engine {
     /// What leads from what there is to what is wanted, in the order of [`Stage`]. To be made after reading.
     pub fn plan(&self) -> Plan {
-        let sas = self.wrong_sas.keys().filter_map(|id| Some((self.stage_of_sa(id)?, Name::Sa(*id))));
-        let policies = self
-            .wrong_policies
-            .iter()
-            .filter_map(|key| Some((self.stage_of_policy(key)?, Name::Policy(*key))));
-        // There are few stages; sorting would move every name several times.
-        let mut stages: BTreeMap<Stage, Vec<Name>> = BTreeMap::new();
-        for (stage, name) in sas.chain(policies) {
-            stages.entry(stage).or_default().push(name);
+        let sas = || self.wrong_sas.keys().map(|id| Name::Sa(*id));
+        let policies = || self.wrong_policies.iter().map(|key| Name::Policy(*key));
+        let stages: Vec<_> = sas().chain(policies()).map(|name| self.stage(&name)).collect();
+        // There are few stages, and names are long: each is written once, where it stays.
+        let mut steps = Vec::with_capacity(stages.iter().flatten().count());
+        for stage in stages.iter().flatten().copied().collect::<BTreeSet<Stage>>() {
+            let named = stages.iter().zip(sas().chain(policies()));
+            steps.extend(named.filter(|(one, _)| **one == Some(stage)).map(|(_, name)| name));
         }
-        Plan { steps: stages.into_values().flatten().collect() }
+        Plan { steps }
+    }
+
+    fn stage(&self, name: &Name) -> Option<Stage> {
+        match name {
+            Name::Sa(id) => self.stage_of_sa(id),
+            Name::Policy(key) => self.stage_of_policy(key),
+        }
     }
 
     /// The plan's operations one by one, as they are `now`.

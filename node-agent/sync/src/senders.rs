@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use esplanade_diff::Writing;
-use esplanade_model::{AUTOMATIC, Op, ReplayState, Sa, SaId, Used, WantedSa};
+use esplanade_model::{AUTOMATIC, Op, ReplayState, SaId, Used, WantedSa};
 
 use crate::engine::{Engine, SaThere};
 use crate::plan::{Name, Plan};
@@ -13,18 +13,18 @@ impl Engine {
     /// once that is recorded ([`Engine::record_senders`]). `now`: that of the operations.
     pub fn reserve(&mut self, plan: &Plan, now: Duration) -> Vec<Name> {
         let sender = |name: &Name| match name {
-            Name::Sa(id) if self.comes_back(id) => {
-                let sent = self.goes_on_past(name, now)?;
-                Some((*name, self.want.sa(id)?.sa().clone(), sent))
-            }
+            Name::Sa(id) if self.comes_back(id) => Some((*id, self.goes_on_past(name, now)?)),
             _ => None,
         };
+        // What each goes on past depends on the others.
         let senders: Vec<_> = plan.names().iter().filter_map(sender).collect();
-        let reserve = |(name, sa, sent): (Name, Sa, u64)| {
-            self.memory.reserve(&sa, sent, now);
-            name
-        };
-        senders.into_iter().map(reserve).collect()
+        let Self { want, memory, .. } = self;
+        for (id, sent) in &senders {
+            if let Some(wanted) = want.sa(id) {
+                memory.reserve(wanted.sa(), *sent, now);
+            }
+        }
+        senders.into_iter().map(|(id, _)| Name::Sa(id)).collect()
     }
 
     /// A wanted SA is there as it should be.
@@ -46,7 +46,11 @@ impl Engine {
     /// The number that what is planned lets an SA go on past; none where it lets it be.
     fn goes_on_past(&self, name: &Name, now: Duration) -> Option<u64> {
         let Name::Sa(id) = name else { return None };
-        let Some(WantedSa::Outbound(_)) = self.want.sa(id) else { return None };
+        let Some(wanted @ WantedSa::Outbound(_)) = self.want.sa(id) else { return None };
+        // One that isn't there is made; the operation needn't be for that to be known.
+        if !matches!(self.wrong_sas.get(id), Some(Some(_))) {
+            return Some(self.memory.start(wanted, now).state.map_or(0, |state| state.sent));
+        }
         self.operations(name, now, |_| true).iter().find_map(|op| match op {
             Op::AddOutbound { state, .. } => Some(state.as_ref().map_or(0, |state| state.sent)),
             Op::SetReplayState { state, .. } => Some(state.sent),

@@ -78,6 +78,10 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
 
     /// The slot of this name.
     fn find(&self, name: &K) -> Option<u32> {
+        // Where nothing is there yet, not even the hash is needed.
+        if self.names.is_empty() {
+            return None;
+        }
         let is_it = |at: &u32| self.slot(*at).is_some_and(|slot| slot.name.as_ref() == Some(name));
         self.names.find(hash(name), is_it).copied()
     }

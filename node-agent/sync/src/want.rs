@@ -13,13 +13,18 @@ pub(crate) struct Want {
     pub(crate) sas: ByName<WantedSa>,
     pub(crate) policies: ByName<Policy>,
     pub(crate) hold: HashSet<SaId, FixedState>,
+    /// What was wanted before. To free all of it takes as long as to plan what becomes of it, and the kernel waits for that.
+    before: Option<(ByName<WantedSa>, ByName<Policy>)>,
 }
 
 /// Names of what is wanted otherwise now.
 #[derive(Debug, Default)]
 pub(crate) struct Changed {
     pub(crate) sas: Vec<SaId>,
+    /// Those that are wanted.
     pub(crate) policies: Vec<PolicyKey>,
+    /// Those that aren't any more.
+    pub(crate) policies_gone: Vec<PolicyKey>,
 }
 
 impl Want {
@@ -33,32 +38,28 @@ impl Want {
 
     /// Of two with one name the first counts.
     pub(crate) fn replace(&mut self, wanted: Wanted) -> Changed {
-        let mut changed = Changed {
-            sas: replace(&mut self.sas, wanted.sas),
-            policies: replace(&mut self.policies, wanted.policies),
-        };
-
+        let before_sas = std::mem::replace(&mut self.sas, ByName::of(wanted.sas));
+        let before_policies = std::mem::replace(&mut self.policies, ByName::of(wanted.policies));
+        let (mut sas, gone) = differences(&before_sas, &self.sas);
+        sas.extend(gone);
+        let (policies, policies_gone) = differences(&before_policies, &self.policies);
+        self.before = Some((before_sas, before_policies));
         let hold: HashSet<_, FixedState> = wanted.hold.into_iter().collect();
-        changed.sas.extend(hold.symmetric_difference(&self.hold));
+        sas.extend(hold.symmetric_difference(&self.hold));
         self.hold = hold;
-        changed
+        Changed { sas, policies, policies_gone }
+    }
+
+    /// Frees what was wanted before, keys and all.
+    pub(crate) fn forget_before(&mut self) {
+        self.before = None;
     }
 }
 
-/// The names of what is wanted otherwise than before.
-fn replace<T: Named + PartialEq>(all: &mut ByName<T>, wanted: Vec<(String, T)>) -> Vec<T::Name> {
-    let mut before = std::mem::replace(all, ByName::with_capacity(wanted.len()));
-    let mut changed = Vec::new();
-    for (object, one) in wanted {
-        let name = one.name();
-        if all.contains(&name) {
-            continue;
-        }
-        if before.take(&name).as_ref() != Some(&one) {
-            changed.push(name);
-        }
-        all.put(object, one);
-    }
-    changed.extend(before.names());
-    changed
+/// The names of what is wanted otherwise than before, and of what isn't any more.
+fn differences<T: Named + PartialEq>(before: &ByName<T>, now: &ByName<T>) -> (Vec<T::Name>, Vec<T::Name>) {
+    let other = |one: &&T| before.get(&one.name()).is_none_or(|(_, before)| before != *one);
+    let changed = now.values().map(|(_, one)| one).filter(other).map(Named::name).collect();
+    let gone = before.names().filter(|name| !now.contains(name)).collect();
+    (changed, gone)
 }

@@ -503,6 +503,24 @@ fn one_that_is_flushed_while_no_agent_runs_goes_on() {
 }
 
 #[test]
+fn of_several_that_are_made_at_once_each_goes_on_with_its_own_key() {
+    let mut world = running(true);
+    world.step(true, Step::Wait(600)).unwrap();
+    world.wanted.sas.push(("another".to_owned(), outbound(the_sa(true, 1, 1, false))));
+    world.pass(None).unwrap();
+    world.step(true, Step::Die).unwrap();
+    world.wait(Duration::from_secs(10)).unwrap();
+    let before = world.sas.clone();
+    world.step(true, Step::Flush).unwrap();
+    world.step(true, Step::Start).unwrap();
+    assert_eq!(world.sas.len(), 2);
+    for (id, there) in &world.sas {
+        let before = before[id].sent;
+        assert!(before < there.sent && there.sent < before + 100 * FASTEST, "{before} {}", there.sent);
+    }
+}
+
+#[test]
 fn after_too_long_a_time_it_counts_as_used_up() {
     for (extended, last) in [(false, u64::from(u32::MAX)), (true, u64::MAX)] {
         let mut world = running(extended);

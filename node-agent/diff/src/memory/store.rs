@@ -26,7 +26,15 @@ impl Store {
         self.slots.len()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     fn find(&self, id: SaId) -> Option<u32> {
+        // Where nothing is known yet, not even the hash is needed.
+        if self.is_empty() {
+            return None;
+        }
         self.by_name.find(name(id), |at| self.slots.get(*at).is_some_and(|known| known.id == id)).copied()
     }
 

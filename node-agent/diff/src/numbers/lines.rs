@@ -1,5 +1,6 @@
 //! The record as text: a line for each SA and key, and later lines about the same win.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use esplanade_model::SaId;
@@ -17,11 +18,13 @@ pub enum Writing {
     Replace(String),
 }
 
-/// Its line, with the end of it.
-pub(super) fn line(id: SaId, key: Fingerprint, count: Count) -> String {
+/// Writes its line, with the end of it.
+pub(super) fn write_line(lines: &mut String, id: SaId, key: Fingerprint, count: Count) {
     let Count { sent, at, over, added } = count;
     let over = if over { "over" } else { "open" };
-    format!("{key} {} {sent} {} {over} {added}\n", write_id(id), at.as_millis())
+    key.write(lines);
+    // Strings take whatever is written.
+    let _ = writeln!(lines, " {} {sent} {} {over} {added}", write_id(id), at.as_millis());
 }
 
 /// The lines of a record that were written to their ends. An agent that dies while it writes leaves half a line at most, and
