@@ -11,8 +11,8 @@ use crate::wire::batch::{self, Datagram};
 use crate::wire::reply::{Message, Messages};
 use crate::wire::{Dumped, allocate, replay_state as wire};
 
-/// The kernel sends dumps in pieces of 32 KiB, or of one record if that's longer.
-const BUFFER: usize = 128 * 1024;
+/// The kernel sends dumps in pieces of 32 KiB, or of one record if that's longer (`netlink_dump`).
+const BUFFER: usize = 64 * 1024;
 
 /// Numbers messages.
 #[derive(Debug, Default)]
