@@ -82,6 +82,8 @@ pub struct Engine {
     pub(crate) hidden: Hidden,
     /// What is known counts for nothing until everything was read.
     pub(crate) unknown: bool,
+    /// What is recorded of a sender may be of one that has gone since everything was read.
+    pub(crate) some_left: bool,
     /// What is to be read.
     pub(crate) asked_sas: HashSet<SaId, FixedState>,
     pub(crate) asked_policies: HashSet<PolicyKey, FixedState>,
@@ -135,6 +137,7 @@ impl Default for Engine {
             memory: Memory::default(),
             hidden: Hidden::default(),
             unknown: true,
+            some_left: true,
             asked_sas: HashSet::default(),
             asked_policies: HashSet::default(),
             wrong_sas: IndexMap::default(),
@@ -254,8 +257,10 @@ impl Engine {
             self.end_of_policies();
             self.unknown = false;
             self.auditing = false;
-            let Self { memory, sas, now, .. } = self;
-            memory.end_reading(*now, |id| matches!(sas.get(id), Some(SaThere::Ours { .. })));
+            let Self { memory, sas, now, some_left, .. } = self;
+            if std::mem::take(some_left) {
+                memory.end_reading(*now, |id| matches!(sas.get(id), Some(SaThere::Ours { .. })));
+            }
             memory.limit(sas.len(), |id| sas.get(id).is_some());
         }
         self.looking = false;
@@ -303,6 +308,7 @@ impl Engine {
     /// What is known counts for nothing: everything is to be read.
     pub fn distrust(&mut self) {
         self.unknown = true;
+        self.some_left = true;
         self.auditing = false;
         self.suspects.clear();
         self.memory.any_may_have_come_again();

@@ -48,6 +48,7 @@ impl<T> Default for ByName<T> {
 impl<T: Named> ByName<T> {
     /// All of these, where they lie; of two with one name the first.
     pub(crate) fn of(mut all: Vec<(String, T)>) -> Self {
+        all.shrink_to_fit();
         let mut places = HashTable::with_capacity(all.len());
         let mut again = BTreeSet::new();
         for (at, (_, one)) in (0..).zip(&all) {

@@ -113,8 +113,8 @@ impl Engine {
 
     pub(crate) fn operations(&self, name: &Name, now: Duration, free: impl FnMut(u32) -> bool) -> Vec<Op> {
         match name {
-            Name::Sa(id) => match (self.want.sa(id), self.wrong_sas.get(id)) {
-                (Some(wanted), Some(Some(there))) => {
+            Name::Sa(id) => match self.want.sa(id).map(|wanted| (wanted, self.wrong_sas.get(id))) {
+                Some((wanted, Some(Some(there)))) => {
                     let start = match wanted {
                         WantedSa::Inbound(_) => Start::default(),
                         WantedSa::Outbound(sa) if sas::may_have_key(wanted, there) => {
@@ -130,8 +130,8 @@ impl Engine {
                     };
                     sas::bring(wanted, Some(there), start)
                 }
-                (Some(wanted), _) => sas::bring(wanted, None, self.memory.start(wanted, now)),
-                (None, _) => match self.sas.get(id) {
+                Some((wanted, _)) => sas::bring(wanted, None, self.memory.start(wanted, now)),
+                None => match self.sas.get(id) {
                     Some(SaThere::Ours { mark, .. }) => vec![Op::DeleteSa(*id, *mark)],
                     _ => Vec::new(),
                 },

@@ -282,6 +282,7 @@ impl Engine {
         match there {
             SaThere::Ours { at, .. } => {
                 self.own_sas -= 1;
+                self.some_left = true;
                 if let Some(id) = name {
                     self.memory.still_there(id, at);
                 }

@@ -98,6 +98,8 @@ impl Engine {
 
     /// The kernel has carried out all that was planned about these. `now`: that of the operations.
     pub fn written(&mut self, names: &[Name], now: Duration) {
+        // One that was made may be gone before it is ever read.
+        self.some_left |= !names.is_empty();
         // What each goes on past depends on the others.
         let sent: Vec<_> = names.iter().map(|name| self.goes_on_past(name, now)).collect();
         for (name, sent) in names.iter().zip(sent) {

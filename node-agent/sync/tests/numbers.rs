@@ -582,6 +582,23 @@ fn a_key_that_comes_back_goes_on_whatever_was_between() {
 }
 
 #[test]
+fn one_that_somebody_deleted_when_it_was_not_wanted_any_more_has_sent_what_it_has() {
+    let mut world = running(true);
+    // Everything was read since it was made, and nothing is left to be written.
+    world.step(true, Step::Wait(120)).unwrap();
+    let before = sent(&world);
+    world.step(true, Step::Unwant).unwrap();
+    world.step(true, Step::Delete).unwrap();
+    world.pass(None).unwrap();
+    world.step(true, Step::Wait(120)).unwrap();
+    world.step(true, Step::Die).unwrap();
+    world.wait(Duration::from_secs(100_000)).unwrap();
+    world.step(true, Step::Want { key: 0, spi: 1, lifetime: false }).unwrap();
+    world.step(true, Step::Start).unwrap();
+    assert!(sent(&world) > before && sent(&world) < before + 200 * FASTEST, "{}", sent(&world));
+}
+
+#[test]
 fn what_automatic_keys_send_is_not_recorded() {
     let mut world = World::new(true);
     world.wanted.sas[0].0 = "policy/pods".to_owned();
