@@ -26,7 +26,7 @@ impl Reader for Engine {
     fn glance_at_sa(&mut self, glance: Glance) -> Recognised {
         match self.sas.glance(glance) {
             Seen::Unknown => Recognised::No,
-            Seen::Same(_, there) => {
+            Seen::Same(there) => {
                 if let SaThere::Ours { at, .. } = there {
                     *at = self.now;
                 }

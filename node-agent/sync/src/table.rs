@@ -48,7 +48,7 @@ struct Round {
 #[derive(Debug)]
 pub(crate) enum Seen<'a, K, V> {
     Unknown,
-    Same(Option<K>, &'a mut V),
+    Same(&'a mut V),
     /// But for the counters, which are `Glance`'s now.
     Counted(Option<K>, &'a mut V),
 }
@@ -155,10 +155,11 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         round.at = place + 1;
         let Some(Some(slot)) = self.slots.get_mut(at as usize) else { return Seen::Unknown };
         mark(slot, at, round, self.rounds);
-        let same = slot.glance == Some(glance);
+        if slot.glance == Some(glance) {
+            return Seen::Same(&mut slot.value);
+        }
         slot.glance = Some(glance);
-        let name = slot.name;
-        if same { Seen::Same(name, &mut slot.value) } else { Seen::Counted(name, &mut slot.value) }
+        Seen::Counted(slot.name, &mut slot.value)
     }
 
     /// Takes a record in; what was there under its name.
