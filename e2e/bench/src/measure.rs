@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -109,19 +109,23 @@ pub fn measure(n: u32, settings: &Settings) -> Result<Size> {
     let mut bench = Bench { settings: settings.clone(), floor: Floor::open()?, wanted, adds, size };
     others::flush()?;
     bench.find_batch()?;
-    let files = [file("ip", &others::ip_lines(&bench.adds)?)?, file("go", &others::go_lines(&bench.adds)?)?];
+    let lines = others::ip_lines(&bench.adds)?;
+    let lines: Vec<&str> = lines.split_inclusive('\n').collect();
+    let parts = lines.chunks(others::IP_LINES).enumerate();
+    let ip = parts.map(|(at, part)| file(&format!("ip-{at}"), &part.concat())).collect::<Result<Vec<_>>>()?;
+    let go = file("go", &others::go_lines(&bench.adds)?)?;
     let start = Instant::now();
     for round in 0..settings.repeats.max(1) {
         if round > 0 && start.elapsed() > settings.budget {
             break;
         }
         if round < settings.others {
-            bench.others(&files)?;
+            bench.others(&ip, &go)?;
         }
         bench.layer()?;
         bench.floor()?;
     }
-    for file in files {
+    for file in ip.into_iter().chain([go]) {
         std::fs::remove_file(file).context("removing a list of objects")?;
     }
     bench.memory()?;
@@ -256,7 +260,7 @@ impl Bench {
         Ok(())
     }
 
-    fn others(&mut self, [ip, go]: &[PathBuf; 2]) -> Result<()> {
+    fn others(&mut self, ip: &[PathBuf], go: &Path) -> Result<()> {
         settle()?;
         self.size.program_ip.push(others::ip_batch(ip)?);
         self.all_there("ip -batch")?;
