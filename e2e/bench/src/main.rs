@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use esplanade_bench::measure::{Settings, Size, measure};
 use esplanade_bench::others;
 use esplanade_bench::pure::Part;
@@ -109,10 +109,10 @@ fn outside(args: &Args) -> Result<()> {
     ensure!(child.wait().context("waiting for in-kernel")?.success(), "measuring failed");
     // Counting takes long, and what was measured is worth having without it.
     write_json(args, &report)?;
-    for part in Part::ALL {
+    for part in Part::value_variants() {
         for sas in &args.sizes {
             eprintln!("{}: {sas} SAs", part.name());
-            report.pure.push(instructions(&this.with_file_name("bench-pure"), part, *sas)?);
+            report.pure.push(instructions(&this.with_file_name("bench-pure"), *part, *sas)?);
         }
     }
     println!("Linux {}\n\n{}", report.kernel, report.table());

@@ -35,18 +35,6 @@ pub enum Part {
 }
 
 impl Part {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Recognise,
-        Self::Diff,
-        Self::Want,
-        Self::Plan,
-        Self::Program,
-        Self::Remove,
-        Self::Encode,
-        Self::Decode,
-    ];
-
     /// Its name on the command line and in reports.
     pub fn name(self) -> &'static str {
         match self {
@@ -227,14 +215,16 @@ fn encode_all<O: Borrow<Op>>(datagram: &mut Datagram, ops: impl Iterator<Item = 
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
+
     use super::{Part, Pure};
 
     #[test]
     fn every_part_does_its_work() {
-        for part in Part::ALL {
+        for part in Part::value_variants() {
             let mut pure = Pure::new(21).unwrap();
             for _ in 0..3 {
-                pure.run(part).unwrap();
+                pure.run(*part).unwrap();
             }
         }
     }

@@ -29,16 +29,6 @@ impl Fingerprint {
         Self(hasher.finalize().into())
     }
 
-    /// Writes it as it is displayed. Formatted byte by byte, fingerprints were most of what writing a record took.
-    pub(crate) fn write(&self, to: &mut String) {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0; 64];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair.copy_from_slice(&[byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]));
-        }
-        to.push_str(str::from_utf8(&text).unwrap_or_default());
-    }
-
     /// As it is displayed.
     pub(crate) fn parse(digits: &str) -> Option<Self> {
         let mut bytes = [0; 32];
@@ -65,8 +55,12 @@ impl Fingerprint {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::new();
-        self.write(&mut text);
-        f.write_str(&text)
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        // Formatted byte by byte, they were most of what writing a record took.
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]));
+        }
+        f.write_str(str::from_utf8(&text).unwrap_or_default())
     }
 }

@@ -1,14 +1,14 @@
 //! How far senders had come when an agent last looked: for the next agent, which may find them gone, or put back.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use esplanade_model::{Crypto, ObservedSa, Sa, SaId};
-use foldhash::fast::FixedState;
 use zeroize::Zeroizing;
 
 use crate::fingerprint::Fingerprint;
+use crate::hash::{Map, Set};
 use crate::memory::{FURTHEST, at_most_sent_in};
 use crate::wear::BadRecord;
 
@@ -49,12 +49,12 @@ pub struct Numbers {
     salt: Zeroizing<[u8; 32]>,
     counts: Counts,
     /// What was recorded of those that are about to be made.
-    before: HashMap<SaId, (Fingerprint, Option<Count>), FixedState>,
+    before: Map<SaId, (Fingerprint, Option<Count>)>,
     refreshed: Duration,
     /// Made, and not read since.
     unread: BTreeSet<SaId>,
     /// Those of whom something else is recorded than is known.
-    unwritten: HashSet<(SaId, Fingerprint), FixedState>,
+    unwritten: Set<(SaId, Fingerprint)>,
     /// What lines can be appended to; none where that isn't known to be there, or to end with a whole line.
     written: Option<Written>,
 }
@@ -246,7 +246,7 @@ impl Numbers {
 
     /// Nobody knows which of those that were to be made the kernel has made: their numbers may be used.
     pub(crate) fn any_may_be_made(&mut self) {
-        self.before = HashMap::default();
+        self.before = Map::default();
     }
 
     /// The kernel has refused it: all is as before.
@@ -388,7 +388,7 @@ impl Numbers {
 /// Whether it was seen.
 fn refresh(
     one: &mut Entry,
-    unwritten: &mut HashSet<(SaId, Fingerprint), FixedState>,
+    unwritten: &mut Set<(SaId, Fingerprint)>,
     look: impl Fn(SaId) -> Option<(u64, Duration, u64)>,
 ) -> bool {
     let Some((sent, at, added)) = look(one.id) else { return false };

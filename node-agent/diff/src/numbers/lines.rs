@@ -22,9 +22,8 @@ pub enum Writing {
 pub(super) fn write_line(lines: &mut String, id: SaId, key: Fingerprint, count: Count) {
     let Count { sent, at, over, added } = count;
     let over = if over { "over" } else { "open" };
-    key.write(lines);
     // Strings take whatever is written.
-    let _ = writeln!(lines, " {} {sent} {} {over} {added}", write_id(id), at.as_millis());
+    let _ = writeln!(lines, "{key} {} {sent} {} {over} {added}", write_id(id), at.as_millis());
 }
 
 /// The lines of a record that were written to their ends. An agent that dies while it writes leaves half a line at most, and
