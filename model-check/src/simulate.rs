@@ -3,7 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::scenario::{Budget, Edit, Scenario, UNTIMED};
+use crate::scenario::{Budget, Edit, Scenario, TWO};
 use crate::world::{Action, Host, Promise, Uncounted, Work, World};
 
 /// What a walk came to.
@@ -38,20 +38,12 @@ pub fn walk(nodes: u16, steps: usize, seed: u64) -> Walk {
             cuts: 3,
             ticks: all,
             edits: 3,
-            looks: 0,
-            states_lost: 0,
-            peers_lost: 0,
-            backups: 0,
-            restores: 0,
-            asks: 0,
+            ..Budget::default()
         },
-        whole_passes: true,
         packets: true,
-        on_demand: false,
         edits: &[Edit::Change, Edit::Change, Edit::Delete],
         collisions: &[(0, 0, 1, 1)],
-        mutation: None,
-        settings: UNTIMED,
+        ..TWO
     };
     let mut rng = StdRng::seed_from_u64(seed);
     let mut world = World::settled(&scenario);

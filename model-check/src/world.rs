@@ -113,6 +113,13 @@ pub struct Host {
     pub asked: Option<KeyId>,
 }
 
+impl Host {
+    /// Its agent runs, and has seen all that it needs.
+    fn is_ready(&self) -> bool {
+        self.agent.as_ref().is_some_and(|agent| agent.node.ready())
+    }
+}
+
 /// A cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct World {

@@ -107,7 +107,7 @@ impl World {
             } else if self.events(node) > 0 {
                 actions.push(Action::Watch(node));
             }
-            let state = self.api.states.get(&node).filter(|state| state.generation > 0);
+            let state = self.api.states.get(&node).filter(|state| state.exists());
             let news = state.is_some_and(|state| Some((state.uid, state.generation)) != agent.told);
             if news || agent.told.is_some() && agent.kept != self.kept(scenario, node) {
                 actions.push(Action::Own(node));
@@ -223,7 +223,7 @@ impl World {
 
     /// It sees its IpsecNodeState, or looks again at what it keeps.
     pub(super) fn own(&mut self, scenario: &Scenario, node: u16) {
-        let state = self.api.states.get(&node).filter(|state| state.generation > 0).cloned();
+        let state = self.api.states.get(&node).filter(|state| state.exists()).cloned();
         let Some(agent) = &mut self.hosts[usize::from(node)].agent else { return };
         if let Some(state) = state {
             agent.told = Some((state.uid, state.generation));
@@ -385,7 +385,7 @@ impl World {
         };
         let Some(state) = self.api.states.get_mut(&node) else { return };
         // A report on an object that was there before it isn't for this one.
-        if state.generation == 0 || state.uid != uid && !stale {
+        if !state.exists() || state.uid != uid && !stale {
             return;
         }
         let said = |state: &NodeState| (state.through, state.observed, state.reached.clone());

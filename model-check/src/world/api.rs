@@ -57,6 +57,11 @@ pub struct NodeState {
 }
 
 impl NodeState {
+    /// There is such an object.
+    pub(super) fn exists(&self) -> bool {
+        self.generation > 0
+    }
+
     /// `status.peersAppliedThrough`, if it can be of this history.
     pub(super) fn applied_through(&self) -> Option<u64> {
         self.through.filter(|through| self.version.is_none_or(|own| *through <= own.0))

@@ -3,7 +3,7 @@
 use esplanade_keying::node::MAX_KEYS;
 use esplanade_keying::{NodeUid, Version};
 
-use super::{Action, Api, Kernel, World};
+use super::{Action, Api, Kernel, NodeState, World};
 use crate::scenario::{Edit, Scenario};
 
 impl World {
@@ -46,7 +46,7 @@ impl World {
         for node in self.nodes() {
             let host = self.host(node);
             let running = host.agent.is_some();
-            let settled = host.agent.as_ref().is_some_and(|agent| agent.node.ready());
+            let settled = host.is_ready();
             let mut may = |left: u8, here: bool, action: Action| {
                 if left > 0 && here {
                     actions.push(action);
@@ -62,7 +62,7 @@ impl World {
             may(left.cuts, host.present && !host.cut && !self.leaves(scenario), Action::Cut(node));
             may(1, host.cut && !self.api.skipped.contains(&node), Action::GiveUp(node));
             may(1, host.cut && self.api.skipped.contains(&node), Action::Heal(node));
-            let there = self.api.states.get(&node).is_some_and(|state| state.generation > 0)
+            let there = self.api.states.get(&node).is_some_and(NodeState::exists)
                 && self.api.peers.contains_key(&node);
             may(left.states_lost, there && !self.leaves(scenario), Action::LoseState(node));
             may(left.peers_lost, there, Action::LosePeer(node));
@@ -205,7 +205,7 @@ impl World {
     /// Deleted while nodes are told nothing of it, a policy would be kept by them until somebody gives it up there; and one
     /// that is applied again waits until the nodes have let go of the one before. So would a node that is cut off meanwhile.
     fn can_edit(&self, scenario: &Scenario) -> bool {
-        let told = |revision: usize| move |state: &super::NodeState| state.levels.contains_key(&revision);
+        let told = |revision: usize| move |state: &NodeState| state.levels.contains_key(&revision);
         let lossy = scenario.budget.states_lost > 0 || scenario.budget.restores > 0;
         match scenario.edits[self.edited] {
             Edit::Delete if self.hosts.iter().any(|host| host.cut) => false,

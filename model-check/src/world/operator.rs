@@ -28,8 +28,8 @@ impl World {
         }
         let newest = seen.current.or(looked_at.newest);
         let spec = (levels(seen, scenario, node), newest, keys(seen, node));
-        let there = looked_at.generation > 0;
-        let same = there && spec == (looked_at.levels.clone(), looked_at.newest, looked_at.keys.clone());
+        let same = looked_at.exists()
+            && spec == (looked_at.levels.clone(), looked_at.newest, looked_at.keys.clone());
         (!same).then_some(spec)
     }
 

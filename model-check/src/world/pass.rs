@@ -16,11 +16,6 @@ fn is_alone(lanes: &Lanes, sa: &Sa) -> bool {
     lanes.get(&sa.peer).is_some_and(|lane| lane.as_slice() == [*sa])
 }
 
-/// Something is sent to it.
-fn kernel_sends(outbound: &[Sa], peer: NodeUid) -> bool {
-    outbound.iter().any(|sa| sa.peer == peer)
-}
-
 impl World {
     pub(super) fn make_inbound(&mut self, scenario: &Scenario, node: u16) {
         self.save(node);
@@ -31,7 +26,7 @@ impl World {
         let missing = wanted.keys().filter(|sa| !kernel.contains(sa)).map(|sa| Seen::Inbound(*sa, true));
         let seen: Vec<Seen> = gone.chain(missing).collect();
         let asked = |sa: &&Sa| {
-            let sends = || kernel_sends(&host.kernel.outbound, sa.peer);
+            let sends = || host.kernel.outbound.iter().any(|outbound| outbound.peer == sa.peer);
             !Self::is(scenario, Mutation::InboundOnDemand) || host.kernel.inbound.contains(*sa) || sends()
         };
         let wanted = wanted.keys().filter(asked).copied().collect();

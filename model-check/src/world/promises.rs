@@ -6,7 +6,7 @@ use esplanade_keying::node::MAX_KEYS;
 use esplanade_keying::{KeyId, NodeUid, PolicyRevision, Sa, Stage};
 use esplanade_rollout::Level;
 
-use super::{Action, Host, Kernel, World};
+use super::{Action, Kernel, World};
 use crate::scenario::Scenario;
 
 /// A promise of the protocol.
@@ -46,7 +46,7 @@ impl World {
 
     /// What is sent now asks for an SA, or has asked, and the receiver has that.
     fn would_reach(&self, scenario: &Scenario, from: u16, to: u16) -> bool {
-        let listens = self.host(from).agent.as_ref().is_some_and(|agent| agent.node.ready());
+        let listens = self.host(from).is_ready();
         let (wanted, _) = self.wanted_if_asked(scenario, from, self.host(to).uid);
         wanted.filter(|_| listens).is_some_and(|sa| self.has_inbound(from, to, &sa))
     }
@@ -164,12 +164,12 @@ impl World {
         if !self.due.contains(&(from, to)) {
             return false;
         }
-        let Host { kernel, agent, .. } = self.host(from);
-        let on_the_way = &kernel.on_the_way;
+        let sender = self.host(from);
+        let Kernel { on_the_way, .. } = &sender.kernel;
         let uid = self.host(to).uid;
         // While nobody listens, what asks for an SA is dropped.
-        let deaf = !agent.as_ref().is_some_and(|agent| agent.node.ready());
-        if scenario.on_demand && deaf && kernel.encrypts() && kernel.sends_on(uid).is_none() {
+        let asks = sender.kernel.encrypts() && sender.kernel.sends_on(uid).is_none();
+        if scenario.on_demand && !sender.is_ready() && asks {
             return false;
         }
         !self.reaches(scenario, from, to)
