@@ -1,34 +1,33 @@
 //! The command lines of the control plane's processes.
 
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
+use rand::RngExt as _;
 
 use super::pki::Pki;
 use super::without_proxy;
 use crate::process::Supervised;
 
-/// A port of that address nobody listens on (its own if it has one).
+/// A port of that address nobody listens on (its own if it has one). It is below those that the kernel gives to
+/// connections (`net.ipv4.ip_local_port_range`), or one could take it while the server starts.
 pub(super) fn free_port(address: SocketAddr) -> Result<u16> {
     if address.port() != 0 {
         return Ok(address.port());
     }
-    let listener = TcpListener::bind(address).with_context(|| format!("looking for a port of {address}"))?;
-    Ok(listener.local_addr().context("looking for a port")?.port())
+    let mut rng = rand::rng();
+    let is_free = |port: &u16| TcpListener::bind((address.ip(), *port)).is_ok();
+    let mut drawn = (0..100).map(|_| rng.random_range(10_000..=32_767));
+    drawn.find(is_free).with_context(|| format!("no free port of {}", address.ip()))
 }
 
-fn loopback() -> Result<SocketAddr> {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Ok(SocketAddr::new(any.ip(), free_port(any)?))
-}
-
-/// etcd; returns its client URL too.
+/// etcd; returns its client URL too, for processes in the same directory. Such a socket is a file there (etcd wants a
+/// host and a port also of those), so no other lab can have it.
 pub(super) fn etcd(dir: &Path, program: &Path) -> Result<(Supervised, String)> {
-    let client = format!("http://{}", loopback()?);
-    let peer = format!("http://{}", loopback()?);
+    let (client, peer) = ("unix://localhost:1", "unix://localhost:2");
     let mut command = Command::new(program);
     command.arg(flag("--data-dir", &dir.join("etcd"))).args([
         "--unsafe-no-fsync".to_owned(),
@@ -39,7 +38,7 @@ pub(super) fn etcd(dir: &Path, program: &Path) -> Result<(Supervised, String)> {
         format!("--initial-advertise-peer-urls={peer}"),
         format!("--initial-cluster=default={peer}"),
     ]);
-    Ok((daemon(dir, "etcd", command)?, client))
+    Ok((daemon(dir, "etcd", command)?, client.to_owned()))
 }
 
 /// kube-apiserver.
@@ -94,8 +93,8 @@ pub(super) fn controller_manager(
     let mut command = Command::new(program);
     command
         .args([
-            "--bind-address=127.0.0.1".to_owned(),
-            format!("--secure-port={}", loopback()?.port()),
+            // It serves nothing that anybody here asks for.
+            "--secure-port=0".to_owned(),
             "--use-service-account-credentials=true".to_owned(),
             "--leader-elect=false".to_owned(),
             format!("--controllers=*{off}"),

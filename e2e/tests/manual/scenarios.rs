@@ -79,7 +79,8 @@ impl<'a> Wires<'a> {
             let packets = wire.stop().await?;
             let clear = clear_pod_packets(self.lab, &packets);
             ensure!(clear.is_empty(), "{} in the clear at {node}, as {:?}", clear.len(), clear[0]);
-            ensure!(esp(&packets) > 100, "hardly anything was sent: {} at {node}", esp(&packets));
+            // How much went is for the accounts of the traffic.
+            ensure!(esp(&packets) > 0, "no ESP was captured at {node}");
             let twice = numbers_that_came_twice(&packets);
             ensure!(twice.is_empty(), "at {node}, (to, SPI, number): {twice:x?}");
             all.extend(packets);
