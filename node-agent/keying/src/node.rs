@@ -41,13 +41,16 @@ pub struct Settings {
     pub drain: u64,
     /// Age at which a key is rotated. The caller draws each key's own one around it.
     pub rotate: u64,
+    /// How long after one of its SAs vanished a key is rotated. Who takes some away often takes more a moment later, and
+    /// to put all back comes first.
+    pub vanished: u64,
     /// Age at which a key ends, acknowledged or not.
     pub hard: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { drain: 10_000, rotate: 24 * 3_600_000, hard: 7 * 24 * 3_600_000 }
+        Self { drain: 10_000, rotate: 24 * 3_600_000, vanished: 3_000, hard: 7 * 24 * 3_600_000 }
     }
 }
 

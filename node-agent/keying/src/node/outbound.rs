@@ -56,7 +56,9 @@ impl Node {
         self.settled = now;
         if lane.wanted == Some(sa) {
             // Somebody else took it away. It is made again, and its key has seen its time (R7).
-            self.rotate |= self.keys.last().is_some_and(|newest| newest.id == sa.own);
+            if let Some(newest) = self.keys.last_mut().filter(|newest| newest.id == sa.own) {
+                newest.rotate = newest.rotate.min(now.after(self.settings.vanished));
+            }
         } else if !lane.needed && lane.kernel.is_empty() {
             self.lanes.remove(&(sa.peer, sa.policy));
         } else if lane.needed && lane.wanted.is_none() && published {

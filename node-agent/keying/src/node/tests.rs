@@ -10,7 +10,7 @@ const ME: NodeUid = NodeUid(1);
 const PEER: NodeUid = NodeUid(2);
 const OTHER: NodeUid = NodeUid(3);
 const POLICY: PolicyRevision = PolicyRevision(9);
-const SETTINGS: Settings = Settings { drain: 10, rotate: 1000, hard: 7000 };
+const SETTINGS: Settings = Settings { drain: 10, rotate: 1000, vanished: 3, hard: 7000 };
 
 /// A node with an obedient kernel and API.
 struct Bench {
@@ -245,6 +245,13 @@ fn an_sa_that_vanished_is_made_again_past_what_was_seen_and_its_key_rotated() {
     bench.step(Input::Kernel(vec![Seen::Outbound(sa, None)]));
     let wanted: Vec<_> = bench.node.outbound().collect();
     assert_eq!((wanted[0].sa, wanted[0].past), (sa, Some(77)));
+    bench.pass();
+    bench.wait(SETTINGS.vanished - 1);
+    // One more doesn't put it off.
+    bench.step(Input::Kernel(vec![Seen::Outbound(sa, None)]));
+    bench.pass();
+    assert_eq!(bench.keys(), [0]);
+    bench.wait(1);
     bench.pass();
     assert_eq!(bench.keys(), [0, 1]);
 }
