@@ -55,7 +55,9 @@ impl Monitor {
         let before = node.xfrm().await?;
         let spis = before.states.iter().filter_map(|state| spi(state)).collect();
         // Not `all`: with a listener to ACQUIRE the kernel makes larval SAs, and each packet's replay update would be told too.
-        let process = node.spawn(name, ["ip", "-ts", "xfrm", "monitor", "SA", "policy"]).await?;
+        // Its times are those at which it reads, so it reads before anybody else gets the CPU.
+        let monitor = ["chrt", "--fifo", "1", "ip", "-ts", "xfrm", "monitor", "SA", "policy"];
+        let process = node.spawn(name, monitor).await?;
         lab.wait("the monitor to listen", SOON, async || {
             for verb in ["add", "delete"] {
                 node.run(format!("ip xfrm policy {verb} {MARK} dir in").split(' ')).await?.ok()?;
