@@ -24,6 +24,8 @@ use crate::world::{from_nothing, one_changed, wanted};
 const BATCHES: [usize; 5] = [16, 64, 128, 512, 2048];
 /// The most SAs that batches are tried with.
 const BATCH_TRIAL: u32 = 5_000;
+/// Passes with nothing to do in a round. The first after changes finds little of it in the CPU's caches.
+const AUDITS: u32 = 10;
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -173,7 +175,7 @@ impl Bench {
         settle()?;
         // Whoever comes first finds none of it in the CPU's caches.
         self.floor.dump()?;
-        for _ in 0..3 {
+        for _ in 0..AUDITS {
             let took = layer.pass(true, |_| {})?;
             self.size.idle_writes += took.operations;
             self.size.idle.push(took.whole);
