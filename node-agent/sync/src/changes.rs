@@ -10,12 +10,34 @@ use crate::plan::Name;
 impl Engine {
     /// All of this is wanted now, and nothing else. What was wanted before is freed with [`Engine::end_pass`].
     pub fn want(&mut self, wanted: Wanted) {
-        let changed = self.want.replace(wanted);
+        let Some(changed) = self.want.replace(wanted) else { return self.nothing_is_wanted() };
         self.wrong_sas.reserve(changed.sas.len());
         self.wrong_policies.reserve(changed.policies.len() + changed.policies_gone.len());
         changed.sas.into_iter().for_each(|id| self.wanted_sa_changed(id));
         changed.policies.into_iter().for_each(|key| self.wanted_policy_changed(key, true));
         changed.policies_gone.into_iter().for_each(|key| self.wanted_policy_changed(key, false));
+    }
+
+    /// All that is ours is to go: in the order in which it was read, for there are many, and to look each up by its name
+    /// takes longer.
+    fn nothing_is_wanted(&mut self) {
+        self.wrong_sas.clear();
+        self.wrong_policies.clear();
+        self.conflicts.clear();
+        self.problems.clear();
+        self.worn.clear();
+        self.open.clear();
+        self.soft.clear();
+        self.lost_policies.clear();
+        let Self { want, sas, policies, wrong_sas, wrong_policies, ambiguous, .. } = self;
+        wrong_sas.reserve(self.own_sas);
+        wrong_policies.reserve(self.own_policies);
+        let goes = |(id, there): &(&SaId, &SaThere)| {
+            matches!(there, SaThere::Ours { .. }) && !want.hold.contains(*id) && !ambiguous.contains(*id)
+        };
+        wrong_sas.extend(sas.names().filter(goes).map(|(id, _)| (*id, None)));
+        let ours = policies.names().filter(|(_, there)| matches!(there, PolicyThere::Ours(_)));
+        wrong_policies.extend(ours.map(|(key, _)| *key));
     }
 
     /// This SA is wanted, for the object of this name, instead of any other with its name in the kernel.

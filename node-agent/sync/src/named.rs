@@ -68,7 +68,8 @@ impl<T: Named> ByName<T> {
         Self::of(all)
     }
 
-    fn place(&self, name: &T::Name) -> Option<u32> {
+    /// Where the one of this name stands, until one is taken out.
+    pub(crate) fn place(&self, name: &T::Name) -> Option<u32> {
         // Where all is to go, nothing is wanted: then not even the hash is needed.
         if self.all.is_empty() {
             return None;
@@ -83,6 +84,12 @@ impl<T: Named> ByName<T> {
 
     pub(crate) fn get(&self, name: &T::Name) -> Option<&(String, T)> {
         self.all.get(self.place(name)? as usize)
+    }
+
+    /// The same, which probably stands in this place.
+    pub(crate) fn get_at(&self, place: u32, name: &T::Name) -> Option<&(String, T)> {
+        let there = self.all.get(place as usize).filter(|(_, one)| one.name() == *name);
+        there.or_else(|| self.get(name))
     }
 
     /// Takes it in; what was there instead of it.

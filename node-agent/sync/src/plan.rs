@@ -18,10 +18,16 @@ pub enum Name {
     Policy(PolicyKey),
 }
 
+/// Not known: it is looked for by its name.
+pub(crate) const NOWHERE: u32 = u32::MAX;
+
 /// What is to be written, in its order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
     steps: Vec<Name>,
+    /// Where each probably stands: in what is wanted, and what isn't, in what is there. To look for names takes most of the
+    /// time where many are to be written.
+    places: Vec<u32>,
 }
 
 impl Plan {
@@ -32,35 +38,45 @@ impl Plan {
 
     /// Leaves these steps out.
     pub fn leave_out(&mut self, names: &[Name]) {
-        self.steps.retain(|step| !names.contains(step));
+        let kept = self.steps().filter(|(name, _)| !names.contains(name));
+        (self.steps, self.places) = kept.map(|(name, place)| (*name, place)).unzip();
     }
 
     /// What it is about.
     pub fn names(&self) -> &[Name] {
         &self.steps
     }
+
+    /// What it is about, with the place of each.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = (&Name, u32)> {
+        self.steps.iter().zip(self.places.iter().copied())
+    }
 }
 
 impl Engine {
     /// What leads from what there is to what is wanted, in the order of [`Stage`]. To be made after reading.
     pub fn plan(&self) -> Plan {
-        let sas = || self.wrong_sas.keys().map(|id| Name::Sa(*id));
-        let policies = || self.wrong_policies.iter().map(|key| Name::Policy(*key));
-        let stages: Vec<_> = sas().chain(policies()).map(|name| self.stage(&name)).collect();
+        let sas = self.wrong_sas.keys().map(|id| self.stage_of_sa(id));
+        let policies = self.wrong_policies.iter().map(|key| self.stage_of_policy(key));
+        let stages: Vec<_> = sas.chain(policies).collect();
+        let name = |at: usize| match self.wrong_sas.get_index(at) {
+            Some((id, _)) => Some(Name::Sa(*id)),
+            None => self.wrong_policies.get_index(at - self.wrong_sas.len()).map(|key| Name::Policy(*key)),
+        };
+        let count = stages.iter().flatten().count();
+        let (mut steps, mut places) = (Vec::with_capacity(count), Vec::with_capacity(count));
         // There are few stages, and names are long: each is written once, where it stays.
-        let mut steps = Vec::with_capacity(stages.iter().flatten().count());
-        for stage in stages.iter().flatten().copied().collect::<BTreeSet<Stage>>() {
-            let named = stages.iter().zip(sas().chain(policies()));
-            steps.extend(named.filter(|(one, _)| **one == Some(stage)).map(|(_, name)| name));
+        for stage in stages.iter().flatten().map(|(stage, _)| *stage).collect::<BTreeSet<Stage>>() {
+            for (at, one) in stages.iter().enumerate() {
+                if let Some((_, place)) = one.filter(|(one, _)| *one == stage)
+                    && let Some(name) = name(at)
+                {
+                    steps.push(name);
+                    places.push(place);
+                }
+            }
         }
-        Plan { steps }
-    }
-
-    fn stage(&self, name: &Name) -> Option<Stage> {
-        match name {
-            Name::Sa(id) => self.stage_of_sa(id),
-            Name::Policy(key) => self.stage_of_policy(key),
-        }
+        Plan { steps, places }
     }
 
     /// The plan's operations one by one, as they are `now`.
@@ -78,7 +94,9 @@ impl Engine {
 
     /// One of the operations about something that is wrong, for words about it.
     pub fn operation(&self, name: &Name, number: usize) -> Option<Op> {
-        self.operations(name, Duration::ZERO, |_| true).into_iter().nth(number)
+        let mut ops = Vec::new();
+        self.operations((name, NOWHERE), Duration::ZERO, |_| true, &mut ops);
+        ops.into_iter().nth(number)
     }
 
     /// The operation that puts a wanted inbound SA in the place of a larval one; none where it isn't wanted, or must not be
@@ -92,62 +110,81 @@ impl Engine {
         Some(Op::FillSa { sa: sa.clone(), state, used })
     }
 
-    fn stage_of_sa(&self, id: &SaId) -> Option<Stage> {
-        match (self.want.sa(id), self.sas.get(id)) {
-            (Some(wanted), _) => Some(sas::stage(wanted)),
-            (None, Some(SaThere::Ours { outbound, .. })) => Some(sas::stage_of_removal(*outbound)),
-            (None, _) => None,
+    /// With its place.
+    fn stage_of_sa(&self, id: &SaId) -> Option<(Stage, u32)> {
+        if let Some(place) = self.want.sas.place(id) {
+            let (_, wanted) = self.want.sas.get_at(place, id)?;
+            return Some((sas::stage(wanted), place));
+        }
+        let at = self.sas.find(id)?;
+        match self.sas.get_at(at, id)? {
+            SaThere::Ours { outbound, .. } => Some((sas::stage_of_removal(*outbound), at)),
+            SaThere::Foreign | SaThere::Larval => None,
         }
     }
 
-    fn stage_of_policy(&self, key: &PolicyKey) -> Option<Stage> {
-        match (self.want.policy(key), self.policies.get(key)) {
-            (Some(_), _) if self.lost_policies.contains(key) => {
-                Some(Stage::putting_back_policy(key.direction))
-            }
-            (Some(_), _) => Some(Stage::adding_policy(key.direction)),
-            (None, Some(PolicyThere::Ours(_))) => Some(Stage::removing_policy(key.direction)),
-            (None, _) => None,
+    /// With its place.
+    fn stage_of_policy(&self, key: &PolicyKey) -> Option<(Stage, u32)> {
+        if let Some(place) = self.want.policies.place(key) {
+            let lost = self.lost_policies.contains(key);
+            let stage = if lost { Stage::putting_back_policy } else { Stage::adding_policy };
+            return Some((stage(key.direction), place));
+        }
+        let at = self.policies.find(key)?;
+        match self.policies.get_at(at, key)? {
+            PolicyThere::Ours(_) => Some((Stage::removing_policy(key.direction), at)),
+            PolicyThere::Foreign(_) | PolicyThere::OfSocket => None,
         }
     }
 
-    pub(crate) fn operations(&self, name: &Name, now: Duration, free: impl FnMut(u32) -> bool) -> Vec<Op> {
+    /// Adds the operations about this name, which probably stands in this place, to `ops`.
+    pub(crate) fn operations(
+        &self,
+        (name, place): (&Name, u32),
+        now: Duration,
+        free: impl FnMut(u32) -> bool,
+        ops: &mut Vec<Op>,
+    ) {
         match name {
-            Name::Sa(id) => match self.want.sa(id).map(|wanted| (wanted, self.wrong_sas.get(id))) {
-                Some((wanted, Some(Some(there)))) => {
-                    let start = match wanted {
-                        WantedSa::Inbound(_) => Start::default(),
-                        WantedSa::Outbound(sa) if sas::may_have_key(wanted, there) => {
-                            let behind = self.memory.behind(&sa.0, there);
-                            // The key of one that we can't read may be any.
-                            let recorded = match there.sa {
-                                None => self.memory.recorded_use(&sa.0, now),
-                                Some(_) => None,
-                            };
-                            sas::moved_on(wanted, behind.max(recorded))
-                        }
-                        WantedSa::Outbound(_) => self.memory.start(wanted, now),
-                    };
-                    sas::bring(wanted, Some(there), start)
+            Name::Sa(id) => {
+                if let Some((_, wanted)) = self.want.sas.get_at(place, id) {
+                    ops.extend(self.bring_sa(id, wanted, now));
+                } else if let Some(SaThere::Ours { mark, .. }) = self.sas.get_at(place, id) {
+                    ops.push(Op::DeleteSa(*id, *mark));
                 }
-                Some((wanted, _)) => sas::bring(wanted, None, self.memory.start(wanted, now)),
-                None => match self.sas.get(id) {
-                    Some(SaThere::Ours { mark, .. }) => vec![Op::DeleteSa(*id, *mark)],
-                    _ => Vec::new(),
-                },
-            },
+            }
             Name::Policy(key) => {
-                let there = match self.policies.get(key) {
+                let there = match self.policies.get_at(place, key) {
                     Some(PolicyThere::Ours(index)) => Some(*index),
                     _ => None,
                 };
-                match (self.want.policy(key), there) {
-                    (Some(wanted), there) => vec![policies::bring(wanted, there, free)],
-                    (None, Some(index)) => vec![policies::remove(key, index)],
-                    (None, None) => Vec::new(),
+                match (self.want.policies.get_at(place, key), there) {
+                    (Some((_, wanted)), there) => ops.push(policies::bring(wanted, there, free)),
+                    (None, Some(index)) => ops.push(policies::remove(key, index)),
+                    (None, None) => {}
                 }
             }
         }
+    }
+
+    pub(crate) fn bring_sa(&self, id: &SaId, wanted: &WantedSa, now: Duration) -> Vec<Op> {
+        let Some(Some(there)) = self.wrong_sas.get(id) else {
+            return sas::bring(wanted, None, self.memory.start(wanted, now));
+        };
+        let start = match wanted {
+            WantedSa::Inbound(_) => Start::default(),
+            WantedSa::Outbound(sa) if sas::may_have_key(wanted, there) => {
+                let behind = self.memory.behind(&sa.0, there);
+                // The key of one that we can't read may be any.
+                let recorded = match there.sa {
+                    None => self.memory.recorded_use(&sa.0, now),
+                    Some(_) => None,
+                };
+                sas::moved_on(wanted, behind.max(recorded))
+            }
+            WantedSa::Outbound(_) => self.memory.start(wanted, now),
+        };
+        sas::bring(wanted, Some(there), start)
     }
 }
 
@@ -185,11 +222,11 @@ impl Iterator for Ops<'_> {
 
     fn next(&mut self) -> Option<Op> {
         while self.pending.is_empty() {
-            let name = self.plan.steps.get(self.next)?;
-            let Self { engine, given, .. } = self;
+            let Self { engine, plan, given, pending, .. } = self;
+            let step = (plan.steps.get(self.next)?, *plan.places.get(self.next)?);
             let free = |index: u32| !engine.indexes.has(index) && given.insert(index);
-            self.pending = engine.operations(name, self.now, free);
-            self.pending.reverse();
+            engine.operations(step, self.now, free, pending);
+            pending.reverse();
             self.next += 1;
         }
         self.owners.push(u32::try_from(self.next - 1).unwrap_or(u32::MAX));

@@ -12,12 +12,16 @@ impl Engine {
     /// Those of the plan's steps that make senders, or set them to go on, whose keys come back: they are to be carried out
     /// once that is recorded ([`Engine::record_senders`]). `now`: that of the operations.
     pub fn reserve(&mut self, plan: &Plan, now: Duration) -> Vec<Name> {
-        let sender = |name: &Name| match name {
-            Name::Sa(id) if self.comes_back(id) => Some((*id, self.goes_on_past(name, now)?)),
-            _ => None,
+        let sender = |(name, place): (&Name, u32)| {
+            let Name::Sa(id) = name else { return None };
+            let (object, wanted) = self.want.sas.get_at(place, id)?;
+            if !comes_back(object, wanted) {
+                return None;
+            }
+            Some((*id, self.goes_on_past(id, wanted, now)?))
         };
         // What each goes on past depends on the others.
-        let senders: Vec<_> = plan.names().iter().filter_map(sender).collect();
+        let senders: Vec<_> = plan.steps().filter_map(sender).collect();
         let Self { want, memory, .. } = self;
         for (id, sent) in &senders {
             if let Some(wanted) = want.sa(id) {
@@ -29,29 +33,21 @@ impl Engine {
 
     /// A wanted SA is there as it should be.
     pub(crate) fn note_found(&mut self, id: &SaId) {
-        if self.comes_back(id)
-            && let Some(wanted) = self.want.sa(id)
-        {
+        if let Some((_, wanted)) = self.want.sas.get(id).filter(|(object, sa)| comes_back(object, sa)) {
             self.memory.found(wanted.sa());
         }
     }
 
-    /// It is a wanted sender with the keys of an IpsecSA.
-    fn comes_back(&self, id: &SaId) -> bool {
-        let wanted = self.want.sas.get(id);
-        wanted
-            .is_some_and(|(object, sa)| matches!(sa, WantedSa::Outbound(_)) && !object.starts_with(AUTOMATIC))
-    }
-
-    /// The number that what is planned lets an SA go on past; none where it lets it be.
-    fn goes_on_past(&self, name: &Name, now: Duration) -> Option<u64> {
-        let Name::Sa(id) = name else { return None };
-        let Some(wanted @ WantedSa::Outbound(_)) = self.want.sa(id) else { return None };
+    /// The number that what is planned lets a wanted SA go on past; none where it lets it be.
+    fn goes_on_past(&self, id: &SaId, wanted: &WantedSa, now: Duration) -> Option<u64> {
+        if let WantedSa::Inbound(_) = wanted {
+            return None;
+        }
         // One that isn't there is made; the operation needn't be for that to be known.
         if !matches!(self.wrong_sas.get(id), Some(Some(_))) {
             return Some(self.memory.start(wanted, now).state.map_or(0, |state| state.sent));
         }
-        self.operations(name, now, |_| true).iter().find_map(|op| match op {
+        self.bring_sa(id, wanted, now).iter().find_map(|op| match op {
             Op::AddOutbound { state, .. } => Some(state.as_ref().map_or(0, |state| state.sent)),
             Op::SetReplayState { state, .. } => Some(state.sent),
             _ => None,
@@ -101,7 +97,11 @@ impl Engine {
         // One that was made may be gone before it is ever read.
         self.some_left |= !names.is_empty();
         // What each goes on past depends on the others.
-        let sent: Vec<_> = names.iter().map(|name| self.goes_on_past(name, now)).collect();
+        let past = |name: &Name| match name {
+            Name::Sa(id) => self.goes_on_past(id, self.want.sa(id)?, now),
+            Name::Policy(_) => None,
+        };
+        let sent: Vec<_> = names.iter().map(past).collect();
         for (name, sent) in names.iter().zip(sent) {
             let Name::Sa(id) = name else { continue };
             if let Some(SaThere::Ours { at, .. }) = self.sas.get(id) {
@@ -116,4 +116,9 @@ impl Engine {
             }
         }
     }
+}
+
+/// It is a sender with the keys of an IpsecSA.
+fn comes_back(object: &str, wanted: &WantedSa) -> bool {
+    matches!(wanted, WantedSa::Outbound(_)) && !object.starts_with(AUTOMATIC)
 }

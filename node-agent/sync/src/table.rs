@@ -76,8 +76,14 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         self.slot(self.find(name)?).map(|slot| &slot.value)
     }
 
+    /// The same, which probably has this slot.
+    pub(crate) fn get_at(&self, at: u32, name: &K) -> Option<&V> {
+        let there = self.slot(at).filter(|slot| slot.name.as_ref() == Some(name));
+        there.map(|slot| &slot.value).or_else(|| self.get(name))
+    }
+
     /// The slot of this name.
-    fn find(&self, name: &K) -> Option<u32> {
+    pub(crate) fn find(&self, name: &K) -> Option<u32> {
         // Where nothing is there yet, not even the hash is needed.
         if self.names.is_empty() {
             return None;

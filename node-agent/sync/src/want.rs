@@ -36,10 +36,16 @@ impl Want {
         self.policies.get(key).map(|(_, policy)| policy)
     }
 
-    /// Of two with one name the first counts.
-    pub(crate) fn replace(&mut self, wanted: Wanted) -> Changed {
+    /// Of two with one name the first counts. None: nothing is wanted now.
+    pub(crate) fn replace(&mut self, wanted: Wanted) -> Option<Changed> {
+        let nothing = wanted.sas.is_empty() && wanted.policies.is_empty();
         let before_sas = std::mem::replace(&mut self.sas, ByName::of(wanted.sas));
         let before_policies = std::mem::replace(&mut self.policies, ByName::of(wanted.policies));
+        if nothing {
+            self.before = Some((before_sas, before_policies));
+            self.hold = wanted.hold.into_iter().collect();
+            return None;
+        }
         let (mut sas, gone) = differences(&before_sas, &self.sas);
         sas.extend(gone);
         let (policies, policies_gone) = differences(&before_policies, &self.policies);
@@ -47,7 +53,7 @@ impl Want {
         let hold: HashSet<_, FixedState> = wanted.hold.into_iter().collect();
         sas.extend(hold.symmetric_difference(&self.hold));
         self.hold = hold;
-        Changed { sas, policies, policies_gone }
+        Some(Changed { sas, policies, policies_gone })
     }
 
     /// Frees what was wanted before, keys and all.
