@@ -4,6 +4,7 @@
 //! is wanted is judged by a record of what was written then. It tells nothing of the keys to those who lack the salt.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 
 use esplanade_model::{Key, ObservedSa, Protocol, SaId, Spi, WantedSa};
 use foldhash::fast::FixedState;
@@ -49,7 +50,7 @@ impl Hidden {
             return None;
         }
         self.marks.retain(|id, _| there(id));
-        let line = |(id, mark): (&SaId, &Mark)| format!("{} {}\n", write_id(*id), mark.key);
+        let line = |(id, mark): (&SaId, &Mark)| format!("{} {}\n", Words(*id), mark.key);
         Some(self.marks.iter().map(line).collect())
     }
 
@@ -103,8 +104,13 @@ fn stand_in(key: &Fingerprint, length: usize) -> Key {
 }
 
 /// The name of an SA as the words of a record.
-pub(crate) fn write_id(id: SaId) -> String {
-    format!("{} {:?} {}", id.destination, id.protocol, id.spi.get())
+pub(crate) struct Words(pub(crate) SaId);
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SaId { destination, protocol, spi } = self.0;
+        write!(f, "{destination} {protocol:?} {}", spi.get())
+    }
 }
 
 /// As it was written.

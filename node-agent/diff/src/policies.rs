@@ -1,9 +1,10 @@
 //! Policies.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 
 use esplanade_crds::ProblemKind;
 use esplanade_model::{Observed, ObservedPolicy, Op, Policy, PolicyIndex, PolicyKey, Wanted};
+use foldhash::fast::FixedState;
 
 use crate::hash::{Map, Set};
 use crate::stage::Stage;
@@ -67,11 +68,9 @@ pub fn remove(key: &PolicyKey, index: PolicyIndex) -> Op {
 
 /// An index that nobody has: scattered by the key, so that two writers seldom want the same one.
 fn free_index(key: &PolicyKey, mut free: impl FnMut(u32) -> bool) -> PolicyIndex {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
     // The lower half is as good as any other.
     #[allow(clippy::cast_possible_truncation)]
-    let mut slot = hasher.finish() as u32;
+    let mut slot = FixedState::default().hash_one(key) as u32;
     loop {
         let index = PolicyIndex::new(slot, key.direction);
         if free(index.get()) {

@@ -87,7 +87,7 @@ impl Engine {
             now,
             next: 0,
             pending: Vec::new(),
-            owners: Vec::new(),
+            owners: Vec::with_capacity(plan.steps.len()),
             given: HashSet::default(),
         }
     }

@@ -7,7 +7,7 @@ use esplanade_model::SaId;
 
 use super::Count;
 use crate::fingerprint::Fingerprint;
-use crate::hidden::{parse_id, write_id};
+use crate::hidden::{Words, parse_id};
 
 /// What is to be written of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) fn write_line(lines: &mut String, id: SaId, key: Fingerprint, count: 
     let Count { sent, at, over, added } = count;
     let over = if over { "over" } else { "open" };
     // Strings take whatever is written.
-    let _ = writeln!(lines, "{key} {} {sent} {} {over} {added}", write_id(id), at.as_millis());
+    let _ = writeln!(lines, "{key} {} {sent} {} {over} {added}", Words(id), at.as_millis());
 }
 
 /// The lines of a record that were written to their ends. An agent that dies while it writes leaves half a line at most, and
