@@ -102,7 +102,7 @@ pub struct Scenario {
 }
 
 /// What time is measured in: the drain time is 1, ages are out of reach.
-pub const UNTIMED: Settings = Settings { drain: 1, rotate: 1_000_000, vanished: 0, hard: 1_000_000 };
+pub const UNTIMED: Settings = Settings { drain: 1, rotate: 1_000_000, vanished: 1, hard: 1_000_000 };
 
 /// What a user can do with a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -167,7 +167,6 @@ pub const SHORT: &[Scenario] = &[
         name: "flushes",
         budget: Budget { crashes: 1, flushes: 1, ticks: 2, ..NONE },
         whole_passes: false,
-        settings: Settings { vanished: 1, ..UNTIMED },
         ..TWO
     },
     Scenario { name: "reboots", budget: Budget { rotations: 1, reboots: 1, ..NONE }, ..TWO },

@@ -56,6 +56,8 @@ pub enum Action {
     Reboot(u16),
     /// Somebody flushes its SAs.
     Flush(u16),
+    /// The same, and its agent puts them back in one pass.
+    Disturb(u16),
     /// It leaves the cluster.
     Leave(u16),
     /// It joins it again, as another one.

@@ -35,6 +35,7 @@ pub struct Keying {
     name: String,
     file: RingFile,
     in_force: InForce,
+    settings: Settings,
     running: Option<Running>,
 }
 
@@ -70,7 +71,13 @@ impl Keying {
     /// For the node of this name; the ring is kept in this directory.
     pub fn new(name: &str, directory: &Path, boot_id: &str) -> Self {
         let (file, in_force) = (RingFile::new(directory, boot_id), InForce::load(directory, boot_id));
-        Self { name: name.to_owned(), file, in_force, running: None }
+        Self { name: name.to_owned(), file, in_force, settings: Settings::default(), running: None }
+    }
+
+    /// With other durations.
+    #[cfg(test)]
+    pub(crate) fn with(self, settings: Settings) -> Self {
+        Self { settings, ..self }
     }
 
     /// There are automatic keys, or there should be.
@@ -116,7 +123,7 @@ impl Keying {
         let Ring { keys, .. } = self.file.load(me);
         let records: Vec<_> = keys.iter().map(|(_, record)| record.clone()).collect();
         let pairs: BTreeMap<KeyId, KeyPair> = keys.into_iter().map(|(pair, _)| (pair.id(), pair)).collect();
-        let node = Node::new(me, Settings::default(), records, now);
+        let node = Node::new(me, self.settings, records, now);
         let mut running = Running::new(me, node, Material::new(&own.node_uid, pairs), now);
         running.start(&self.name, input, sealing, &self.in_force, engine, kernel);
         self.running = Some(running);

@@ -56,6 +56,7 @@ impl World {
             may(left.crashes, running, Action::Crash(node));
             may(left.reboots, host.present, Action::Reboot(node));
             may(left.flushes, host.present, Action::Flush(node));
+            may(left.flushes, settled, Action::Disturb(node));
             may(left.lists, settled && !host.cut && self.events(node) > 0, Action::List(node));
             may(left.leaves, host.present, Action::Leave(node));
             may(1, !host.present, Action::Join(node));
@@ -141,6 +142,11 @@ impl World {
                 self.left.flushes = self.left.flushes.saturating_sub(1);
                 self.troubled += 1;
                 self.flush(scenario, node);
+            }
+            Action::Disturb(node) => {
+                self.left.flushes = self.left.flushes.saturating_sub(1);
+                self.troubled += 1;
+                self.disturb(scenario, node);
             }
             Action::Leave(node) => {
                 self.left.leaves = self.left.leaves.saturating_sub(1);

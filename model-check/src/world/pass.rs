@@ -145,6 +145,18 @@ impl World {
         self.input(scenario, node, Input::Kernel(seen));
     }
 
+    /// All is flushed and put back past what was sent, in one pass.
+    pub(super) fn disturb(&mut self, scenario: &Scenario, node: u16) {
+        let wanted: BTreeSet<Sa> = self.outbound(scenario, node).into_iter().map(|(sa, _)| sa).collect();
+        let kernel = &mut self.hosts[usize::from(node)].kernel;
+        let gone = std::mem::take(&mut kernel.outbound);
+        kernel.outbound = gone.iter().filter(|sa| wanted.contains(*sa)).copied().collect();
+        let mut seen: Vec<Seen> = gone.into_iter().map(|sa| Seen::Outbound(sa, None)).collect();
+        seen.extend(kernel.outbound.iter().map(|sa| Seen::Outbound(*sa, Some(0))));
+        self.forget_due(node);
+        self.input(scenario, node, Input::Kernel(seen));
+    }
+
     pub(super) fn flush(&mut self, scenario: &Scenario, node: u16) {
         let kernel = &mut self.hosts[usize::from(node)].kernel;
         let inbound = std::mem::take(&mut kernel.inbound);

@@ -41,7 +41,7 @@ pub struct Settings {
     pub drain: u64,
     /// Age at which a key is rotated. The caller draws each key's own one around it.
     pub rotate: u64,
-    /// How long after one of its SAs vanished a key is rotated. Who takes some away often takes more a moment later, and
+    /// How long after one of its SAs vanished and was put back a key is rotated. Who takes some away often takes more a moment later, and
     /// to put all back comes first.
     pub vanished: u64,
     /// Age at which a key ends, acknowledged or not.
@@ -114,6 +114,8 @@ pub struct Node {
     keys: Vec<Record>,
     /// A new key is due (R8).
     rotate: bool,
+    /// When it will be, because SAs under the newest have vanished.
+    renew_at: Option<Time>,
     /// The keys' records aren't as they were last written.
     unsaved: bool,
 
@@ -165,6 +167,7 @@ impl Node {
             me,
             keys: records,
             rotate: false,
+            renew_at: None,
             unsaved: false,
             listed: false,
             seen: Version(0),
@@ -283,7 +286,8 @@ impl Node {
     /// When to step with [`Input::Wake`], at the latest, if nothing happens after the last step at `now`.
     pub fn wake_at(&self, now: Time) -> Option<Time> {
         let ends = self.keys.iter().map(|record| record.created.after(self.settings.hard));
-        let due = self.keys.last().map(|record| record.rotate).filter(|_| !self.rotate);
+        let newest = self.keys.last().map(|record| record.rotate);
+        let due = newest.into_iter().chain(self.renew_at).filter(|_| !self.rotate);
         let drained = (self.keys.len() > 1).then(|| self.settled.after(self.settings.drain));
         let lingering = self.lingering.values().copied();
         ends.chain(due).chain(drained).chain(lingering).filter(|at| *at > now).min()

@@ -13,12 +13,16 @@ use esplanade_seal::KeyPair;
 use esplanade_xfrm::fake::FakeKernel;
 use esplanade_xfrm::{Noticed, Watch};
 
-use super::Keying;
+use super::{Keying, Settings};
 use crate::desired::{Input, KeyedPeer};
 use crate::worker::{Done, News, Reasons, Worker};
 
 mod limits;
 mod ppk;
+
+/// In milliseconds. The clock since boot counts hundredths of a second.
+const SETTINGS: Settings =
+    Settings { drain: 10_000, rotate: 24 * 3_600_000, vanished: 50, hard: 7 * 24 * 3_600_000 };
 
 struct Host {
     kernel: FakeKernel,
@@ -43,10 +47,18 @@ struct Cluster {
 fn worker(directory: &Path, name: &str, kernel: &FakeKernel) -> Worker {
     let kernel = kernel.clone();
     let open = Box::new(move |_| Ok((Box::new(kernel.clone()) as _, Box::new(kernel.watch()?) as _)));
-    let keying = Keying::new(name, &directory.join(name), "boot");
+    let keying = Keying::new(name, &directory.join(name), "boot").with(SETTINGS);
     let keys = KeyPair::from_bytes(&[7; 32]);
     Worker::start(name, "6.1.0", keys, Default::default(), keying, open, Box::new(crate::ports::InMemory))
         .unwrap()
+}
+
+/// Until the clock since boot is so many milliseconds further, surely.
+async fn wait(milliseconds: u64) {
+    let start = crate::host::since_boot().unwrap();
+    while crate::host::since_boot().unwrap() < start + milliseconds + 10 {
+        tokio::task::yield_now().await;
+    }
 }
 
 pub(super) fn policy(phase: Phase) -> NodePolicy {
@@ -199,11 +211,7 @@ impl Cluster {
 
     /// Newer than the one that it has.
     async fn ask_for_a_new_key(&mut self, name: &str) {
-        // The clock since boot counts hundredths of a second.
-        let start = crate::host::since_boot().unwrap();
-        while crate::host::since_boot().unwrap() < start + 20 {
-            tokio::task::yield_now().await;
-        }
+        wait(10).await;
         self.hosts.get_mut(name).unwrap().rotate_before = Some(jiff::Timestamp::now());
     }
 
@@ -570,6 +578,9 @@ async fn flushed_sas_go_on_past_where_they_were_and_get_new_keys() {
     assert_eq!(after[0].0, before[0].0);
     assert!(after[0].2 > 1000, "{}", after[0].2);
     cluster.settle().await;
+    assert_eq!(cluster.peers["a"].keys.len(), 1, "a moment later");
+    wait(SETTINGS.vanished).await;
+    cluster.settle().await;
     assert_eq!(cluster.peers["a"].keys.len(), 2);
 }
 
@@ -585,6 +596,8 @@ async fn what_others_did_meanwhile_is_looked_at_before_new_keys_are_made() {
     assert_eq!(same(cluster.sas("a", "192.0.2.1")), same(before.clone()), "no SA under a new key yet");
     let done = cluster.pass("a").await;
     assert!(done.losses.is_empty() && !done.again);
+    wait(SETTINGS.vanished).await;
+    cluster.pass("a").await;
     assert_eq!(cluster.sas("a", "192.0.2.1").len(), before.len() + 1);
 }
 

@@ -141,6 +141,7 @@ impl Node {
                 let made = BTreeSet::new();
                 self.keys.push(Record { id, created: now, rotate, stage: Stage::Created, made });
                 self.rotate = false;
+                self.renew_at = None;
                 self.unsaved = true;
                 self.refresh_all(spis);
                 return Scope::All;
@@ -148,7 +149,13 @@ impl Node {
             Input::KeyMade { .. } => {}
             Input::Kernel(seen) => {
                 // What is sent on follows from what is there, right after a start.
+                let gone = |seen: &Seen| match seen {
+                    Seen::Outbound(sa, None) => Some(*sa),
+                    Seen::Outbound(_, Some(_)) | Seen::Inbound(..) => None,
+                };
+                let vanished: Vec<Sa> = seen.iter().filter_map(gone).collect();
                 seen.into_iter().for_each(|seen| self.seen_in_kernel(seen, now));
+                vanished.into_iter().for_each(|sa| self.renew(sa, now));
                 return Scope::All;
             }
             Input::Authenticated { peer, own } => return self.authenticated(peer, own, now),

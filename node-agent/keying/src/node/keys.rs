@@ -50,7 +50,7 @@ impl Node {
     /// Moves each key on by a stage, where it is due. Says whether one was.
     pub(super) fn advance_keys(&mut self, now: Time, spis: &mut impl Spis) -> bool {
         let due = |record: &Record| record.rotate <= now || record.made.len() >= MAX_MADE;
-        self.rotate |= self.keys.last().is_some_and(due);
+        self.rotate |= self.keys.last().is_some_and(due) || self.renew_at.is_some_and(|at| at <= now);
         let mut changed = self.end_keys(now, spis);
         let mut forget: Vec<KeyId> = Vec::new();
         for index in 0..self.keys.len() {

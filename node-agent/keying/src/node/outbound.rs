@@ -55,10 +55,7 @@ impl Node {
         lane.kernel.retain(|one| *one != sa);
         self.settled = now;
         if lane.wanted == Some(sa) {
-            // Somebody else took it away. It is made again, and its key has seen its time (R7).
-            if let Some(newest) = self.keys.last_mut().filter(|newest| newest.id == sa.own) {
-                newest.rotate = newest.rotate.min(now.after(self.settings.vanished));
-            }
+            // Somebody else took it away. It is made again.
         } else if !lane.needed && lane.kernel.is_empty() {
             self.lanes.remove(&(sa.peer, sa.policy));
         } else if lane.needed && lane.wanted.is_none() && published {
@@ -66,6 +63,21 @@ impl Node {
             // forgotten meanwhile what it has accepted. Where the peer's key is gone, its IpsecPeer was made anew, and will
             // have that key again: what was sent on goes on.
             self.sequences.remove(&sa);
+        }
+    }
+
+    /// Of an outbound SA that vanished: its key has seen its time (R7). Where the SA is back already, that waits; where it
+    /// isn't, because its limits ended it for instance, nothing is sent until there is another key.
+    pub(super) fn renew(&mut self, sa: Sa, now: Time) {
+        let lane = self.lanes.get(&(sa.peer, sa.policy)).filter(|lane| lane.wanted == Some(sa));
+        let Some(lane) = lane.filter(|_| self.keys.last().is_some_and(|newest| newest.id == sa.own)) else {
+            return;
+        };
+        if lane.kernel.contains(&sa) {
+            let at = now.after(self.settings.vanished);
+            self.renew_at = Some(self.renew_at.map_or(at, |before| before.min(at)));
+        } else {
+            self.rotate = true;
         }
     }
 

@@ -246,14 +246,28 @@ fn an_sa_that_vanished_is_made_again_past_what_was_seen_and_its_key_rotated() {
     let wanted: Vec<_> = bench.node.outbound().collect();
     assert_eq!((wanted[0].sa, wanted[0].past), (sa, Some(77)));
     bench.pass();
+    assert_eq!(bench.keys(), [0, 1]);
+}
+
+#[test]
+fn a_key_whose_sa_was_put_back_is_rotated_a_moment_later() {
+    let mut bench = Bench::new();
+    let sa = Sa { peer: PEER, policy: POLICY, own: KeyId(0), theirs: KeyId(100) };
+    let put_back = |sent| Input::Kernel(vec![Seen::Outbound(sa, None), Seen::Outbound(sa, Some(sent))]);
+    bench.step(put_back(77));
+    assert_eq!(bench.node.wake_at(bench.now), Some(bench.now.after(SETTINGS.vanished)));
     bench.wait(SETTINGS.vanished - 1);
     // One more doesn't put it off.
-    bench.step(Input::Kernel(vec![Seen::Outbound(sa, None)]));
+    bench.step(put_back(99));
     bench.pass();
     assert_eq!(bench.keys(), [0]);
     bench.wait(1);
-    bench.pass();
     assert_eq!(bench.keys(), [0, 1]);
+    // Once.
+    bench.acknowledge(Some(1), &[]);
+    bench.wait(SETTINGS.drain);
+    bench.wait(SETTINGS.drain);
+    assert_eq!(bench.keys(), [1]);
 }
 
 #[test]
