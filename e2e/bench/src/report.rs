@@ -190,7 +190,7 @@ fn versus(
     target: &'static str,
     met: impl Fn(f64) -> bool,
 ) -> Row {
-    let ratio = ours.median().zip(other.median()).map(|(ours, other)| ours / other);
+    let ratio = ours.to(other);
     let compared = format!("{name}: {}", spread(other));
     Row { measure, sas: size.sas, ours: spread(ours), compared, ratio, target, met: ratio.map(met) }
 }

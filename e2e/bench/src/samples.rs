@@ -40,6 +40,15 @@ impl Samples {
         self.quantile(0.0)
     }
 
+    /// How many times the other's these are: the median of what each is to the one that was measured next to it, for a
+    /// machine is slower at times. Where they weren't measured in turn, what the medians are to each other.
+    pub fn to(&self, other: &Self) -> Option<f64> {
+        if self.count() == other.count() {
+            return Self(self.0.iter().zip(&other.0).map(|(one, other)| one / other).collect()).median();
+        }
+        self.median().zip(other.median()).map(|(one, other)| one / other)
+    }
+
     /// The most.
     pub fn max(&self) -> Option<f64> {
         self.quantile(1.0)
@@ -61,6 +70,13 @@ mod tests {
         }
         let of = |part| samples.quantile(part);
         assert_eq!([of(0.0), of(0.5), of(0.75), of(0.99)], [Some(1.0), Some(2.0), Some(3.0), Some(4.0)]);
+        let mut others = Samples::default();
+        for seconds in [1, 1, 1] {
+            others.push(Duration::from_secs(seconds));
+        }
+        assert_eq!(samples.to(&others), Some(2.0));
+        others.push(Duration::from_secs(8));
+        assert_eq!(samples.to(&others), Some(1.0), "of 3, 1, 2, 0.5");
         assert_eq!((samples.min(), samples.max(), samples.count()), (Some(1.0), Some(4.0), 4));
     }
 }
