@@ -119,7 +119,7 @@ pub enum Edit {
     Again,
 }
 
-const NONE: Budget = Budget {
+pub(crate) const NONE: Budget = Budget {
     rotations: 0,
     crashes: 0,
     reboots: 0,

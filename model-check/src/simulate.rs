@@ -3,7 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::scenario::{Budget, Edit, Scenario, TWO};
+use crate::scenario::{Budget, Edit, NONE, Scenario, TWO};
 use crate::world::{Action, Host, Promise, Uncounted, Work, World};
 
 /// What a walk came to.
@@ -21,25 +21,31 @@ pub struct Walk {
     pub world: World,
 }
 
-/// A cluster of so many nodes in which everything happens that can, for some steps, in an order drawn from the seed. Then
-/// nothing more happens by chance, and it must come to rest.
-pub fn walk(nodes: u16, steps: usize, seed: u64) -> Walk {
-    let all = u8::MAX;
+const ALWAYS: Budget = Budget {
+    rotations: u8::MAX,
+    crashes: u8::MAX,
+    reboots: 3,
+    lists: u8::MAX,
+    leaves: 3,
+    ticks: u8::MAX,
+    ..NONE
+};
+
+/// What happens on a walk. Not all at once: of a policy that is edited while nodes are cut off and given up, and of agents
+/// that die before they have put back what was flushed, not everything is promised (docs/keying.md).
+pub const WALKS: [Budget; 3] = [
+    Budget { cuts: 3, ..ALWAYS },
+    Budget { edits: 3, ..ALWAYS },
+    Budget { flushes: 3, crashes: 0, ..ALWAYS },
+];
+
+/// A cluster of so many nodes in which these things happen for some steps, in an order drawn from the seed. Then nothing more
+/// happens by chance, and it must come to rest.
+pub fn walk(nodes: u16, steps: usize, seed: u64, budget: Budget) -> Walk {
     let scenario = Scenario {
         name: "walk",
         nodes,
-        budget: Budget {
-            rotations: all,
-            crashes: all,
-            reboots: 3,
-            flushes: 3,
-            lists: all,
-            leaves: 3,
-            cuts: 3,
-            ticks: all,
-            edits: 3,
-            ..Budget::default()
-        },
+        budget,
         packets: true,
         edits: &[Edit::Change, Edit::Change, Edit::Delete],
         collisions: &[(0, 0, 1, 1)],

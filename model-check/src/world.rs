@@ -143,7 +143,8 @@ pub struct World {
     pub behind: BTreeSet<u16>,
     /// Nodes that have joined and have confirmed nothing yet.
     pub joined: BTreeSet<u16>,
-    /// Nodes whose IpsecPeer was lost or has other keys in the backup, until all know their keys again.
+    /// Nodes whose IpsecPeer was lost or has other keys in the backup, or that lost their SAs while the policy was being
+    /// switched on: until all know their keys (again).
     pub older: BTreeSet<u16>,
     /// Nodes whose agent has seen what came after the backup, and hasn't noticed yet.
     pub turned: BTreeSet<u16>,

@@ -1,15 +1,18 @@
 //! Many orders in larger clusters, and what a rotation costs in a large one.
 
-use esplanade_model_check::simulate::{Cost, cost_of_a_rotation, walk};
+use esplanade_model_check::simulate::{Cost, WALKS, cost_of_a_rotation, walk};
 use esplanade_model_check::world::Work;
 
 #[test]
 fn walks_keep_every_promise_and_come_to_rest() {
-    for seed in 0..40 {
-        let nodes = 3 + u16::try_from(seed % 6).unwrap_or(0);
-        let walk = walk(nodes, 500, seed);
-        assert!(walk.broken.is_none(), "seed {seed}, {nodes} nodes, {} steps: {:?}", walk.steps, walk.broken);
-        assert!(walk.rests, "seed {seed}, {nodes} nodes: doesn't come to rest");
+    for (number, budget) in WALKS.into_iter().enumerate() {
+        for seed in 0..300 {
+            let nodes = 3 + u16::try_from(seed % 6).unwrap_or(0);
+            let walk = walk(nodes, 500, seed, budget);
+            let which = format!("walk {number}, seed {seed}, {nodes} nodes");
+            assert!(walk.broken.is_none(), "{which}, {} steps: {:?}", walk.steps, walk.broken);
+            assert!(walk.rests, "{which}: doesn't come to rest");
+        }
     }
 }
 

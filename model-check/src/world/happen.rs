@@ -303,7 +303,16 @@ impl World {
         host.disk.clear();
         host.asked = None;
         host.kernel = Kernel { levels: host.kernel.levels.clone(), ..Kernel::default() };
+        self.lose_sas(node);
+    }
+
+    /// A node has lost its SAs. While a policy is being switched on, its packets may arrive in the clear for some more time;
+    /// the others go on all the same, to SAs that it had confirmed.
+    pub(super) fn lose_sas(&mut self, node: u16) {
         self.forget_due(node);
+        if !self.host(node).kernel.encrypts() {
+            self.older.insert(node);
+        }
     }
 
     /// What went between this node and the others needn't any more, for now.
@@ -317,6 +326,7 @@ impl World {
 
     fn leave(&mut self, node: u16) {
         self.reboot(node);
+        self.older.remove(&node);
         self.hosts[usize::from(node)].present = false;
         self.hosts[usize::from(node)].kernel = Kernel::default();
         self.encrypts.remove(&node);

@@ -164,7 +164,7 @@ impl World {
         let mut seen: Vec<Seen> = inbound.into_iter().map(|sa| Seen::Inbound(sa, false)).collect();
         seen.extend(outbound.into_iter().map(|sa| Seen::Outbound(sa, None)));
         // Packets are lost until all is there again.
-        self.forget_due(node);
+        self.lose_sas(node);
         self.input(scenario, node, Input::Kernel(seen));
     }
 }

@@ -41,8 +41,8 @@ pub struct Settings {
     pub drain: u64,
     /// Age at which a key is rotated. The caller draws each key's own one around it.
     pub rotate: u64,
-    /// How long after one of its SAs vanished and was put back a key is rotated. Who takes some away often takes more a moment later, and
-    /// to put all back comes first.
+    /// How long after one of its SAs vanished and was put back a key is rotated. Who takes some away often takes more a
+    /// moment later, and to put all back comes first.
     pub vanished: u64,
     /// Age at which a key ends, acknowledged or not.
     pub hard: u64,

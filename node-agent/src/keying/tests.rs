@@ -577,8 +577,6 @@ async fn flushed_sas_go_on_past_where_they_were_and_get_new_keys() {
     let after = cluster.sas("a", "192.0.2.2");
     assert_eq!(after[0].0, before[0].0);
     assert!(after[0].2 > 1000, "{}", after[0].2);
-    cluster.settle().await;
-    assert_eq!(cluster.peers["a"].keys.len(), 1, "a moment later");
     wait(SETTINGS.vanished).await;
     cluster.settle().await;
     assert_eq!(cluster.peers["a"].keys.len(), 2);

@@ -289,8 +289,9 @@ fn policies() -> impl Strategy<Value = Policy> {
 }
 
 fn wanted() -> impl Strategy<Value = Wanted> {
-    (vec(wanted_sa(), 0..8), vec(policies(), 0..8), btree_set(0..6_u32, 0..2)).prop_map(
-        |(sas, policies, held)| {
+    let nothing = proptest::bool::weighted(0.1);
+    (vec(wanted_sa(), 0..8), vec(policies(), 0..8), btree_set(0..6_u32, 0..2), nothing).prop_map(
+        |(sas, policies, held, nothing)| {
             let (mut wanted, mut names) = (Wanted::default(), BTreeSet::new());
             for sa in sas.into_iter().filter(|one| names.insert(one.sa().id())) {
                 match held.contains(&(sa.sa().spi.get() - 256)) {
@@ -301,6 +302,9 @@ fn wanted() -> impl Strategy<Value = Wanted> {
             let mut names = BTreeSet::new();
             for policy in policies.into_iter().filter(|policy| names.insert(policy.key())) {
                 wanted.policies.push(("policy".to_owned(), policy));
+            }
+            if nothing {
+                return Wanted { hold: wanted.hold, ..Wanted::default() };
             }
             wanted
         },

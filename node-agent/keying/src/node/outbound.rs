@@ -1,7 +1,7 @@
 //! What a node sends on (R4, R7).
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use super::view::{Peer, Told};
 use super::{MAX_MADE, Node, Scope};
@@ -204,22 +204,34 @@ impl Node {
         {
             return current;
         }
-        // What the peer surely has, newest first: under its own newest key, or under an older one that it still has. Only
-        // with nothing to lose, what it may not have yet; then the oldest first: whoever has seen a newer one has seen it
-        // as well.
+        // What the peer surely has, newest first: under its own newest key, or under an older one that it still has. Then
+        // what it may not have yet, the oldest first: whoever has seen a newer one has seen it as well. What is sent on
+        // stays before anything under a newer key, for it arrives; which keys have been acknowledged may be forgotten with a
+        // restart.
         let known = acknowledged.map_or(0, |index| index + 1);
         let of_newest = (0..known).rev().map(|index| (index, newest));
         let of_older = older.iter().flat_map(|theirs| (0..known).rev().map(|index| (index, *theirs)));
-        let unknown = (known..self.keys.len()).map(|index| (index, newest));
+        let stays = current.zip(in_use).filter(|(sa, _)| older.contains(&sa.theirs));
+        let newer = stays.map_or(self.keys.len(), |(_, index)| (index + 1).max(known));
+        let stays = stays.map(|(sa, index)| (index, sa.theirs));
+        let unknown = |range: Range<usize>| range.map(|index| (index, newest));
         let chosen = of_newest
             .chain(of_older)
-            .chain(unknown)
+            .chain(unknown(known..newer))
+            .chain(stays)
+            .chain(unknown(newer..self.keys.len()))
             .filter(|(index, _)| self.keys[*index].stage == Stage::Published)
             .map(|(index, theirs)| (index, Sa { peer: node, policy, own: self.keys[index].id, theirs }))
             .find(|(index, sa)| self.usable(*index, sa));
         // What it should be was used before, up to a number that nobody knows (R7).
         let burnt = chosen.is_none_or(|(index, sa)| sa.theirs != newest || index < acknowledged.unwrap_or(0));
-        self.rotate |= burnt && self.keys.last().is_some_and(|newest| newest.stage == Stage::Published);
+        let last = self.keys.len().checked_sub(1).map(|last| (last, &self.keys[last]));
+        let waits = last.is_some_and(|(last, record)| {
+            let next = Sa { peer: node, policy, own: record.id, theirs: newest };
+            chosen.is_some_and(|(index, _)| index < last) && self.usable(last, &next)
+        });
+        let published = last.is_some_and(|(_, record)| record.stage == Stage::Published);
+        self.rotate |= burnt && published && !waits;
         chosen.map(|(_, sa)| sa)
     }
 

@@ -270,6 +270,29 @@ fn a_key_whose_sa_was_put_back_is_rotated_a_moment_later() {
     assert_eq!(bench.keys(), [1]);
 }
 
+/// Found by a walk: its agent dies between choosing an SA under the peer's new key and making it, before anybody has told that
+/// its own key is acknowledged.
+#[test]
+fn what_is_sent_on_stays_until_a_newer_key_is_acknowledged() {
+    let mut bench = Bench::new();
+    bench.peer(PEER, &[100, 101]);
+    assert_eq!(bench.sends_on(PEER), Some((0, 101)));
+    let sa = Sa { peer: PEER, policy: POLICY, own: KeyId(0), theirs: KeyId(100) };
+    let records = bench.node.records().to_vec();
+    let mut restarted = Bench { node: Node::new(ME, SETTINGS, records, bench.now), ..bench };
+    restarted.step(Input::Kernel(vec![Seen::Outbound(sa, Some(5))]));
+    let peers = vec![(ME, Version(50), record(&[0])), (PEER, Version(51), record(&[100, 101]))];
+    restarted.step(Input::Listed { version: Version(51), peers });
+    restarted.version = 51;
+    restarted.acknowledge(None, &[]);
+    restarted.pass();
+    assert_eq!((restarted.keys(), restarted.sends_on(PEER)), (vec![0, 1], Some((0, 100))));
+    restarted.acknowledge(Some(1), &[]);
+    restarted.wait(SETTINGS.drain);
+    restarted.wait(SETTINGS.drain);
+    assert_eq!((restarted.keys(), restarted.sends_on(PEER)), (vec![1], Some((1, 101))));
+}
+
 #[test]
 fn a_peers_key_that_comes_back_does_not_start_its_sa_again() {
     // Who can write to the API could else have a sequence number used twice.
