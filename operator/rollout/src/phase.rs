@@ -73,10 +73,12 @@ impl Participant {
     }
 }
 
-/// The policy is switched on as far as it should be, everywhere: an earlier revision of it can go.
+/// The policy is switched on as far as it should be, everywhere: an earlier revision of it can go. Where nobody answers it
+/// isn't known to be anywhere.
 pub fn complete(participants: &[Participant], target: Level) -> bool {
+    let nobody = !participants.is_empty() && participants.iter().all(|one| one.skipped);
     let mut waited_for = participants.iter().filter(|one| !one.skipped);
-    waited_for.all(|one| one.told == target && one.confirmed && !one.trouble)
+    !nobody && waited_for.all(|one| one.told == target && one.confirmed && !one.trouble)
 }
 
 /// What each participant is to be told next, on the way to `target`.

@@ -123,6 +123,8 @@ fn confirmed_is_the_generation_and_every_peer() {
 #[test]
 fn a_revision_is_complete_when_all_that_answer_have_it() {
     assert!(complete(&[at(Enforce), dead(Prepare)], Enforce));
+    assert!(!complete(&[dead(Enforce), dead(Enforce)], Enforce), "nobody answers");
+    assert!(complete(&[], Enforce), "it selects nobody");
     assert!(!complete(&[at(Enforce), at(Encrypt)], Enforce));
     assert!(!complete(&[at(Enforce), moving(Enforce)], Enforce));
     assert!(!complete(&[Participant { trouble: true, ..at(Enforce) }], Enforce));
