@@ -7,6 +7,7 @@
 
 pub mod check;
 pub mod scenario;
+pub mod shrink;
 pub mod simulate;
 pub mod timed;
 pub mod world;

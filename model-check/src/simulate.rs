@@ -13,7 +13,7 @@ pub struct Walk {
     pub scenario: Scenario,
     /// Steps taken.
     pub steps: usize,
-    /// The promise that was broken, and the last steps before.
+    /// The promise that was broken, and the steps until then ([`shrink`](crate::shrink::shrink) leaves few of them).
     pub broken: Option<(Promise, Vec<Action>)>,
     /// Whether everything came to rest once nothing more happened by chance.
     pub rests: bool,
@@ -71,7 +71,7 @@ pub fn walk(nodes: u16, steps: usize, seed: u64, budget: Budget) -> Walk {
     }
     let rests = world.broken.is_none() && world.come_to_rest(&scenario) && world.is_at_rest(&scenario);
     let steps = taken.len();
-    let broken = world.broken.map(|promise| (promise, taken.split_off(steps.saturating_sub(40))));
+    let broken = world.broken.map(|promise| (promise, taken));
     Walk { scenario, steps, broken, rests, world }
 }
 
