@@ -39,8 +39,7 @@ fn until_broken(scenario: &Scenario, actions: &[Action]) -> Option<Vec<Action>> 
     let mut done = Vec::new();
     for action in actions {
         let mut possible = Vec::new();
-        world.by_itself(scenario, &mut possible);
-        world.by_chance(scenario, &mut possible);
+        world.actions(scenario, &mut possible);
         if possible.contains(action) {
             world.act(scenario, *action);
             done.push(*action);
@@ -70,8 +69,7 @@ mod tests {
             (StdRng::seed_from_u64(1), World::settled(&scenario), Vec::new());
         while world.broken.is_none() {
             let mut possible = Vec::new();
-            world.by_itself(&scenario, &mut possible);
-            world.by_chance(&scenario, &mut possible);
+            world.actions(&scenario, &mut possible);
             let action = possible[rng.random_range(0..possible.len())];
             world.act(&scenario, action);
             taken.push(action);

@@ -3,8 +3,8 @@
 
 use esplanade_model_check::scenario::{Budget, Edit, SHORT};
 use esplanade_model_check::world::Action::{
-    self, Crash, Finish, Flush, Inbound, Join, Leave, List, LosePeer, LoseState, MakePeer, Operator,
-    Outbound, Own, Packet, Pass, Publish, Restore, Rotate, Start, Tick, Watch,
+    self, Crash, Cut, Finish, Flush, GiveUp, Heal, Inbound, Join, Leave, List, LosePeer, LoseState, MakePeer,
+    Operator, Outbound, Own, Packet, Pass, Publish, Reboot, Restore, Rotate, Start, Tick, Watch,
 };
 use esplanade_model_check::world::World;
 use esplanade_model_check::{Mutation, Scenario};
@@ -241,4 +241,37 @@ fn a_policy_that_is_kept_stays_until_nobody_sends_by_it() {
 #[test]
 fn sas_flushed_while_the_agent_is_away_are_not_started_again() {
     play(&two(), &[Crash(1), Flush(1), Start(1), List(1), Own(1), Pass(1), Publish(1), Watch(0), Pass(0)]);
+}
+
+#[test]
+fn what_is_sent_on_stays_until_a_newer_key_is_acknowledged() {
+    let actions = [
+        Reboot(0),
+        Start(0),
+        Own(0),
+        Rotate(1),
+        Pass(1),
+        List(0),
+        Pass(0),
+        Publish(1),
+        Watch(0),
+        Publish(0),
+        Crash(0),
+        Watch(1),
+        Watch(1),
+        Start(0),
+        List(0),
+        Own(0),
+        Pass(1),
+        Pass(0),
+    ];
+    play(&two(), &actions);
+}
+
+#[test]
+fn an_edit_is_not_over_while_nobody_answers() {
+    let scenario = Scenario { edits: &[Edit::Change], ..two() };
+    let actions =
+        [Action::Edit, Cut(0), Cut(1), GiveUp(1), GiveUp(0), Operator(1), Heal(1), Own(1), Pass(1), Heal(0)];
+    play(&scenario, &actions);
 }
