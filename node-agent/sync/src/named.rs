@@ -68,8 +68,7 @@ impl<T: Named> ByName<T> {
         Self::of(all)
     }
 
-    /// Where the one of this name stands, until one is taken out.
-    pub(crate) fn place(&self, name: &T::Name) -> Option<u32> {
+    fn place(&self, name: &T::Name) -> Option<u32> {
         // Where all is to go, nothing is wanted: then not even the hash is needed.
         if self.all.is_empty() {
             return None;
@@ -83,7 +82,13 @@ impl<T: Named> ByName<T> {
     }
 
     pub(crate) fn get(&self, name: &T::Name) -> Option<&(String, T)> {
-        self.all.get(self.place(name)? as usize)
+        self.get_with_place(name).map(|(_, one)| one)
+    }
+
+    /// The same, with where it stands until one is taken out.
+    pub(crate) fn get_with_place(&self, name: &T::Name) -> Option<(u32, &(String, T))> {
+        let place = self.place(name)?;
+        Some((place, self.all.get(place as usize)?))
     }
 
     /// The same, which probably stands in this place.

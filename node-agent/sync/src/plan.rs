@@ -8,6 +8,7 @@ use esplanade_model::{Op, PolicyKey, SaId, WantedSa};
 use foldhash::fast::FixedState;
 
 use crate::engine::{Engine, PolicyThere, SaThere};
+use crate::table::NOWHERE;
 
 /// What names something in the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,9 +18,6 @@ pub enum Name {
     /// A policy.
     Policy(PolicyKey),
 }
-
-/// Not known: it is looked for by its name.
-pub(crate) const NOWHERE: u32 = u32::MAX;
 
 /// What is to be written, in its order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -112,28 +110,25 @@ impl Engine {
 
     /// With its place.
     fn stage_of_sa(&self, id: &SaId) -> Option<(Stage, u32)> {
-        if let Some(place) = self.want.sas.place(id) {
-            let (_, wanted) = self.want.sas.get_at(place, id)?;
+        if let Some((place, (_, wanted))) = self.want.sas.get_with_place(id) {
             return Some((sas::stage(wanted), place));
         }
-        let at = self.sas.find(id)?;
-        match self.sas.get_at(at, id)? {
-            SaThere::Ours { outbound, .. } => Some((sas::stage_of_removal(*outbound), at)),
-            SaThere::Foreign | SaThere::Larval => None,
+        match self.sas.get_with_place(id)? {
+            (place, SaThere::Ours { outbound, .. }) => Some((sas::stage_of_removal(*outbound), place)),
+            (_, SaThere::Foreign | SaThere::Larval) => None,
         }
     }
 
     /// With its place.
     fn stage_of_policy(&self, key: &PolicyKey) -> Option<(Stage, u32)> {
-        if let Some(place) = self.want.policies.place(key) {
+        if let Some((place, _)) = self.want.policies.get_with_place(key) {
             let lost = self.lost_policies.contains(key);
             let stage = if lost { Stage::putting_back_policy } else { Stage::adding_policy };
             return Some((stage(key.direction), place));
         }
-        let at = self.policies.find(key)?;
-        match self.policies.get_at(at, key)? {
-            PolicyThere::Ours(_) => Some((Stage::removing_policy(key.direction), at)),
-            PolicyThere::Foreign(_) | PolicyThere::OfSocket => None,
+        match self.policies.get_with_place(key)? {
+            (place, PolicyThere::Ours(_)) => Some((Stage::removing_policy(key.direction), place)),
+            (_, PolicyThere::Foreign(_) | PolicyThere::OfSocket) => None,
         }
     }
 

@@ -9,7 +9,8 @@ use crate::named::hash;
 
 /// How many records may have gone between two that follow on each other before the second isn't recognised.
 const AHEAD: usize = 8;
-const NOWHERE: u32 = u32::MAX;
+/// No place.
+pub(crate) const NOWHERE: u32 = u32::MAX;
 
 /// The records of a database, by their names. What has no name that one of ours could have is kept as well, to be
 /// recognised.
@@ -73,7 +74,13 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
     }
 
     pub(crate) fn get(&self, name: &K) -> Option<&V> {
-        self.slot(self.find(name)?).map(|slot| &slot.value)
+        self.get_with_place(name).map(|(_, value)| value)
+    }
+
+    /// The same, with its slot.
+    pub(crate) fn get_with_place(&self, name: &K) -> Option<(u32, &V)> {
+        let at = self.find(name)?;
+        Some((at, &self.slot(at)?.value))
     }
 
     /// The same, which probably has this slot.
@@ -83,7 +90,7 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
     }
 
     /// The slot of this name.
-    pub(crate) fn find(&self, name: &K) -> Option<u32> {
+    fn find(&self, name: &K) -> Option<u32> {
         // Where nothing is there yet, not even the hash is needed.
         if self.names.is_empty() {
             return None;

@@ -41,19 +41,16 @@ impl Want {
         let nothing = wanted.sas.is_empty() && wanted.policies.is_empty();
         let before_sas = std::mem::replace(&mut self.sas, ByName::of(wanted.sas));
         let before_policies = std::mem::replace(&mut self.policies, ByName::of(wanted.policies));
-        if nothing {
-            self.before = Some((before_sas, before_policies));
-            self.hold = wanted.hold.into_iter().collect();
-            return None;
-        }
-        let (mut sas, gone) = differences(&before_sas, &self.sas);
-        sas.extend(gone);
-        let (policies, policies_gone) = differences(&before_policies, &self.policies);
+        let before_hold = std::mem::replace(&mut self.hold, wanted.hold.into_iter().collect());
+        let changed = (!nothing).then(|| {
+            let (mut sas, gone) = differences(&before_sas, &self.sas);
+            sas.extend(gone);
+            sas.extend(self.hold.symmetric_difference(&before_hold));
+            let (policies, policies_gone) = differences(&before_policies, &self.policies);
+            Changed { sas, policies, policies_gone }
+        });
         self.before = Some((before_sas, before_policies));
-        let hold: HashSet<_, FixedState> = wanted.hold.into_iter().collect();
-        sas.extend(hold.symmetric_difference(&self.hold));
-        self.hold = hold;
-        Some(Changed { sas, policies, policies_gone })
+        changed
     }
 
     /// Frees what was wanted before, keys and all.
