@@ -261,6 +261,11 @@ impl Node {
         self.confirmed
     }
 
+    /// The durations that it goes by.
+    pub fn settings(&self) -> Settings {
+        self.settings
+    }
+
     /// What is kept of each key, oldest to newest: for the ring's file.
     pub fn records(&self) -> &[Record] {
         &self.keys

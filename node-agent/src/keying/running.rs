@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use esplanade_crds::{IpsecNodeStateSpec, NodePolicy, Phase, PublishedKey};
 use esplanade_expand::reqid_of_policy;
-use esplanade_keying::node::{self, Node, PolicyTold, Seen, Settings};
+use esplanade_keying::node::{self, Node, PolicyTold, Seen};
 use esplanade_keying::{KeyId, KeyPair, NodeUid, PolicyRevision, Ring, Sa, Time, Version};
 use esplanade_model::{Capabilities, Reqid, SaId};
 use esplanade_seal::KeyPair as SealingKeys;
@@ -97,7 +97,7 @@ impl Running {
         if !self.node.records().is_empty() && !in_force.was_found() {
             let known: BTreeSet<SaId> = self.ids.values().copied().collect();
             let unknown = engine.own_sas().filter(|id| !known.contains(id)).collect();
-            self.held = Some((self.now.after(Settings::default().drain), unknown));
+            self.held = Some((self.now.after(self.node.settings().drain), unknown));
             tracing::info!(keys = self.material.pairs.len(), "going on with the key ring");
         }
         self.step(node::Input::Kernel(seen));

@@ -20,9 +20,8 @@ use crate::worker::{Done, News, Reasons, Worker};
 mod limits;
 mod ppk;
 
-/// In milliseconds. The clock since boot counts hundredths of a second.
-const SETTINGS: Settings =
-    Settings { drain: 10_000, rotate: 24 * 3_600_000, vanished: 50, hard: 7 * 24 * 3_600_000 };
+/// After so many milliseconds a key is rotated whose SA was put back. The clock since boot counts hundredths of a second.
+const VANISHED: u64 = 50;
 
 struct Host {
     kernel: FakeKernel,
@@ -47,7 +46,8 @@ struct Cluster {
 fn worker(directory: &Path, name: &str, kernel: &FakeKernel) -> Worker {
     let kernel = kernel.clone();
     let open = Box::new(move |_| Ok((Box::new(kernel.clone()) as _, Box::new(kernel.watch()?) as _)));
-    let keying = Keying::new(name, &directory.join(name), "boot").with(SETTINGS);
+    let keying = Keying::new(name, &directory.join(name), "boot");
+    let keying = keying.with(Settings { vanished: VANISHED, ..Settings::default() });
     let keys = KeyPair::from_bytes(&[7; 32]);
     Worker::start(name, "6.1.0", keys, Default::default(), keying, open, Box::new(crate::ports::InMemory))
         .unwrap()
@@ -577,7 +577,7 @@ async fn flushed_sas_go_on_past_where_they_were_and_get_new_keys() {
     let after = cluster.sas("a", "192.0.2.2");
     assert_eq!(after[0].0, before[0].0);
     assert!(after[0].2 > 1000, "{}", after[0].2);
-    wait(SETTINGS.vanished).await;
+    wait(VANISHED).await;
     cluster.settle().await;
     assert_eq!(cluster.peers["a"].keys.len(), 2);
 }
@@ -594,7 +594,7 @@ async fn what_others_did_meanwhile_is_looked_at_before_new_keys_are_made() {
     assert_eq!(same(cluster.sas("a", "192.0.2.1")), same(before.clone()), "no SA under a new key yet");
     let done = cluster.pass("a").await;
     assert!(done.losses.is_empty() && !done.again);
-    wait(SETTINGS.vanished).await;
+    wait(VANISHED).await;
     cluster.pass("a").await;
     assert_eq!(cluster.sas("a", "192.0.2.1").len(), before.len() + 1);
 }

@@ -56,7 +56,9 @@ impl Node {
         self.settled = now;
         if lane.wanted == Some(sa) {
             // Somebody else took it away. It is made again.
-        } else if !lane.needed && lane.kernel.is_empty() {
+            return;
+        }
+        if !lane.needed && lane.kernel.is_empty() {
             self.lanes.remove(&(sa.peer, sa.policy));
         } else if lane.needed && lane.wanted.is_none() && published {
             // Another revision is sent under. Should this one come back, it does so with new keys: its receiver may have
@@ -225,13 +227,14 @@ impl Node {
             .find(|(index, sa)| self.usable(*index, sa));
         // What it should be was used before, up to a number that nobody knows (R7).
         let burnt = chosen.is_none_or(|(index, sa)| sa.theirs != newest || index < acknowledged.unwrap_or(0));
-        let last = self.keys.len().checked_sub(1).map(|last| (last, &self.keys[last]));
-        let waits = last.is_some_and(|(last, record)| {
+        // Where its successor is published already, or will be, that is waited for.
+        let has_none = self.keys.last().is_some_and(|record| {
+            let last = self.keys.len() - 1;
             let next = Sa { peer: node, policy, own: record.id, theirs: newest };
-            chosen.is_some_and(|(index, _)| index < last) && self.usable(last, &next)
+            let follows = chosen.is_some_and(|(index, _)| index < last) && self.usable(last, &next);
+            record.stage == Stage::Published && !follows
         });
-        let published = last.is_some_and(|(_, record)| record.stage == Stage::Published);
-        self.rotate |= burnt && published && !waits;
+        self.rotate |= burnt && has_none;
         chosen.map(|(_, sa)| sa)
     }
 
