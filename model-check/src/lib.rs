@@ -7,7 +7,7 @@
 
 pub mod check;
 pub mod scenario;
-pub mod shrink;
+mod shrink;
 pub mod simulate;
 pub mod timed;
 pub mod world;

@@ -1,17 +1,17 @@
 //! What of a long way breaks a promise.
 
 use crate::scenario::Scenario;
-use crate::world::{Action, World};
+use crate::world::{Action, Promise, World};
 
-/// Fewer of these actions, in their order, after which the same promise is broken as after all of them: none can be left
-/// out any more. None: no promise is.
-pub fn shrink(scenario: &Scenario, actions: &[Action]) -> Option<Vec<Action>> {
-    let mut best = until_broken(scenario, actions)?;
+/// Fewer of these actions, in their order, after which this promise is broken as after all of them: none can be left out any
+/// more. None: it isn't.
+pub(crate) fn shrink(scenario: &Scenario, promise: Promise, actions: &[Action]) -> Option<Vec<Action>> {
+    let mut best = until_broken(scenario, promise, actions)?;
     loop {
         let before = best.len();
         let mut at_once = before;
         while at_once > 0 {
-            leave_out(scenario, &mut best, at_once);
+            leave_out(scenario, promise, &mut best, at_once);
             at_once /= 2;
         }
         if best.len() == before {
@@ -21,31 +21,28 @@ pub fn shrink(scenario: &Scenario, actions: &[Action]) -> Option<Vec<Action>> {
 }
 
 /// Leaves out so many at once, wherever that changes nothing.
-fn leave_out(scenario: &Scenario, best: &mut Vec<Action>, at_once: usize) {
+fn leave_out(scenario: &Scenario, promise: Promise, best: &mut Vec<Action>, at_once: usize) {
     let mut from = 0;
     while from < best.len() {
         let to = (from + at_once).min(best.len());
         let fewer: Vec<Action> = best[..from].iter().chain(&best[to..]).copied().collect();
-        match until_broken(scenario, &fewer) {
+        match until_broken(scenario, promise, &fewer) {
             Some(fewer) => *best = fewer,
             None => from = to,
         }
     }
 }
 
-/// Those that happened until a promise was broken; what can't happen is passed over.
-fn until_broken(scenario: &Scenario, actions: &[Action]) -> Option<Vec<Action>> {
+/// Those that happened until a promise was broken, if it is this one; what can't happen is passed over.
+fn until_broken(scenario: &Scenario, promise: Promise, actions: &[Action]) -> Option<Vec<Action>> {
     let mut world = World::settled(scenario);
     let mut done = Vec::new();
     for action in actions {
-        let mut possible = Vec::new();
-        world.actions(scenario, &mut possible);
-        if possible.contains(action) {
-            world.act(scenario, *action);
+        if world.act_if_possible(scenario, *action) {
             done.push(*action);
         }
-        if world.broken.is_some() {
-            return Some(done);
+        if let Some(broken) = world.broken {
+            return (broken == promise).then_some(done);
         }
     }
     None
@@ -74,12 +71,15 @@ mod tests {
             world.act(&scenario, action);
             taken.push(action);
         }
-        let fewer = shrink(&scenario, &taken).unwrap();
+        let fewer = shrink(&scenario, world.broken.unwrap(), &taken).unwrap();
         assert!(fewer.len() < taken.len(), "{fewer:?} of {taken:?}");
         for at in 0..fewer.len() {
             let mut less = fewer.clone();
             less.remove(at);
-            assert!(until_broken(&scenario, &less).is_none_or(|less| less.len() >= fewer.len()));
+            assert!(
+                until_broken(&scenario, world.broken.unwrap(), &less)
+                    .is_none_or(|less| less.len() >= fewer.len())
+            );
         }
     }
 }

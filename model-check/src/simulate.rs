@@ -4,6 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::scenario::{Budget, Edit, NONE, Scenario, TWO};
+use crate::shrink::shrink;
 use crate::world::{Action, Host, Promise, Uncounted, Work, World};
 
 /// What a walk came to.
@@ -13,12 +14,20 @@ pub struct Walk {
     pub scenario: Scenario,
     /// Steps taken.
     pub steps: usize,
-    /// The promise that was broken, and the steps until then ([`shrink`](crate::shrink::shrink) leaves few of them).
+    /// The promise that was broken, and the steps until then: [`Walk::shrunk`] has fewer.
     pub broken: Option<(Promise, Vec<Action>)>,
     /// Whether everything came to rest once nothing more happened by chance.
     pub rests: bool,
     /// The cluster in the end.
     pub world: World,
+}
+
+impl Walk {
+    /// The promise that was broken, and the few of the steps that break it, if they do by themselves.
+    pub fn shrunk(&self) -> Option<(Promise, Option<Vec<Action>>)> {
+        let (promise, steps) = self.broken.as_ref()?;
+        Some((*promise, shrink(&self.scenario, *promise, steps)))
+    }
 }
 
 const ALWAYS: Budget = Budget {

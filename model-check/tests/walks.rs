@@ -1,6 +1,5 @@
 //! Many orders in larger clusters, and what a rotation costs in a large one.
 
-use esplanade_model_check::shrink::shrink;
 use esplanade_model_check::simulate::{Cost, WALKS, cost_of_a_rotation, walk};
 use esplanade_model_check::world::Work;
 
@@ -11,7 +10,7 @@ fn walks_keep_every_promise_and_come_to_rest() {
             let nodes = 3 + u16::try_from(seed % 6).unwrap_or(0);
             let walk = walk(nodes, 500, seed, budget);
             let which = format!("walk {number}, seed {seed}, {nodes} nodes");
-            let broken = walk.broken.map(|(promise, steps)| (promise, shrink(&walk.scenario, &steps)));
+            let broken = walk.shrunk();
             assert!(broken.is_none(), "{which}, {} steps: {broken:?}", walk.steps);
             assert!(walk.rests, "{which}: doesn't come to rest");
         }

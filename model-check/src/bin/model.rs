@@ -15,7 +15,6 @@ use anyhow::{Context as _, bail};
 use esplanade_model_check::Scenario;
 use esplanade_model_check::check::{Outcome, check};
 use esplanade_model_check::scenario::{DEEP, SHORT};
-use esplanade_model_check::shrink::shrink;
 use esplanade_model_check::simulate::{WALKS, walk};
 use esplanade_model_check::timed::{self, Course, DAY, HOUR};
 use esplanade_model_check::world::World;
@@ -61,7 +60,7 @@ fn walk_all(count: u64) -> anyhow::Result<()> {
     for (seed, budget) in (0..count).zip(WALKS.into_iter().cycle()) {
         let walk = walk(3 + (seed % 4) as u16, 600, seed, budget);
         if walk.broken.is_some() || !walk.rests {
-            let broken = walk.broken.map(|(promise, steps)| (promise, shrink(&walk.scenario, &steps)));
+            let broken = walk.shrunk();
             println!("seed {seed}: after {} steps {broken:?}, rests: {}", walk.steps, walk.rests);
             show(&walk.scenario, &walk.world);
             bad += 1;

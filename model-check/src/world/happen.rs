@@ -16,6 +16,17 @@ impl World {
         self.by_chance(scenario, actions);
     }
 
+    /// Does this, if it can happen; whether it did.
+    pub fn act_if_possible(&mut self, scenario: &Scenario, action: Action) -> bool {
+        let mut possible = Vec::new();
+        self.actions(scenario, &mut possible);
+        let is_possible = possible.contains(&action);
+        if is_possible {
+            self.act(scenario, action);
+        }
+        is_possible
+    }
+
     pub(crate) fn by_itself(&self, scenario: &Scenario, actions: &mut Vec<Action>) {
         for node in self.nodes().filter(|node| self.host(*node).present) {
             self.of_agent(scenario, node, actions);

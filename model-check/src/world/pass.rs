@@ -67,6 +67,11 @@ impl World {
         lanes
     }
 
+    /// The outbound SAs that the node's kernel is to have.
+    fn outbound_sas(&self, scenario: &Scenario, node: u16) -> BTreeSet<Sa> {
+        self.outbound(scenario, node).into_iter().map(|(sa, _)| sa).collect()
+    }
+
     /// What the node sends on, to whom packets must arrive.
     fn in_use(&self, node: u16) -> Vec<Sa> {
         let due = self.due.iter().filter(|(from, _)| *from == node);
@@ -109,7 +114,7 @@ impl World {
 
     pub(super) fn finish_differs(&self, scenario: &Scenario, node: u16) -> bool {
         let host = self.host(node);
-        let wanted: BTreeSet<Sa> = self.outbound(scenario, node).into_iter().map(|(sa, _)| sa).collect();
+        let wanted = self.outbound_sas(scenario, node);
         host.kernel.levels != self.levels_now(scenario, node)
             || host.kernel.outbound.iter().any(|sa| !wanted.contains(sa))
     }
@@ -132,7 +137,7 @@ impl World {
     pub(super) fn finish(&mut self, scenario: &Scenario, node: u16) {
         self.save(node);
         let before = self.in_use(node);
-        let wanted: BTreeSet<Sa> = self.outbound(scenario, node).into_iter().map(|(sa, _)| sa).collect();
+        let wanted = self.outbound_sas(scenario, node);
         let levels = self.levels_now(scenario, node);
         let host = &mut self.hosts[usize::from(node)];
         let kernel = &mut host.kernel;
@@ -147,7 +152,7 @@ impl World {
 
     /// All is flushed and put back past what was sent, in one pass.
     pub(super) fn disturb(&mut self, scenario: &Scenario, node: u16) {
-        let wanted: BTreeSet<Sa> = self.outbound(scenario, node).into_iter().map(|(sa, _)| sa).collect();
+        let wanted = self.outbound_sas(scenario, node);
         let kernel = &mut self.hosts[usize::from(node)].kernel;
         let gone = std::mem::take(&mut kernel.outbound);
         kernel.outbound = gone.iter().filter(|sa| wanted.contains(*sa)).copied().collect();
