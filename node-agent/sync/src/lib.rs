@@ -14,16 +14,21 @@
 mod changes;
 mod engine;
 mod indexes;
+mod known;
 mod moves;
 mod named;
 mod plan;
+mod problems;
 mod reading;
 mod senders;
+mod settle;
 mod table;
 mod thresholds;
+mod to_read;
 mod want;
 
-pub use engine::{Engine, Losses, ToRead};
+pub use engine::{Engine, Losses};
 pub use moves::Moves;
 pub use plan::{Name, Ops, Plan};
 pub use thresholds::{Lengths, MANY, Setting, setting};
+pub use to_read::ToRead;

@@ -10,8 +10,9 @@ use esplanade_model::{MAX_MOVES, Mode, Move, Op, PolicyKey, Sa, SaId, Template};
 
 use ipnet::IpNet;
 
-use crate::engine::{Engine, PolicyThere, SaThere, ToRead};
+use crate::engine::{Engine, PolicyThere, SaThere};
 use crate::plan::Name;
+use crate::to_read::ToRead;
 
 /// What is to move, before anything else is done.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
