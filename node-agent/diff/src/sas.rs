@@ -30,8 +30,11 @@ pub(crate) fn diff(wanted: &Wanted, observed: &Observed, plan: &mut Plan) {
             Verdict::Right => {}
             Verdict::Conflict => plan.conflicts.push(conflict::sa(&object(), id)),
             Verdict::Wrong => {
-                let there = have.get(&id).copied();
-                for op in bring(sa, there, Start::default()) {
+                let ops = match have.get(&id) {
+                    Some(there) => replace(sa, there, Start::default()),
+                    None => vec![add(sa, Start::default())],
+                };
+                for op in ops {
                     plan.add(stage(sa), Some(object()), op);
                 }
             }
@@ -93,10 +96,9 @@ pub fn moved(wanted: &WantedSa, there: &Sa) -> Option<Move> {
     })
 }
 
-/// The operations that bring an SA into being where it is wrong or missing. One that is there must have been read right
-/// before. It goes on from `start`; one that is there from where it is, if that is further.
-pub fn bring(wanted: &WantedSa, there: Option<&ObservedSa>, start: Start) -> Vec<Op> {
-    let Some(there) = there else { return vec![add(wanted, start)] };
+/// The operations that put an SA in the place of one that is wrong, which must have been read right before. It goes on from
+/// `start`; or from where that one is, if that is further.
+pub fn replace(wanted: &WantedSa, there: &ObservedSa, start: Start) -> Vec<Op> {
     // UPDSA changes no more of it, and says that it did (`xfrm_state_update`).
     if there.sa.as_ref().is_some_and(|there| same(wanted, there)) {
         let right = there.sa.as_ref().is_some_and(|there| is_right(wanted, there));
@@ -140,7 +142,8 @@ pub fn stage_of_removal(outbound: bool) -> Stage {
     if outbound { Stage::RemoveOutboundSas } else { Stage::RemoveInboundSas }
 }
 
-fn add(sa: &WantedSa, Start { state, used }: Start) -> Op {
+/// The operation that makes an SA that isn't there.
+pub fn add(sa: &WantedSa, Start { state, used }: Start) -> Op {
     match sa {
         WantedSa::Inbound(sa) => Op::AddInbound { sa: sa.clone(), state, used },
         WantedSa::Outbound(sa) => Op::AddOutbound { sa: sa.clone(), state, used },

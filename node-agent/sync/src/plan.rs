@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use esplanade_diff::{Outlook, Stage, Start, policies, sas};
-use esplanade_model::{Op, PolicyKey, SaId, WantedSa};
+use esplanade_model::{ObservedSa, Op, PolicyKey, SaId, WantedSa};
 use foldhash::fast::FixedState;
 
 use crate::engine::{Engine, PolicyThere, SaThere};
@@ -143,7 +143,11 @@ impl Engine {
         match name {
             Name::Sa(id) => {
                 if let Some((_, wanted)) = self.want.sas.get_at(place, id) {
-                    ops.extend(self.bring_sa(id, wanted, now));
+                    match self.wrong_sas.get(id) {
+                        Some(Some(there)) => ops.extend(self.replace_sa(wanted, there, now)),
+                        // Nearly always, and one operation needs no list.
+                        _ => ops.push(sas::add(wanted, self.memory.start(wanted, now))),
+                    }
                 } else if let Some(SaThere::Ours { mark, .. }) = self.sas.get_at(place, id) {
                     ops.push(Op::DeleteSa(*id, *mark));
                 }
@@ -162,10 +166,8 @@ impl Engine {
         }
     }
 
-    pub(crate) fn bring_sa(&self, id: &SaId, wanted: &WantedSa, now: Duration) -> Vec<Op> {
-        let Some(Some(there)) = self.wrong_sas.get(id) else {
-            return sas::bring(wanted, None, self.memory.start(wanted, now));
-        };
+    /// Puts a wanted SA in the place of one of ours that is there.
+    pub(crate) fn replace_sa(&self, wanted: &WantedSa, there: &ObservedSa, now: Duration) -> Vec<Op> {
         let start = match wanted {
             WantedSa::Inbound(_) => Start::default(),
             WantedSa::Outbound(sa) if sas::may_have_key(wanted, there) => {
@@ -179,7 +181,7 @@ impl Engine {
             }
             WantedSa::Outbound(_) => self.memory.start(wanted, now),
         };
-        sas::bring(wanted, Some(there), start)
+        sas::replace(wanted, there, start)
     }
 }
 

@@ -44,10 +44,10 @@ impl Engine {
             return None;
         }
         // One that isn't there is made; the operation needn't be for that to be known.
-        if !matches!(self.wrong_sas.get(id), Some(Some(_))) {
+        let Some(Some(there)) = self.wrong_sas.get(id) else {
             return Some(self.memory.start(wanted, now).state.map_or(0, |state| state.sent));
-        }
-        self.bring_sa(id, wanted, now).iter().find_map(|op| match op {
+        };
+        self.replace_sa(wanted, there, now).iter().find_map(|op| match op {
             Op::AddOutbound { state, .. } => Some(state.as_ref().map_or(0, |state| state.sent)),
             Op::SetReplayState { state, .. } => Some(state.sent),
             _ => None,
@@ -97,22 +97,24 @@ impl Engine {
         // One that was made may be gone before it is ever read.
         self.some_left |= !names.is_empty();
         // What each goes on past depends on the others.
-        let past = |name: &Name| match name {
-            Name::Sa(id) => self.goes_on_past(id, self.want.sa(id)?, now),
-            Name::Policy(_) => None,
+        let past = |name: &Name| {
+            let Name::Sa(id) = name else { return None };
+            let wanted = self.want.sas.get_with_place(id);
+            Some((*id, wanted.map(|(place, (_, wanted))| (place, self.goes_on_past(id, wanted, now)))))
         };
-        let sent: Vec<_> = names.iter().map(past).collect();
-        for (name, sent) in names.iter().zip(sent) {
-            let Name::Sa(id) = name else { continue };
-            if let Some(SaThere::Ours { at, .. }) = self.sas.get(id) {
-                self.memory.still_there(*id, *at);
+        let sas: Vec<_> = names.iter().filter_map(past).collect();
+        let Self { want, sas: there, memory, hidden, .. } = self;
+        for (id, wanted) in sas {
+            if let Some(SaThere::Ours { at, .. }) = there.get(&id) {
+                memory.still_there(id, *at);
             }
-            match self.want.sa(id) {
-                Some(wanted) => {
-                    self.memory.made(wanted.sa(), sent, now);
-                    self.hidden.written(*id);
-                }
-                None => self.memory.unmade(*id, now),
+            let Some((place, sent)) = wanted else {
+                memory.unmade(id, now);
+                continue;
+            };
+            if let Some((_, wanted)) = want.sas.get_at(place, &id) {
+                memory.made(wanted.sa(), sent, now);
+                hidden.written(id);
             }
         }
     }
