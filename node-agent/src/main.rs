@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Once;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -19,7 +20,7 @@ use esplanade_node_agent::show::{self, MonitorArgs, ShowArgs};
 use esplanade_node_agent::status::Identity;
 use esplanade_node_agent::worker::{Open, Recorded};
 use esplanade_node_agent::{api_server, boot, hidden, host, numbers, sealing_key, wear};
-use esplanade_xfrm::Netlink;
+use esplanade_xfrm::{Events, Netlink};
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -282,11 +283,25 @@ fn ports(kernel: KernelChoice, state_dir: &Path) -> Box<dyn Ports> {
     }
 }
 
+/// Once: the sockets are opened again and again.
+fn say_if_unfiltered(watch: &Events) {
+    static SAID: Once = Once::new();
+    if let Some(error) = watch.unfiltered() {
+        SAID.call_once(|| {
+            tracing::warn!(
+                "the kernel tells the agent of the agent's own changes, which costs time: SO_ATTACH_FILTER: {error}. Raise \
+                 the sysctl net.core.optmem_max"
+            );
+        });
+    }
+}
+
 fn open(kernel: KernelChoice) -> Open {
     match kernel {
         KernelChoice::Netlink => Box::new(|acquires| {
             let kernel = Netlink::open()?;
             let watch = if acquires { kernel.watch_acquires_too() } else { kernel.watch() }?;
+            say_if_unfiltered(&watch);
             Ok((Box::new(kernel), Box::new(watch)))
         }),
         #[cfg(feature = "fake-kernel")]

@@ -39,6 +39,7 @@ tests_of! { only, inside::run:
     larval_sas_are_passed_over
     a_flush_is_noticed
     own_changes_are_not_even_queued
+    own_changes_that_are_queued_are_no_news
     a_policy_that_expires_is_noticed
     lost_events_are_noticed
     this_kernel_can_do_what_its_release_can
@@ -48,6 +49,7 @@ tests_of! { traffic, inside::run:
     a_tunnel_carries_both_families
     an_sa_carries_only_its_packets
     limits_are_reached_and_told
+    a_packet_without_an_sa_is_told
     no_packet_passes_twice_after_a_replacement
     an_interface_in_a_selector_is_passed_by
 }

@@ -1,5 +1,6 @@
 //! Changes of the databases, as the kernel announces them.
 
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use netlink_packet_xfrm::constants::{
@@ -25,6 +26,7 @@ const BUFFER: usize = 64 * 1024;
 pub struct Events {
     socket: Socket,
     own_port: u32,
+    unfiltered: Option<io::Error>,
 }
 
 impl Events {
@@ -33,11 +35,17 @@ impl Events {
         let socket = Socket::open()?;
         socket.never_block()?;
         // Before anything comes.
-        socket.pass_over(own_port)?;
+        let unfiltered = socket.pass_over(own_port).err();
         for group in GROUPS.into_iter().chain(acquires.then_some(XFRMNLGRP_ACQUIRE)) {
             socket.join(group)?;
         }
-        Ok(Self { socket, own_port })
+        Ok(Self { socket, own_port, unfiltered })
+    }
+
+    /// Why own changes are queued as well, where the kernel refused to pass them over (ENOMEM: `net.core.optmem_max`). They
+    /// are no news then either, but each costs time, and takes room from what is.
+    pub fn unfiltered(&self) -> Option<&io::Error> {
+        self.unfiltered.as_ref()
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use netlink_sys::protocols::{NETLINK_ROUTE, NETLINK_XFRM};
 use netlink_sys::{Socket as Netlink, SocketAddr};
+use socket2::SockRef;
 
 use super::calls::Calls;
 use super::{filter, sys};
@@ -79,9 +80,8 @@ impl Socket {
     }
 
     /// From now on messages that carry this port aren't queued at all. They would fill the buffer when much is written.
-    pub(super) fn pass_over(&self, port: u32) -> Result<(), KernelError> {
-        sys::attach_filter(&self.calls, &filter::all_but(port))
-            .map_err(|source| KernelError::Open { step: "SO_ATTACH_FILTER", source })
+    pub(super) fn pass_over(&self, port: u32) -> io::Result<()> {
+        SockRef::from(&self.calls).attach_filter(&filter::all_but(port))
     }
 
     pub(super) fn join(&self, group: u32) -> Result<(), KernelError> {

@@ -30,14 +30,6 @@ pub(super) fn send_buffer(socket: &impl AsFd) -> io::Result<usize> {
     get(socket, libc::SO_SNDBUF)
 }
 
-/// Lets the program decide which messages come.
-pub(super) fn attach_filter(socket: &impl AsFd, program: &[libc::sock_filter]) -> io::Result<()> {
-    let len = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    // The kernel copies the program and writes nothing to it.
-    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
-    set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program)
-}
-
 /// Lets receiving fail with EAGAIN after this long.
 pub(super) fn set_receive_timeout(socket: &impl AsFd, timeout: Duration) -> io::Result<()> {
     let seconds = libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX);

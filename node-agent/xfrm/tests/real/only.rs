@@ -1,7 +1,8 @@
 //! What the fake kernel doesn't have: other authors' SAs and policies in every shape.
 
 use esplanade_model::{Capability, Cookie, Direction, Event, Mark, Op, Policy, PolicyIndex, Sa, SaId};
-use esplanade_xfrm::{Netlink, Noticed};
+use esplanade_xfrm::{Kernel, Netlink, Noticed, Watch};
+use nix::sched::{CloneFlags, setns};
 
 use crate::iproute::{ALGORITHMS, ip};
 use crate::suite::objects::{
@@ -218,6 +219,42 @@ pub(crate) fn own_changes_are_not_even_queued(kernel: &mut dyn Subject) {
     let mut watch = kernel.start_watch();
     flood(kernel);
     assert_eq!(watch.look().unwrap(), Noticed::default());
+}
+
+/// The kernel has no room for a filter.
+pub(crate) fn own_changes_that_are_queued_are_no_news(_: &mut dyn Subject) {
+    let before = room_for_filters(None);
+    room_for_filters(Some("0".to_owned()));
+    let mut kernel = Netlink::open().unwrap();
+    let watch = kernel.watch();
+    room_for_filters(Some(before));
+    let mut watch = watch.unwrap();
+    let refused = watch.unfiltered().map(|error| error.raw_os_error());
+    assert_eq!(refused, Some(Some(libc::ENOMEM)));
+    must(&mut kernel, &[inbound(sa(1)), inbound(sa(2)), add(policy(Direction::In, 1), 1)]);
+    let last = kernel.dump().unwrap().sas.into_iter().find(|one| one.id == sa(1).id()).unwrap();
+    kernel.remove_as_another(&[sa(1).id()], &[]);
+    must(&mut kernel, &[inbound(sa(1))]);
+    let told = Noticed { changed: true, overrun: false, events: vec![Event::SaEnded(last)] };
+    assert_eq!(watch.look().unwrap(), told);
+    assert_eq!(watch.look().unwrap(), Noticed::default());
+    assert!(kernel.watch().unwrap().unfiltered().is_none());
+}
+
+/// Reads, or sets, what options of a socket may take, filters among them. Old kernels have it in the first namespace only.
+fn room_for_filters(bytes: Option<String>) -> String {
+    let thread = std::thread::spawn(move || {
+        let path = "/proc/sys/net/core/optmem_max";
+        if !std::fs::exists(path).unwrap() {
+            let first = std::fs::File::open("/proc/1/ns/net").unwrap();
+            setns(first, CloneFlags::CLONE_NEWNET).unwrap();
+        }
+        if let Some(bytes) = bytes {
+            std::fs::write(path, bytes).unwrap();
+        }
+        std::fs::read_to_string(path).unwrap()
+    });
+    thread.join().unwrap()
 }
 
 pub(crate) fn lost_events_are_noticed(kernel: &mut dyn Subject) {

@@ -9,12 +9,13 @@ use esplanade_model::{
     Authentication, Cipher, Direction, Event, Lifetime, Limits, Mark, Mode, Op, OutboundSa, Policy, Port,
     ReplayProtection, ReplayState, Sa, Selector, Used, WantedSa,
 };
+use esplanade_xfrm::{Netlink, Watch};
 use netlink_packet_xfrm::UserSaInfo;
 
 use crate::peer::Peer;
 use crate::suite::objects::{
     add, encrypt_then_authenticate, extended, inbound, inbound_at, only, outbound, outbound_at, policy,
-    replay, sa, transport, tunnel, v4, v6,
+    replay, reqid, sa, transport, tunnel, v4, v6,
 };
 use crate::suite::{Subject, must};
 
@@ -82,6 +83,26 @@ pub(crate) fn a_tunnel_carries_both_families(kernel: &mut dyn Subject) {
         send(selector.source().addr(), selector.destination().addr(), 2);
         assert_eq!(sent(kernel, &sa(1)).sent, count);
     }
+}
+
+/// The kernel asks for the SA, whatever we have written meanwhile.
+pub(crate) fn a_packet_without_an_sa_is_told(_: &mut dyn Subject) {
+    make_link();
+    let mut kernel = Netlink::open().unwrap();
+    let mut watch = kernel.watch_acquires_too().unwrap();
+    let selector = between(v4(1), v4(2));
+    let carrier = Policy { selector, templates: vec![transport(1)], ..policy(Direction::Out, 1) };
+    must(&mut kernel, &[add(carrier, 1), inbound(sa(2))]);
+    // It waits for the SA, or is dropped.
+    let _ = UdpSocket::bind((v4(1), 0)).unwrap().send_to(b"to nowhere", (v4(2), 9));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut events = Vec::new();
+    while events.is_empty() {
+        assert!(Instant::now() < deadline, "the kernel told nothing");
+        events = watch.look().unwrap().events;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(events, [Event::Asked { reqid: reqid(1) }]);
 }
 
 /// So many packets go through as the hard limit says, and what the kernel tells of it.

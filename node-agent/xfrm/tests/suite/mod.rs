@@ -130,6 +130,7 @@ macro_rules! tests_of_the_suite {
             probing_changes_nothing
             what_a_probe_finds_can_be_had
             own_changes_are_no_news
+            what_others_do_between_own_changes_is_told
             changes_of_others_are_noticed
             the_last_of_a_deleted_sa_is_told
             what_is_looked_up_reads_as_in_a_dump

@@ -31,6 +31,22 @@ pub(crate) fn changes_of_others_are_noticed(kernel: &mut dyn Subject) {
     assert_eq!(watch.look().unwrap(), Noticed::default());
 }
 
+/// What is told is in the order in which it happened, without what we did in between: whoever reads it again after its last
+/// event has seen all.
+pub(crate) fn what_others_do_between_own_changes_is_told(kernel: &mut dyn Subject) {
+    let mut watch = kernel.start_watch();
+    let mut told_of = Vec::new();
+    for sent in [4711, 4712] {
+        must(kernel, &[outbound_at(sa(1), ReplayState { sent, ..ReplayState::default() })]);
+        let last = kernel.dump().unwrap().sas.remove(0);
+        kernel.remove_as_another(&[sa(1).id()], &[]);
+        told_of.push(Event::SaEnded(last));
+    }
+    must(kernel, &[inbound(sa(1))]);
+    assert_eq!(watch.look().unwrap(), told(told_of));
+    assert_eq!(kernel.dump().unwrap().sas.len(), 1);
+}
+
 /// Whoever deletes an SA, the kernel tells how far it had come.
 pub(crate) fn the_last_of_a_deleted_sa_is_told(kernel: &mut dyn Subject) {
     let sent = ReplayState { sent: 4711, ..ReplayState::default() };
