@@ -105,7 +105,7 @@ test-kernels: packages packages-kernels build $(NEXTEST) ## The kernel suite on 
 	done; \
 	if (( $${#failed[@]} > 0 )); then echo "the kernel suite fails on $${failed[*]}" >&2; exit 1; fi
 	$(call step,end to end on the newest$(comma) with modules of its own: what User-Mode Linux lacks)
-	@LAB_KERNEL=$(lastword $(KERNELS)) $(NEXTEST) nextest run --package esplanade-e2e --test manual --locked \
+	@LAB_KERNEL=$(lastword $(KERNELS)) $(NEXTEST) nextest run --package esplanade-e2e --test manual --locked --test-threads 1 \
 	    -E 'test(~where_the_kernel_can) or test(~interface)'
 	$(call step,end to end on a kernel that shows keys to nobody)
 	@LAB_KERNEL=$(LOCKED_DOWN) $(NEXTEST) nextest run --package esplanade-e2e --test manual --locked -E 'test(~hides)'

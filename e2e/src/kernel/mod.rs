@@ -39,6 +39,16 @@ pub enum Kernel {
     Booted(Bootable),
 }
 
+impl Kernel {
+    /// How many times as long as on the machine's own processor one may have to wait: QEMU emulates its.
+    pub(crate) fn patience(&self) -> u32 {
+        match self {
+            Self::Native | Self::Booted(Bootable::Uml(_)) => 1,
+            Self::Booted(Bootable::Qemu(_)) => 4,
+        }
+    }
+}
+
 /// A kernel that can be booted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bootable {

@@ -18,8 +18,8 @@ use crate::process::Supervised;
 
 /// The lab's end of the wire to a booted kernel.
 const TAP: &str = "tap0";
-/// How long the helper may take to answer; boots are quick, but many may share the machine, and QEMU is slow.
-const START: Duration = Duration::from_secs(180);
+/// How long the helper may take to answer; boots are quick, but many may share the machine.
+const START: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(20);
 /// Memory of a booted kernel in MiB, taken from the host as it is used.
 const MEMORY: u32 = 1024;
@@ -57,10 +57,11 @@ impl Machine {
         }
     }
 
-    /// Waits until the helper answers.
-    pub(super) async fn connect(&mut self) -> Result<Guest> {
+    /// Waits until the helper answers; `patience`: [`Kernel::patience`].
+    pub(super) async fn connect(&mut self, patience: u32) -> Result<Guest> {
         let address = addresses::guest(matches!(self, Self::Native { .. }));
-        let deadline = Instant::now() + START;
+        let limit = START * patience;
+        let deadline = Instant::now() + limit;
         loop {
             // Only knocking: a session that is begun and given up would end the helper.
             let knock = tokio::time::timeout(Duration::from_secs(1), TcpStream::connect(address)).await;
@@ -76,7 +77,7 @@ impl Machine {
             }
             ensure!(
                 Instant::now() < deadline,
-                "the nodes' kernel doesn't answer after {START:?}\n{}",
+                "the nodes' kernel doesn't answer after {limit:?}\n{}",
                 self.messages()
             );
             tokio::time::sleep(POLL).await;

@@ -65,6 +65,8 @@ pub struct Lab {
     control_plane: ControlPlane,
     guest: Guest,
     machine: machine::Machine,
+    /// [`Kernel::patience`].
+    patience: u32,
     client: kube::Client,
     config: Config,
     nodes: Vec<Node>,
@@ -128,9 +130,10 @@ impl Lab {
             dir.disable_cleanup(true);
             say(&format!("the lab's folder, kept: {}", dir.path().display()));
         }
+        let patience = kernel.patience();
         let mut machine = machine::Machine::start(kernel, dir.path())?;
         let nodes = async {
-            let guest = machine.connect().await?;
+            let guest = machine.connect(patience).await?;
             let nodes = make_nodes(&guest, dir.path(), config).await;
             Ok((nodes.context("making the nodes' network")?, guest))
         };
@@ -139,7 +142,18 @@ impl Lab {
         let client = control_plane.client().await?;
         let programs = RefCell::default();
         let api_server = RefCell::new(control_plane.url().to_owned());
-        let lab = Self { programs, control_plane, guest, machine, client, config, nodes, api_server, dir };
+        let lab = Self {
+            programs,
+            control_plane,
+            guest,
+            machine,
+            patience,
+            client,
+            config,
+            nodes,
+            api_server,
+            dir,
+        };
         lab.create_nodes().await.context("creating the Node objects")?;
         Ok(lab)
     }

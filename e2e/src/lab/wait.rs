@@ -14,7 +14,7 @@ pub(super) const LONG: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 
 impl Lab {
-    /// Tries until `attempt` succeeds; returns what it returned.
+    /// Tries until `attempt` succeeds; returns what it returned. On an emulated machine the deadline is a later one.
     ///
     /// # Errors
     /// It didn't in time: the message has its last error, and the programs that have ended.
@@ -24,6 +24,7 @@ impl Lab {
         deadline: Duration,
         attempt: impl AsyncFn() -> Result<T>,
     ) -> Result<T> {
+        let deadline = deadline * self.patience;
         let end = Instant::now() + deadline;
         let mut last = anyhow!("it wasn't tried to its end once");
         loop {
