@@ -37,6 +37,10 @@ pub enum Mutation {
     GoDown,
     /// In force: what is reported on a deleted IpsecNodeState is written into the one made in its place.
     ReportToAnother,
+    /// In force: a node that doesn't answer is told no more of a policy that is switched off.
+    OffUnheard,
+    /// In force: an earlier revision goes though the newer one still waits until what is sent arrives.
+    NotHeld,
     /// On demand: inbound SAs are made as well only when something is sent to the peer.
     InboundOnDemand,
 }
@@ -229,6 +233,12 @@ pub const SHORT: &[Scenario] = &[
         ..TWO
     },
     Scenario {
+        name: "switched off, cut off",
+        budget: Budget { cuts: 1, edits: 1, ticks: 1, ..NONE },
+        edits: &[Edit::Delete],
+        ..TWO
+    },
+    Scenario {
         name: "edits, late operator",
         budget: Budget { edits: 1, looks: 3, ticks: 1, ..NONE },
         edits: &[Edit::Change],
@@ -303,6 +313,12 @@ pub const DEEP: &[Scenario] = &[
     Scenario {
         name: "joins and retirement",
         budget: Budget { rotations: 1, leaves: 1, ticks: 1, ..NONE },
+        ..TWO
+    },
+    Scenario {
+        name: "edited and switched off, cut off",
+        budget: Budget { cuts: 1, edits: 2, ..NONE },
+        edits: &[Edit::Change, Edit::Delete],
         ..TWO
     },
     Scenario {

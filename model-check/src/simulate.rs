@@ -40,10 +40,10 @@ const ALWAYS: Budget = Budget {
     ..NONE
 };
 
-/// What happens on a walk. Not all at once: of a policy that is edited while nodes are cut off and given up, and of agents
-/// that die before they have put back what was flushed, not everything is promised (docs/keying.md).
+/// What happens on a walk. Not all at once: of agents that die before they have put back what was flushed, not everything is
+/// promised (docs/keying.md).
 pub const WALKS: [Budget; 3] = [
-    Budget { cuts: 3, ..ALWAYS },
+    Budget { cuts: 3, edits: 3, ..ALWAYS },
     Budget { edits: 3, ..ALWAYS },
     Budget { flushes: 3, crashes: 0, ..ALWAYS },
 ];

@@ -53,6 +53,7 @@ hold! {
     edits_and_rotations: "edits, rotations",
     edits_and_crashes: "edits, crashes",
     edits_and_a_node_that_is_cut_off: "edits, cut off",
+    switched_off_while_a_node_is_cut_off: "switched off, cut off",
     edits_and_a_late_operator: "edits, late operator",
     objects_that_are_lost: "objects lost",
     objects_that_are_lost_and_rotations: "objects lost, rotations",
@@ -147,6 +148,11 @@ fn not_being_told_is_not_being_told_off() {
 #[test]
 fn nor_is_an_earlier_phase() {
     noticed(Mutation::GoDown, "objects lost", NoClearText);
+}
+
+#[test]
+fn who_does_not_answer_is_told_off_until_it_does() {
+    noticed(Mutation::OffUnheard, "switched off, cut off", NoBlackHole);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use esplanade_model_check::world::Action::{
     self, Crash, Cut, Finish, Flush, GiveUp, Heal, Inbound, Join, Leave, List, LosePeer, LoseState, MakePeer,
     Operator, Outbound, Own, Packet, Pass, Publish, Reboot, Restore, Rotate, Start, Tick, Watch,
 };
-use esplanade_model_check::world::World;
+use esplanade_model_check::world::{Promise, World};
 use esplanade_model_check::{Mutation, Scenario};
 
 const ALL: Budget = Budget {
@@ -32,12 +32,18 @@ fn two() -> Scenario {
     Scenario { name: "regression", budget: ALL, packets: true, ..SHORT[0] }
 }
 
+/// Of a policy that is switched off, no object is lost.
+fn switched_off(edits: &'static [Edit]) -> Scenario {
+    Scenario { edits, budget: Budget { states_lost: 0, ..ALL }, ..two() }
+}
+
 /// Plays the actions, as far as they can happen, and then lets all come to rest.
 fn play(scenario: &Scenario, actions: &[Action]) {
     assert_eq!(scenario.mutation, None::<Mutation>);
     let mut world = World::settled(scenario);
     for action in actions {
-        world.act_if_possible(scenario, *action);
+        let done = world.act_if_possible(scenario, *action);
+        assert!(done || *action != Action::Edit, "it is about that edit");
         assert_eq!(world.broken, None, "after {action:?}");
     }
     assert!(world.come_to_rest(scenario));
@@ -270,4 +276,94 @@ fn an_edit_is_not_over_while_nobody_answers() {
     let actions =
         [Action::Edit, Cut(0), Cut(1), GiveUp(1), GiveUp(0), Operator(1), Heal(1), Own(1), Pass(1), Heal(0)];
     play(&scenario, &actions);
+}
+
+#[test]
+fn deleted_meanwhile_who_was_given_up_is_told_of_the_revision_that_others_send_by() {
+    let scenario = switched_off(&[Edit::Change, Edit::Delete]);
+    let actions = [
+        Cut(0),
+        GiveUp(0),
+        Action::Edit,
+        Operator(1),
+        Own(1),
+        Pass(1),
+        Operator(1),
+        Own(1),
+        Heal(0),
+        Action::Edit,
+        Operator(0),
+        Own(0),
+        Pass(0),
+        Pass(1),
+    ];
+    play(&scenario, &actions);
+}
+
+#[test]
+fn an_earlier_revision_is_switched_off_with_the_newer_that_never_took_over() {
+    let scenario = switched_off(&[Edit::Change, Edit::Change, Edit::Delete]);
+    let step = [Operator(0), Own(0), Pass(0)];
+    let beginning = [Cut(1), Action::Edit, GiveUp(1), Action::Edit];
+    let ending = [Operator(1), Heal(1), Action::Edit, Own(1), Pass(1), Operator(1), Own(1), Pass(1)];
+    let actions = [&beginning[..], &step.repeat(5), &[Operator(1)], &step, &ending, &step.repeat(2)];
+    play(&scenario, &actions.concat());
+}
+
+/// Node 2 is cut off in the middle of an edit, given up, and rebooted.
+const REBOOTED_MEANWHILE: [Action; 27] = [
+    Action::Edit,
+    Operator(0),
+    Own(0),
+    Operator(2),
+    Own(2),
+    Operator(1),
+    Own(1),
+    Pass(2),
+    Pass(0),
+    Pass(1),
+    Cut(2),
+    GiveUp(2),
+    Operator(0),
+    Own(0),
+    Pass(0),
+    Operator(1),
+    Own(1),
+    Pass(1),
+    Operator(1),
+    Operator(0),
+    Own(1),
+    Own(0),
+    Reboot(2),
+    Start(2),
+    Pass(1),
+    Pass(0),
+    Operator(0),
+];
+
+fn rebooted_meanwhile(mutation: Option<Mutation>, then: &[Action]) -> World {
+    let scenario = Scenario { nodes: 3, edits: &[Edit::Change], mutation, ..two() };
+    let mut world = World::settled(&scenario);
+    let after = [Own(0), Pass(0), Operator(2), Heal(2), Own(2), List(2), Pass(2)];
+    for action in REBOOTED_MEANWHILE.iter().chain(&after).chain(then) {
+        world.act_if_possible(&scenario, *action);
+    }
+    if world.broken.is_none() {
+        assert!(world.come_to_rest(&scenario) && world.is_at_rest(&scenario));
+    }
+    world
+}
+
+#[test]
+fn an_earlier_revision_covers_until_the_newer_one_does() {
+    assert_eq!(rebooted_meanwhile(None, &[]).broken, None);
+    assert_eq!(rebooted_meanwhile(Some(Mutation::NotHeld), &[]).broken, Some(Promise::NoClearText));
+}
+
+#[test]
+fn also_where_the_node_is_cut_off_once_more_and_not_told_of_it_then() {
+    let others = [Operator(0), Own(0), Pass(0), Operator(1), Own(1), Pass(1)];
+    let then =
+        [&[Cut(2), GiveUp(2)][..], &others.repeat(5), &[Operator(2), Operator(2), Heal(2), Own(2), Pass(2)]];
+    assert_eq!(rebooted_meanwhile(None, &then.concat()).broken, None);
 }

@@ -137,22 +137,25 @@ impl Keying {
 
     /// The spec to expand: where clear text can't be given up yet, the phase is an earlier one than told.
     pub(crate) fn spec(&self, spec: &Arc<IpsecNodeStateSpec>) -> Arc<IpsecNodeStateSpec> {
-        let phases = spec.policies.iter().map(|policy| self.phase(policy));
-        if phases.clone().eq(spec.policies.iter().map(|policy| policy.phase)) {
+        let phases = self.phases(&spec.policies);
+        if spec.policies.iter().map(|policy| policy.phase).eq(phases.iter().copied()) {
             return Arc::clone(spec);
         }
         let mut changed = (**spec).clone();
-        for policy in &mut changed.policies {
-            policy.phase = self.phase(policy);
+        for (policy, phase) in changed.policies.iter_mut().zip(phases) {
+            policy.phase = phase;
         }
         Arc::new(changed)
     }
 
-    fn phase(&self, policy: &NodePolicy) -> Phase {
-        match &self.running {
-            Some(running) => running.phase(policy),
-            None if policy.automatic.is_some() => policy.phase_from(self.in_force.phase(revision(policy))),
+    fn phases(&self, policies: &[NodePolicy]) -> Vec<Phase> {
+        let phase = |policy: &NodePolicy| match policy.automatic {
+            Some(_) => policy.phase_from(self.in_force.phase(revision(policy))),
             None => policy.phase,
+        };
+        match &self.running {
+            Some(running) => running.phases(policies),
+            None => policies.iter().map(phase).collect(),
         }
     }
 

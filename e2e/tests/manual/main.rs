@@ -16,6 +16,7 @@ mod errors;
 mod example;
 mod faults;
 mod forgotten;
+mod given_up;
 mod handover;
 mod hidden;
 mod icmp;

@@ -1,8 +1,10 @@
 //! A node's agent: carries out what [`Node`] wants.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use esplanade_crds::{Phase, PhaseTarget};
+use esplanade_keying::in_force::{Said, Untold};
 use esplanade_keying::node::{Input, Node, Own, PeerRecord, PolicyTold, Seen, Settings};
 use esplanade_keying::{KeyId, NodeUid, Sa, Stage, Time, Version};
 use esplanade_rollout::{Acknowledged, Level};
@@ -25,8 +27,8 @@ pub struct Agent {
     pub newest: Option<usize>,
     /// As `levels`.
     pub keys: Acknowledged<KeyId, u16>,
-    /// Revisions that aren't in it and stay all the same.
-    pub kept: BTreeSet<usize>,
+    /// Revisions that aren't in it and stay all the same, with what they are told to be.
+    pub kept: BTreeMap<usize, Told>,
     /// The ring's file is to be written before anything is done.
     pub unsaved: bool,
 }
@@ -45,6 +47,30 @@ fn due(rotate: u64, id: KeyId, now: Time) -> Time {
     // Spread by the golden ratio: 90 to 110 %.
     let drawn = id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     now.after(rotate - rotate / 10 + (((rotate / 5) * drawn) >> 32))
+}
+
+fn said(told: Told, reached: Option<Level>) -> Said<'static> {
+    let target = phase(told.target).map_or(PhaseTarget::Absent, PhaseTarget::from);
+    Said { uid: "", target, phase: phase(told.level).unwrap_or_default(), reached: reached.and_then(phase) }
+}
+
+/// None for [`Level::Absent`].
+pub(super) fn phase(level: Level) -> Option<Phase> {
+    match level {
+        Level::Absent => None,
+        Level::Prepare => Some(Phase::Prepare),
+        Level::Encrypt => Some(Phase::Encrypt),
+        Level::Enforce => Some(Phase::Enforce),
+    }
+}
+
+/// The level of this phase.
+pub(super) fn level(phase: Phase) -> Level {
+    match phase {
+        Phase::Prepare => Level::Prepare,
+        Phase::Encrypt => Level::Encrypt,
+        Phase::Enforce => Level::Enforce,
+    }
 }
 
 /// SPIs of a model: all different, but for those that a scenario wants to collide.
@@ -172,7 +198,7 @@ impl World {
             levels,
             newest: None,
             keys: Acknowledged::default(),
-            kept: BTreeSet::new(),
+            kept: BTreeMap::new(),
             unsaved: false,
         });
         self.input(scenario, node, Input::Kernel(seen));
@@ -236,21 +262,26 @@ impl World {
         self.tell(scenario, node);
     }
 
-    /// Revisions in the kernel that aren't told, and that nobody has said to switch off (`InForce::is_kept`).
-    fn kept(&self, scenario: &Scenario, node: u16) -> BTreeSet<usize> {
+    /// Revisions in the kernel that aren't told and count all the same, with what they are told to be (`InForce::complete`).
+    fn kept(&self, scenario: &Scenario, node: u16) -> BTreeMap<usize, Told> {
         let host = self.host(node);
-        let Some(agent) = &host.agent else { return BTreeSet::new() };
-        let taken_over = |(number, told): (&usize, &Told)| {
-            told.target > Level::Prepare && host.kernel.level(*number) >= told.target
-        };
-        let successor = agent.levels.iter().any(taken_over);
-        if successor || Self::is(scenario, Mutation::NotToldIsOff) {
-            return BTreeSet::new();
+        let Some(agent) = &host.agent else { return BTreeMap::new() };
+        if Self::is(scenario, Mutation::NotToldIsOff) {
+            return BTreeMap::new();
         }
-        let kept = |(number, told): &(&usize, &Told)| {
-            !agent.levels.contains_key(number) && told.target != Level::Absent
-        };
-        host.kernel.levels.iter().filter(kept).map(|(number, _)| *number).collect()
+        let levels = &host.kernel.levels;
+        let said =
+            |number: &usize, told: &Told| said(*told, levels.get(number).map(|in_kernel| in_kernel.level));
+        let all: Vec<Said<'_>> = agent.levels.iter().map(|(number, told)| said(number, told)).collect();
+        let untold = levels.iter().filter(|(number, _)| !agent.levels.contains_key(number));
+        let kept = untold.filter_map(|(number, told)| match said(number, told).untold(&all) {
+            Untold::Goes => None,
+            Untold::Stays => Some((*number, *told)),
+            Untold::SwitchedOff(phase) => {
+                Some((*number, Told { level: level(phase), target: Level::Absent }))
+            }
+        });
+        kept.collect()
     }
 
     fn tell(&mut self, scenario: &Scenario, node: u16) {
@@ -263,7 +294,8 @@ impl World {
         numbers.sort_by_key(|number| (agent.newest == Some(*number), *number));
         let told = |number: usize| {
             let reached = host.kernel.level(number);
-            let to = agent.levels.get(&number).map_or(reached, |told| told.from(reached));
+            let told = agent.levels.get(&number).or(agent.kept.get(&number));
+            let to = told.map_or(reached, |told| told.from(reached));
             PolicyTold {
                 revision: revision(number),
                 name: name.clone(),
@@ -272,7 +304,7 @@ impl World {
             }
         };
         // What is kept stands before what is told.
-        let policies = agent.kept.iter().copied().chain(numbers).map(told).collect();
+        let policies = agent.kept.keys().copied().chain(numbers).map(told).collect();
         let mut acknowledged = agent.keys.key;
         if Self::is(scenario, Mutation::RetireUnacknowledged) {
             let newest = agent.node.records().last().map(|record| record.id);

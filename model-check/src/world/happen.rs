@@ -71,7 +71,7 @@ impl World {
             may(left.lists, settled && !host.cut && self.events(node) > 0, Action::List(node));
             may(left.leaves, host.present, Action::Leave(node));
             may(1, !host.present, Action::Join(node));
-            may(left.cuts, host.present && !host.cut && !self.leaves(scenario), Action::Cut(node));
+            may(left.cuts, host.present && !host.cut, Action::Cut(node));
             may(1, host.cut && !self.api.skipped.contains(&node), Action::GiveUp(node));
             may(1, host.cut && self.api.skipped.contains(&node), Action::Heal(node));
             let there = self.api.states.get(&node).is_some_and(NodeState::exists)
@@ -225,7 +225,6 @@ impl World {
         let told = |revision: usize| move |state: &NodeState| state.levels.contains_key(&revision);
         let lossy = scenario.budget.states_lost > 0 || scenario.budget.restores > 0;
         match scenario.edits[self.edited] {
-            Edit::Delete if self.hosts.iter().any(|host| host.cut) => false,
             Edit::Delete => {
                 let current = self.api.current;
                 !lossy || current.is_some_and(|current| self.api.states.values().all(told(current)))

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use esplanade_keying::KeyId;
 use esplanade_rollout::{
     Acknowledged, Level, Listener, Participant, acknowledge, complete, is_going, leave, next, replaced,
+    switched_off,
 };
 
 use super::{Api, NodeState, Told, World};
@@ -123,11 +124,12 @@ fn levels(api: &Api, scenario: &Scenario, node: u16) -> BTreeMap<usize, Told> {
             let mut names = nodes(api);
             names.retain(|name| !api.states[name].levels.is_empty());
             let Some(at) = names.iter().position(|name| *name == node) else { return all };
+            let heard = !World::is(scenario, Mutation::OffUnheard);
             let of_each: Vec<Vec<Participant>> =
                 known.iter().map(|revision| participants(api, scenario, *revision, &names)).collect();
-            for (revision, levels) in known.iter().zip(leave(&of_each)) {
-                let told = has(node, *revision).and_then(|told| switched_off(told, levels[at]));
-                all.extend(told.map(|told| (*revision, told)));
+            for ((revision, of), levels) in known.iter().zip(&of_each).zip(leave(&of_each)) {
+                let level = switched_off(&of[at], levels[at], !heard);
+                all.extend(level.map(|level| (*revision, Told { level, target: Level::Absent })));
             }
         }
         Some(current) => {
@@ -143,7 +145,9 @@ fn levels(api: &Api, scenario: &Scenario, node: u16) -> BTreeMap<usize, Told> {
                 let joins = |place: usize| newest[place].told == Level::Absent;
                 let level = replaced(&of, over, joins)[at];
                 let told = if is_going(&of, over) {
-                    has(node, revision).and_then(|told| switched_off(told, level))
+                    let succeeded = newest[at].told > Level::Absent;
+                    let level = switched_off(&of[at], level, succeeded);
+                    level.map(|level| Told { level, target: Level::Absent })
                 } else {
                     let model = names.iter().find_map(|name| has(*name, revision)).filter(|_| joins(at));
                     let before = has(node, revision).or(model).filter(|_| level != Level::Absent);
@@ -158,13 +162,4 @@ fn levels(api: &Api, scenario: &Scenario, node: u16) -> BTreeMap<usize, Told> {
         }
     }
     all
-}
-
-/// As the planner's.
-fn switched_off(told: Told, level: Level) -> Option<Told> {
-    match level {
-        Level::Absent if told.target == Level::Absent => None,
-        Level::Absent => Some(Told { target: Level::Absent, ..told }),
-        level => Some(Told { level, target: Level::Absent }),
-    }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use esplanade_keying::in_force::{Step, phases};
 use esplanade_keying::node::{Input, Seen};
 use esplanade_keying::{NodeUid, Sa, Stage};
-use esplanade_rollout::Level;
 
+use super::agent::{level, phase};
 use super::{Promise, Told, World, revision};
 use crate::scenario::{Mutation, Scenario};
 
@@ -119,19 +120,23 @@ impl World {
             || host.kernel.outbound.iter().any(|sa| !wanted.contains(sa))
     }
 
-    /// The phases to be at now: what was told, but clear text isn't given up before what is sent instead arrives.
+    /// The phases to be at now.
     pub(super) fn levels_now(&self, scenario: &Scenario, node: u16) -> BTreeMap<usize, Told> {
         let host = self.host(node);
         let Some(agent) = &host.agent else { return BTreeMap::new() };
-        let level = |(number, told): (&usize, &Told)| {
+        let told: Vec<(usize, Told)> =
+            agent.levels.iter().chain(&agent.kept).map(|(number, told)| (*number, *told)).collect();
+        let step = |(number, told): &(usize, Told)| {
             let reached = host.kernel.level(*number);
             let to = if Self::is(scenario, Mutation::GoDown) { told.level } else { told.from(reached) };
-            let wait = reached == Level::Prepare && to > Level::Prepare;
-            let wait = wait && !agent.node.sends_surely(revision(*number));
-            (*number, Told { level: if wait { Level::Prepare } else { to }, ..*told })
+            let surely = agent.node.sends_surely(revision(*number));
+            Step { to: phase(to).unwrap_or_default(), reached: phase(reached), surely }
         };
-        let kept = host.kernel.levels.iter().filter(|(number, _)| agent.kept.contains(*number));
-        agent.levels.iter().map(level).chain(kept.map(|(number, told)| (*number, *told))).collect()
+        let steps: Vec<Step> = told.iter().map(step).collect();
+        let alone = || steps.iter().flat_map(|step| phases(std::slice::from_ref(step))).collect();
+        let phases = if Self::is(scenario, Mutation::NotHeld) { alone() } else { phases(&steps) };
+        let now = |((number, told), phase)| (number, Told { level: level(phase), ..told });
+        told.into_iter().zip(phases).map(now).collect()
     }
 
     pub(super) fn finish(&mut self, scenario: &Scenario, node: u16) {

@@ -11,6 +11,7 @@ use esplanade_crds::{
     PolicyInKernel, Problem, ProblemKind,
 };
 use esplanade_keying::PolicyRevision;
+use esplanade_keying::in_force::{Said, Untold};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -104,7 +105,8 @@ impl InForce {
     }
 
     /// What was told, with what is kept though it isn't: policies that the node was never told to switch off (also those that
-    /// are only prepared, for others may send by them already), and what lies at peers that are gone, so that nothing goes there in the clear.
+    /// are only prepared, for others may send by them already), earlier revisions until the newest is there or all are switched off, and what
+    /// lies at peers that are gone, so that nothing goes there in the clear.
     pub(super) fn complete(&mut self, node: &str, input: &Input) -> Input {
         let mut input = input.clone();
         let mut added = Added::new();
@@ -112,9 +114,11 @@ impl InForce {
         if input.generation.is_some() {
             let told: BTreeSet<PolicyRevision> = input.spec.policies.iter().map(revision).collect();
             let mut peers = None;
+            let mut keeps = Vec::new();
             for (revision, one) in &self.all {
                 let kept = !told.contains(revision);
-                if kept && !self.is_kept(one, &input) || !kept && one.policy.phase == Phase::Prepare {
+                let policy = if kept { self.kept(one, &input) } else { None };
+                if kept && policy.is_none() || !kept && one.policy.phase == Phase::Prepare {
                     continue;
                 }
                 let missing = one.missing(kept, &input.peers);
@@ -122,14 +126,19 @@ impl InForce {
                     let peers = peers.get_or_insert_with(|| (*input.peers).clone());
                     missing.iter().for_each(|name| one.put(name, peers));
                 }
-                if kept {
-                    // Before one of its name that is only being prepared.
-                    Arc::make_mut(&mut input.spec).policies.insert(0, one.policy.clone());
-                    input.problems.push(is_kept(node, &one.policy));
+                if let Some(policy) = policy {
+                    if !input.spec.policies.iter().any(|told| told.uid == policy.uid) {
+                        input.problems.push(is_kept(node, &policy));
+                    }
+                    keeps.push(policy);
                 }
                 if kept || !missing.is_empty() {
                     added.insert(*revision, missing);
                 }
+            }
+            if !keeps.is_empty() {
+                // Before one of its name that is only being prepared.
+                Arc::make_mut(&mut input.spec).policies.splice(0..0, keeps.into_iter().rev());
             }
             if let Some(peers) = peers {
                 input.peers = Arc::new(peers);
@@ -160,17 +169,24 @@ impl InForce {
         Input { spec: Arc::new(spec), peers: Arc::new(peers), ..input.clone() }
     }
 
-    /// It isn't told, and nobody has said that it is to be switched off.
-    fn is_kept(&self, one: &InKernel, input: &Input) -> bool {
+    /// What counts of one that isn't told; nothing if it goes.
+    fn kept(&self, one: &InKernel, input: &Input) -> Option<NodePolicy> {
         let InKernel { policy, .. } = one;
-        // Whoever is where it leads knows that all others send by it, if that is further than Encrypt: what they sent by this one
-        // must arrive until then.
-        let successor = input.spec.policies.iter().any(|told| {
-            let leads_to = told.target.phase().filter(|phase| *phase > Phase::Prepare);
-            let there = leads_to.is_some() && self.phase(revision(told)) >= leads_to;
-            told.name == policy.name && there
-        });
-        policy.target != PhaseTarget::Absent && !input.given_up.contains(&policy.uid) && !successor
+        let of_name = input.spec.policies.iter().filter(|told| told.name == policy.name);
+        let told: Vec<Said<'_>> = of_name.map(|told| self.said(told)).collect();
+        match self.said(policy).untold(&told) {
+            _ if input.given_up.contains(&policy.uid) => None,
+            Untold::Goes => None,
+            Untold::Stays => Some(policy.clone()),
+            Untold::SwitchedOff(phase) => {
+                Some(NodePolicy { phase, target: PhaseTarget::Absent, ..policy.clone() })
+            }
+        }
+    }
+
+    fn said<'a>(&self, policy: &'a NodePolicy) -> Said<'a> {
+        let NodePolicy { uid, target, phase, .. } = policy;
+        Said { uid, target: *target, phase: *phase, reached: self.phase(revision(policy)) }
     }
 
     /// Before a pass that makes the kernel this: should it end half-way, both count.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use esplanade_crds::{IpsecNodeStateSpec, NodePolicy, Phase, PublishedKey};
 use esplanade_expand::reqid_of_policy;
+use esplanade_keying::in_force::{self, Step};
 use esplanade_keying::node::{self, Node, PolicyTold, Seen};
 use esplanade_keying::{KeyId, KeyPair, NodeUid, PolicyRevision, Ring, Sa, Time, Version};
 use esplanade_model::{Capabilities, Reqid, SaId};
@@ -124,7 +125,7 @@ impl Running {
     pub(super) fn shape(&self, spec: &IpsecNodeStateSpec) -> Shape {
         let inbound = self.node.inbound().keys().copied().collect();
         let outbound = self.node.outbound().map(|wanted| wanted.sa).collect();
-        let phases = spec.policies.iter().map(|policy| (revision(policy), self.phase(policy))).collect();
+        let phases = spec.policies.iter().map(revision).zip(self.phases(&spec.policies)).collect();
         Shape(inbound, outbound, phases)
     }
 
@@ -158,7 +159,8 @@ impl Running {
 
     /// How far it is. `in_sync`: the last pass left nothing to do.
     pub(super) fn progress(&self, spec: &IpsecNodeStateSpec, in_sync: bool) -> Progress {
-        let phases = spec.policies.iter().all(|policy| self.phase(policy) == policy.phase);
+        let phases =
+            self.phases(&spec.policies).into_iter().eq(spec.policies.iter().map(|policy| policy.phase));
         let confirmed = self.generation.is_some() && self.node.confirmed() == self.generation;
         let watermark = Some(self.node.watermark().0).filter(|through| *through > 0);
         Progress {
@@ -254,19 +256,27 @@ impl Running {
         self.epoch.checked_sub(jiff::SignedDuration::from_millis(ago)).unwrap_or(self.epoch)
     }
 
-    /// The phase that the kernel is to be brought to: what was told, but clear text isn't given up before what is sent
-    /// instead arrives, and doesn't come back unless the policy is switched off.
-    pub(super) fn phase(&self, policy: &NodePolicy) -> Phase {
-        if policy.automatic.is_none() {
-            return policy.phase;
+    /// The phases that the kernel is to be brought to.
+    pub(super) fn phases(&self, policies: &[NodePolicy]) -> Vec<Phase> {
+        let mut phases: Vec<Phase> = policies.iter().map(|policy| policy.phase).collect();
+        let mut by_name: BTreeMap<&str, Vec<(&mut Phase, Step)>> = BTreeMap::new();
+        for (policy, phase) in
+            policies.iter().zip(&mut phases).filter(|(policy, _)| policy.automatic.is_some())
+        {
+            by_name.entry(&policy.name).or_default().push((phase, self.step_of(policy)));
         }
+        for revisions in by_name.into_values() {
+            let (places, steps): (Vec<_>, Vec<Step>) = revisions.into_iter().unzip();
+            places.into_iter().zip(in_force::phases(&steps)).for_each(|(place, phase)| *place = phase);
+        }
+        phases
+    }
+
+    fn step_of(&self, policy: &NodePolicy) -> Step {
         let revision = revision(policy);
         let reached = self.applied.get(&revision).copied();
-        let phase = policy.phase_from(reached);
-        let waits = phase > Phase::Prepare
-            && reached == Some(Phase::Prepare)
-            && !self.material.carried_for(revision).all(|of| self.node.sends_surely(of));
-        if waits { Phase::Prepare } else { phase }
+        let surely = self.material.carried_for(revision).all(|of| self.node.sends_surely(of));
+        Step { to: policy.phase_from(reached), reached, surely }
     }
 
     /// Forgets what is over.

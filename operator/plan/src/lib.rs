@@ -78,7 +78,7 @@ pub fn plan(snapshot: &Snapshot, now: &Time, mut rng: &mut (impl CryptoRng + ?Si
     let cluster = Cluster::new(snapshot);
     let sas = Sas::judge(snapshot, &cluster);
     let policies = Policies::judge(snapshot, &cluster);
-    let leaving = policies.leaving(&cluster);
+    let leaving = policies.leaving(&cluster, now);
     let assignment = assign::assign(&policies, &sas, &cluster);
     let states = node_state::node_states(&cluster, (&policies, &leaving), &sas, &assignment, now, &mut rng);
     let peers = peer::peers(&cluster, &policies, &leaving);

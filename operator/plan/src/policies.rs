@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{Action, IpsecPolicy};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::accept::{self, Age, PolicyIntent};
 use crate::cluster::Cluster;
@@ -64,8 +65,8 @@ impl<'a> Policies<'a> {
     }
 
     /// Policies that are no more, and that nodes still have.
-    pub(crate) fn leaving<'c>(&self, cluster: &Cluster<'c>) -> Leaving<'c> {
-        Leaving::of(cluster, |name, uid| {
+    pub(crate) fn leaving<'c>(&self, cluster: &Cluster<'c>, now: &Time) -> Leaving<'c> {
+        Leaving::of(cluster, now, |name, uid| {
             let uid_of = |policy: &Policy<'_>| policy.object.metadata.uid.as_deref() == Some(uid);
             self.judged.get(name).is_some_and(uid_of)
                 || self.unreadable.get(name).is_some_and(|one| one == uid)

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use esplanade_crds::{NodePolicy, PeerSelectors, Phase, PhaseTarget};
-use esplanade_rollout::{Participant, complete, is_going, next, replaced};
+use esplanade_crds::{NodePolicy, PeerSelectors, PhaseTarget};
+use esplanade_rollout::{Level, Participant, complete, is_going, next, replaced, switched_off};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::cluster::Cluster;
@@ -126,10 +126,11 @@ impl Newest<'_> {
             for (place, (node, level)) in nodes.iter().zip(levels).enumerate() {
                 // Who has the newest and not this one has let go of it.
                 let Some(before) = has(node).or(model.filter(|_| joins(place))) else { continue };
-                let next = match (rollout::phase(level), goes) {
-                    (Some(phase), false) => Some(NodePolicy { phase, ..before.clone() }),
-                    (None, false) => None,
-                    (level, true) => has(node).and_then(|told| switched_off(told, level)),
+                let succeeded = || rollout::installed(&self.of(self.revision), node, cluster).is_some();
+                let next = match rollout::phase(level) {
+                    _ if goes => off(before, switched_off(&of_revision[place], level, succeeded())),
+                    Some(phase) => Some(NodePolicy { phase, ..before.clone() }),
+                    None => None,
                 };
                 told.extend(next.map(|next| ((*node).to_owned(), next)));
             }
@@ -139,7 +140,7 @@ impl Newest<'_> {
             Some(((*node).to_owned(), NodePolicy { phase: rollout::phase(level)?, ..wanted.clone() }))
         });
         told.extend(current);
-        told.extend(rollout::no_longer(&self.of(self.revision), &nodes, cluster, now));
+        told.extend(rollout::no_longer(&self.of(self.revision), &nodes, cluster));
         // As each node has them, the newest last.
         told.sort_by_key(|(node, told)| {
             let mut before = cluster.installed_revisions(node, self.name);
@@ -150,13 +151,8 @@ impl Newest<'_> {
     }
 }
 
-/// What a node is told of a policy that is being switched off, on its way to this phase; nothing any more once it is to
-/// have none and knows that this is meant.
-pub(crate) fn switched_off(told: &NodePolicy, phase: Option<Phase>) -> Option<NodePolicy> {
-    let phase = match phase {
-        None if told.target == PhaseTarget::Absent => return None,
-        None => told.phase,
-        Some(phase) => phase,
-    };
-    Some(NodePolicy { phase, target: PhaseTarget::Absent, ..told.clone() })
+/// A policy as it is told where it is switched off, at this level; none where nothing is said of it any more.
+pub(crate) fn off(policy: &NodePolicy, level: Option<Level>) -> Option<NodePolicy> {
+    let phase = rollout::phase(level?)?;
+    Some(NodePolicy { phase, target: PhaseTarget::Absent, ..policy.clone() })
 }

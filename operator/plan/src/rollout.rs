@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use esplanade_crds::{NodeKeys, NodePolicy, PeerSelectors, Phase, PhaseTarget, ProblemKind, conditions};
-use esplanade_rollout::{Acknowledged, Level, Listener, Participant, acknowledge, leave};
+use esplanade_rollout::{Acknowledged, Level, Listener, Participant, acknowledge, leave, switched_off};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::cluster::Cluster;
-use crate::revisions::switched_off;
+use crate::revisions::off;
 use crate::snapshot::NodeView;
 
 /// A Node that isn't Ready for so long isn't waited for. The node lifecycle controller takes pods away after as long.
@@ -49,62 +49,84 @@ pub(crate) fn keys(node: &str, cluster: &Cluster<'_>, now: &Time) -> Option<Node
     (keys != NodeKeys::default()).then_some(keys)
 }
 
-/// Policies that are gone, or were replaced by others of their names, and that nodes still have: by name and UID, with the
-/// nodes, and the revisions that each has.
+/// Policies that are gone, or were replaced by others of their names, and that nodes still have.
 #[derive(Default)]
-pub(crate) struct Leaving<'a>(BTreeMap<(&'a str, &'a str), BTreeMap<&'a str, Vec<&'a NodePolicy>>>);
+pub(crate) struct Leaving<'a> {
+    /// By name and UID, with the nodes, and the revisions that each has.
+    policies: BTreeMap<(&'a str, &'a str), BTreeMap<&'a str, Vec<&'a NodePolicy>>>,
+    /// Names that another policy can't have yet.
+    taken: BTreeSet<&'a str>,
+}
 
 impl<'a> Leaving<'a> {
     /// `there` says whether there is a policy of this name and UID.
-    pub(crate) fn of(cluster: &Cluster<'a>, there: impl Fn(&str, &str) -> bool) -> Self {
+    pub(crate) fn of(cluster: &Cluster<'a>, now: &Time, there: impl Fn(&str, &str) -> bool) -> Self {
         let mut leaving = Self::default();
+        let mut follows = BTreeSet::new();
         for node in cluster.nodes() {
             let told = cluster.state(&node.name).map(|state| &state.spec.policies);
             for policy in told.into_iter().flatten().filter(|policy| policy.automatic.is_some()) {
                 let key = (policy.name.as_str(), policy.uid.as_str());
-                if !there(key.0, key.1) {
-                    leaving.0.entry(key).or_default().entry(&node.name).or_default().push(policy);
+                if there(key.0, key.1) {
+                    follows.insert(key.0);
+                    continue;
+                }
+                leaving.policies.entry(key).or_default().entry(&node.name).or_default().push(policy);
+                // Who doesn't answer has it until it does.
+                if !is_skipped(node, now) {
+                    leaving.taken.insert(key.0);
                 }
             }
         }
+        leaving.taken.retain(|name| !follows.contains(name));
         leaving
     }
 
-    /// A policy of this name is leaving: another one of the name waits until it has left.
+    /// A policy of this name is leaving: another one of the name waits until it has left, but for nodes that don't answer.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.keys().any(|(leaving, _)| *leaving == name)
-    }
-
-    /// The names.
-    pub(crate) fn names(&self) -> BTreeSet<&'a str> {
-        self.0.keys().map(|(name, _)| *name).collect()
+        self.taken.contains(name)
     }
 
     /// What each node is told of them now: a step less each time all have confirmed the one before.
     pub(crate) fn told(&self, cluster: &Cluster<'_>, now: &Time) -> Vec<(String, NodePolicy)> {
         let mut told = Vec::new();
-        for ((name, uid), nodes) in &self.0 {
-            let revisions: BTreeSet<&str> =
-                nodes.values().flatten().map(|policy| policy.revision.as_str()).collect();
-            let revisions: Vec<&str> = revisions.into_iter().collect();
+        for ((name, uid), nodes) in &self.policies {
+            let revisions = revisions(nodes.values());
             let names: Vec<&str> = nodes.keys().copied().collect();
             let published = names.iter().map(|node| (*node, true)).collect();
-            let of = |revision: &&str| {
-                let of = Of { name, uid, revision };
+            let participants = |policy: &&NodePolicy| {
+                let of = Of { name, uid, revision: &policy.revision };
                 participants(&of, &names, &published, cluster, now)
             };
-            let levels = leave(&revisions.iter().map(of).collect::<Vec<_>>());
-            for (place, (node, policies)) in nodes.iter().enumerate() {
-                for policy in policies {
-                    let of = revisions.iter().position(|revision| *revision == policy.revision);
-                    let level = of.and_then(|of| levels.get(of)?.get(place)).copied().unwrap_or_default();
-                    let next = switched_off(policy, phase(level));
+            let of_each: Vec<Vec<Participant>> = revisions.iter().map(participants).collect();
+            for ((policy, participants), levels) in revisions.into_iter().zip(&of_each).zip(leave(&of_each)) {
+                let of = Of { name, uid, revision: &policy.revision };
+                for ((node, one), level) in names.iter().zip(participants).zip(levels) {
+                    let has = installed(&of, node, cluster)
+                        .or(Some(policy).filter(|_| can_join(policy, node, cluster)));
+                    let next = has.and_then(|has| off(has, switched_off(one, level, false)));
                     told.extend(next.map(|next| ((*node).to_owned(), next)));
                 }
             }
         }
         told
     }
+}
+
+/// All revisions in these lists, each as one node has it: the newest last, as in the lists.
+fn revisions<'a, 'b: 'a>(lists: impl Iterator<Item = &'a Vec<&'b NodePolicy>>) -> Vec<&'b NodePolicy> {
+    let mut lists: Vec<_> = lists.collect();
+    lists.sort_by_key(|list| std::cmp::Reverse(list.len()));
+    let mut seen = BTreeSet::new();
+    lists.into_iter().flatten().copied().filter(|policy| seen.insert(policy.revision.as_str())).collect()
+}
+
+/// The node takes part in this revision, whether it was told of it or not, and can be told just this: another node's PPK is
+/// sealed to that.
+fn can_join(policy: &NodePolicy, node: &str, cluster: &Cluster<'_>) -> bool {
+    let peer = cluster.peer(node).map(|peer| &peer.spec);
+    let part = peer.and_then(|peer| peer.selectors_of(&policy.name, &policy.revision));
+    part.is_some() && policy.automatic.as_ref().is_none_or(|keying| keying.ppk.is_none())
 }
 
 /// A policy in one of its revisions.
@@ -177,19 +199,14 @@ pub(crate) fn participants(
 }
 
 /// What nodes are told that took part in the policy and do no longer: to switch it off, until they have.
-pub(crate) fn no_longer(
-    policy: &Of<'_>,
-    nodes: &[&str],
-    cluster: &Cluster<'_>,
-    now: &Time,
-) -> Vec<(String, NodePolicy)> {
+pub(crate) fn no_longer(policy: &Of<'_>, nodes: &[&str], cluster: &Cluster<'_>) -> Vec<(String, NodePolicy)> {
     let others = cluster.nodes().filter(|node| !nodes.contains(&node.name.as_str()));
     let told = others.filter_map(|node| {
         let told = installed(policy, &node.name, cluster)?;
         let state = cluster.state(&node.name)?;
         let observed = state.status.as_ref().and_then(|status| status.observed_generation);
         let done = observed.is_some() && observed == state.metadata.generation;
-        let over = told.target == PhaseTarget::Absent && (done || is_skipped(node, now));
+        let over = told.target == PhaseTarget::Absent && done;
         let off = NodePolicy { phase: Phase::Prepare, target: PhaseTarget::Absent, ..told.clone() };
         (!over).then(|| (node.name.clone(), off))
     });
@@ -217,12 +234,11 @@ pub(crate) fn level(phase: Phase) -> Level {
 
 /// What is published of policies that leave: all that there is, until no node has them.
 pub(crate) fn kept<'a>(
-    leaving: &Leaving<'a>,
+    leaving: &'a Leaving<'a>,
     cluster: &'a Cluster<'a>,
 ) -> impl Iterator<Item = (String, PeerSelectors)> + 'a {
-    let names = leaving.names();
     cluster.nodes().flat_map(move |node| {
-        let kept = names.iter().flat_map(|name| cluster.published(&node.name, name));
+        let kept = leaving.taken.iter().flat_map(|name| cluster.published(&node.name, name));
         kept.map(|selectors| (node.name.clone(), selectors.clone())).collect::<Vec<_>>()
     })
 }

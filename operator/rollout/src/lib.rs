@@ -12,4 +12,4 @@ mod revisions;
 
 pub use acknowledge::{Acknowledged, Listener, acknowledge};
 pub use phase::{Level, Participant, complete, next};
-pub use revisions::{is_going, leave, replaced};
+pub use revisions::{is_going, leave, replaced, switched_off};

@@ -25,13 +25,27 @@ pub fn is_going(participants: &[Participant], over: bool) -> bool {
     over || highest(participants) <= Level::Prepare
 }
 
+/// What a participant is told of a revision that is switched off there, on its way to `level`; nothing any more once it is
+/// to have none and has let go of it. Who doesn't answer is told of it until it does, for else it would keep it; but where
+/// it is told of the newest revision as well (`succeeded`), that says what becomes of this one.
+pub fn switched_off(one: &Participant, level: Level, succeeded: bool) -> Option<Level> {
+    match level {
+        // Its agent hasn't said yet that it has let go of it.
+        _ if one.told == Level::Absent && one.reached > Level::Absent => None,
+        Level::Absent if one.told == Level::Absent => None,
+        Level::Absent if one.to == Level::Absent && (one.confirmed || succeeded) => None,
+        Level::Absent => Some(one.told.min(Level::Prepare)),
+        level => Some(level),
+    }
+}
+
 fn highest(participants: &[Participant]) -> Level {
     participants.iter().map(Participant::at).max().unwrap_or_default()
 }
 
 /// What each participant is told next of each revision of a policy that is switched off; the participants of all revisions
 /// are the same, in the same order. They go down together: nobody goes back from one revision to another that may be gone
-/// elsewhere.
+/// elsewhere. And who lacks one that somebody sends by is told of it.
 pub fn leave(revisions: &[Vec<Participant>]) -> Vec<Vec<Level>> {
     let Some(first) = revisions.first() else { return Vec::new() };
     let together = first.iter().enumerate().map(|(place, one)| {
@@ -40,7 +54,9 @@ pub fn leave(revisions: &[Vec<Participant>]) -> Vec<Vec<Level>> {
     });
     let levels = next(&together.collect::<Vec<_>>(), Level::Absent);
     let lower = |of: &Vec<Participant>| {
-        of.iter().zip(&levels).map(|(one, level)| one.at().min(*level)).collect::<Vec<_>>()
+        let least = if highest(of) > Level::Prepare { Level::Enforce } else { Level::Absent };
+        let at = |one: &Participant| if one.at() == Level::Absent { least } else { one.at() };
+        of.iter().zip(&levels).map(|(one, level)| at(one).min(*level)).collect::<Vec<_>>()
     };
     revisions.iter().map(lower).collect()
 }

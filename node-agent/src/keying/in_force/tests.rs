@@ -136,6 +136,23 @@ fn a_successor_that_is_to_end_at_encrypt_takes_over_there_and_one_that_is_to_go_
 }
 
 #[test]
+fn an_earlier_revision_is_switched_off_with_the_one_that_it_was_edited_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut in_force = holding(directory.path(), policy(Phase::Enforce));
+    let newer = |phase, target| NodePolicy { revision: "2".into(), target, ..policy(phase) };
+    let completed = in_force.complete("a", &input(vec![newer(Phase::Enforce, PhaseTarget::Enforce)], PEERS));
+    assert_eq!(phases(&completed), [Phase::Enforce, Phase::Enforce]);
+    assert_eq!(completed.problems, [], "it is on its way out");
+    // The node never came so far.
+    let completed = in_force.complete("a", &input(vec![newer(Phase::Prepare, PhaseTarget::Absent)], PEERS));
+    assert_eq!(phases(&completed), [Phase::Prepare, Phase::Prepare]);
+    assert_eq!(completed.problems, []);
+    in_force.intend(&completed.spec, &completed.peers).unwrap();
+    in_force.settle(&completed.spec, &completed.peers);
+    assert_eq!(phases(&in_force.complete("a", &input(vec![], PEERS))), []);
+}
+
+#[test]
 fn nothing_goes_in_the_clear_to_a_peer_that_is_gone_until_its_network_is_anothers() {
     let directory = tempfile::tempdir().unwrap();
     let mut in_force = holding(directory.path(), policy(Phase::Encrypt));

@@ -260,6 +260,68 @@ fn a_dead_node_is_skipped_after_five_minutes_and_named() {
     assert_eq!(world.plan().policy("pods", "Programmed"), "False Pending: waiting for c");
 }
 
+/// c hasn't answered for more than five minutes.
+fn give_up(world: &mut World) {
+    world.snapshot.nodes[2].not_ready_since = Some(at(world.second - 301).0);
+}
+
+#[test]
+fn a_dead_node_is_told_off_until_it_is_back_and_nobody_waits_for_it() {
+    let mut world = World::in_force();
+    give_up(&mut world);
+    world.snapshot.policies.clear();
+    for _ in 0..6 {
+        world.write();
+        world.agents_confirm();
+        world.agent("c").observed_generation = None;
+    }
+    assert_eq!(world.phases(), [None, None, PREPARE]);
+    assert_eq!(world.state("c").spec.policies[0].target, PhaseTarget::Absent);
+    // Another policy of the name doesn't wait for it,
+    let mut anew = mk_policy("pods", &[]);
+    (anew.spec.protection, anew.metadata.uid) = (None, Some("another".into()));
+    world.snapshot.policies.push(anew);
+    for _ in 0..6 {
+        world.write();
+        world.agents_confirm();
+        world.agent("c").observed_generation = None;
+    }
+    assert_eq!(world.phases(), [ENFORCE, ENFORCE, PREPARE]);
+    let of_c = |world: &mut World| {
+        let policies = &world.state("c").spec.policies;
+        policies.iter().map(|one| (one.uid.clone(), one.phase, one.target)).collect::<Vec<_>>()
+    };
+    let told = |uid: &str, phase, target| (uid.to_owned(), phase, target);
+    let another = told("another", Phase::Enforce, PhaseTarget::Enforce);
+    assert_eq!(of_c(&mut world), [told("uid-of-pods", Phase::Prepare, PhaseTarget::Absent), another.clone()]);
+    // nor begins it anew when that is back.
+    world.snapshot.nodes[2].not_ready_since = None;
+    world.write();
+    assert_eq!(of_c(&mut world).len(), 2);
+    assert_eq!(world.phases()[..2], [ENFORCE, ENFORCE]);
+    world.agents_confirm();
+    world.write();
+    assert_eq!(of_c(&mut world), [another]);
+}
+
+#[test]
+fn a_dead_node_that_takes_part_no_more_is_told_so_until_it_is_back() {
+    let mut world = World::in_force();
+    give_up(&mut world);
+    world.snapshot.nodes[2].pod_cidrs.clear();
+    for _ in 0..2 {
+        world.write();
+        world.agents_confirm();
+        world.agent("c").observed_generation = None;
+    }
+    assert_eq!(world.phases(), [ENFORCE, ENFORCE, PREPARE]);
+    assert_eq!(world.state("c").spec.policies[0].target, PhaseTarget::Absent);
+    world.snapshot.nodes[2].not_ready_since = None;
+    world.agents_confirm();
+    world.write();
+    assert_eq!(world.phases(), [ENFORCE, ENFORCE, None]);
+}
+
 #[test]
 fn a_node_that_joins_goes_where_the_others_are() {
     let mut world = World::in_force();

@@ -307,6 +307,26 @@ fn other_endpoints_are_published_beside_those_before() {
 }
 
 #[test]
+fn deleted_meanwhile_a_node_that_was_dead_is_told_of_the_revision_that_others_send_by() {
+    let mut edited = Edited::in_force();
+    // Its agent never hears of the edit.
+    edited.world.snapshot.nodes[2].not_ready_since = Some(at(edited.world.second - 301).0);
+    edited.edit(suite(Suite::ChaCha20Poly1305));
+    edited.step();
+    assert_eq!(edited.told("a"), "1E 2N");
+    let first = edited.world.state("c").spec.policies[0].clone();
+    edited.world.state("c").spec.policies = vec![first];
+    edited.world.snapshot.nodes[2].not_ready_since = None;
+    edited.world.snapshot.policies.clear();
+    edited.write();
+    assert_eq!((edited.told("a"), edited.told("c")), ("1E- 2N-".to_owned(), "1E- 2E-".to_owned()));
+    for told in ["1N- 2N-", "1P- 2P-", ""] {
+        edited.step();
+        assert_eq!(edited.all(), told);
+    }
+}
+
+#[test]
 fn a_node_that_is_selected_no_more_goes_back_with_the_others() {
     let mut edited = Edited::in_force();
     for (at, name) in NODES.iter().enumerate() {

@@ -1,4 +1,4 @@
-use super::{leave, replaced};
+use super::{leave, replaced, switched_off};
 use crate::phase::Level::{self, Absent, Encrypt, Enforce, Prepare};
 use crate::phase::Participant;
 
@@ -39,4 +39,28 @@ fn all_revisions_are_switched_off_together() {
         [[Absent, Absent]; 2]
     );
     assert_eq!(leave(&[]), [] as [Vec<Level>; 0]);
+}
+
+#[test]
+fn who_lacks_a_revision_that_somebody_sends_by_is_told_of_it_while_it_goes() {
+    // The second was given up when the edit began.
+    let now = [vec![at(Enforce), at(Enforce)], vec![at(Encrypt), at(Absent)]];
+    assert_eq!(leave(&now), [[Encrypt, Encrypt], [Encrypt, Encrypt]]);
+    let now = [vec![at(Encrypt), at(Encrypt)], vec![at(Prepare), at(Absent)]];
+    assert_eq!(leave(&now), [[Prepare, Prepare], [Prepare, Absent]]);
+}
+
+#[test]
+fn what_is_switched_off_is_told_until_the_node_has_let_go_of_it() {
+    let off = |one: Participant, level| switched_off(&one, level, false);
+    let leaves = |told| Participant { to: Absent, ..at(told) };
+    assert_eq!(off(at(Enforce), Encrypt), Some(Encrypt));
+    // First that it is meant.
+    assert_eq!(off(at(Prepare), Absent), Some(Prepare));
+    assert_eq!(off(leaves(Prepare), Absent), None);
+    assert_eq!(off(at(Absent), Absent), None);
+    // Who doesn't answer hasn't heard of it, wherever it is.
+    let silent = Participant { confirmed: false, skipped: true, ..leaves(Enforce) };
+    assert_eq!(off(silent, Absent), Some(Prepare));
+    assert_eq!(switched_off(&silent, Absent, true), None, "the newest revision says what becomes of it");
 }
