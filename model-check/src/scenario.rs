@@ -306,6 +306,12 @@ pub const DEEP: &[Scenario] = &[
         ..TWO
     },
     Scenario {
+        name: "flushes while keys rotate",
+        budget: Budget { rotations: 1, crashes: 1, flushes: 1, ticks: 1, ..NONE },
+        whole_passes: false,
+        ..TWO
+    },
+    Scenario {
         name: "reboots and retirement",
         budget: Budget { rotations: 1, reboots: 1, ticks: 1, ..NONE },
         ..TWO

@@ -40,13 +40,9 @@ const ALWAYS: Budget = Budget {
     ..NONE
 };
 
-/// What happens on a walk. Not all at once: of agents that die before they have put back what was flushed, not everything is
-/// promised (docs/keying.md).
-pub const WALKS: [Budget; 3] = [
-    Budget { cuts: 3, edits: 3, ..ALWAYS },
-    Budget { edits: 3, ..ALWAYS },
-    Budget { flushes: 3, crashes: 0, ..ALWAYS },
-];
+/// What happens on a walk.
+pub const WALKS: [Budget; 3] =
+    [Budget { cuts: 3, edits: 3, ..ALWAYS }, Budget { edits: 3, ..ALWAYS }, Budget { flushes: 3, ..ALWAYS }];
 
 /// A cluster of so many nodes in which these things happen for some steps, in an order drawn from the seed. Then nothing more
 /// happens by chance, and it must come to rest.

@@ -246,6 +246,44 @@ fn sas_flushed_while_the_agent_is_away_are_not_started_again() {
 }
 
 #[test]
+fn who_sends_on_nothing_begins_under_no_older_key_of_its_peer() {
+    let scenario = Scenario { whole_passes: false, packets: false, ..two() };
+    let actions = [
+        Rotate(0),
+        Inbound(0),
+        Publish(0),
+        Watch(0),
+        Watch(1),
+        Inbound(1),
+        Outbound(1),
+        Operator(0),
+        Own(0),
+        Flush(1),
+        Inbound(1),
+        Publish(1),
+        Watch(0),
+        Inbound(0),
+        Outbound(0),
+        Watch(1),
+        Operator(1),
+        Own(1),
+        Tick,
+        Publish(1),
+        Watch(0),
+        Crash(1),
+        Start(1),
+        List(1),
+        Publish(0),
+        Watch(0),
+        Own(1),
+        Inbound(1),
+        Outbound(1),
+        Inbound(0),
+    ];
+    play(&scenario, &actions);
+}
+
+#[test]
 fn what_is_sent_on_stays_until_a_newer_key_is_acknowledged() {
     let actions = [
         Reboot(0),

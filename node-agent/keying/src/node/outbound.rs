@@ -212,7 +212,9 @@ impl Node {
         // restart.
         let known = acknowledged.map_or(0, |index| index + 1);
         let of_newest = (0..known).rev().map(|index| (index, newest));
-        let of_older = older.iter().flat_map(|theirs| (0..known).rev().map(|index| (index, *theirs)));
+        // Where nothing is sent on, that the newer one is followed may have been said before a restart (R3).
+        let of_older = older.iter().filter(|_| current.is_some());
+        let of_older = of_older.flat_map(|theirs| (0..known).rev().map(|index| (index, *theirs)));
         let stays = current.zip(in_use).filter(|(sa, _)| older.contains(&sa.theirs));
         let newer = stays.map_or(self.keys.len(), |(_, index)| (index + 1).max(known));
         let stays = stays.map(|(sa, index)| (index, sa.theirs));
