@@ -105,8 +105,8 @@ impl InForce {
     }
 
     /// What was told, with what is kept though it isn't: policies that the node was never told to switch off (also those that
-    /// are only prepared, for others may send by them already), earlier revisions until the newest is there or all are switched off, and what
-    /// lies at peers that are gone, so that nothing goes there in the clear.
+    /// are only prepared, for others may send by them already), earlier revisions as the newest has it
+    /// ([`esplanade_keying::in_force`]), and what lies at peers that are gone, so that nothing goes there in the clear.
     pub(super) fn complete(&mut self, node: &str, input: &Input) -> Input {
         let mut input = input.clone();
         let mut added = Added::new();
