@@ -32,6 +32,11 @@ fn two() -> Scenario {
     Scenario { name: "regression", budget: ALL, packets: true, ..SHORT[0] }
 }
 
+/// The node is told, hears of it, and does it.
+fn step(node: u16) -> [Action; 3] {
+    [Operator(node), Own(node), Pass(node)]
+}
+
 /// Of a policy that is switched off, no object is lost.
 fn switched_off(edits: &'static [Edit]) -> Scenario {
     Scenario { edits, budget: Budget { states_lost: 0, ..ALL }, ..two() }
@@ -211,32 +216,9 @@ fn what_is_sent_to_a_peer_whose_object_is_made_anew_goes_on_under_its_newest_key
 fn a_policy_that_is_kept_stays_until_nobody_sends_by_it() {
     let budget = Budget { restores: 1, ..ALL };
     let scenario = Scenario { edits: &[Edit::Enable, Edit::Again], budget, ..two() };
-    let actions = [
-        Action::Edit,
-        Operator(0),
-        Own(0),
-        Pass(0),
-        Operator(1),
-        Own(1),
-        Pass(1),
-        Operator(0),
-        Own(0),
-        Pass(0),
-        Restore,
-        Action::Edit,
-        Operator(0),
-        Own(0),
-        Pass(0),
-        Operator(1),
-        Own(1),
-        Pass(1),
-        Operator(1),
-        Own(1),
-        Pass(1),
-        Own(1),
-        Tick,
-        Pass(1),
-    ];
+    let applied = [&[Action::Edit][..], &step(0), &step(1), &step(0)].concat();
+    let again = [&[Action::Edit][..], &step(0), &step(1), &step(1), &[Own(1), Tick, Pass(1)]].concat();
+    let actions = [&applied[..], &[Restore], &again].concat();
     play(&scenario, &actions);
 }
 
@@ -319,32 +301,18 @@ fn an_edit_is_not_over_while_nobody_answers() {
 #[test]
 fn deleted_meanwhile_who_was_given_up_is_told_of_the_revision_that_others_send_by() {
     let scenario = switched_off(&[Edit::Change, Edit::Delete]);
-    let actions = [
-        Cut(0),
-        GiveUp(0),
-        Action::Edit,
-        Operator(1),
-        Own(1),
-        Pass(1),
-        Operator(1),
-        Own(1),
-        Heal(0),
-        Action::Edit,
-        Operator(0),
-        Own(0),
-        Pass(0),
-        Pass(1),
-    ];
-    play(&scenario, &actions);
+    let beginning = [Cut(0), GiveUp(0), Action::Edit];
+    let deleted = [Operator(1), Own(1), Heal(0), Action::Edit];
+    let actions = [&beginning[..], &step(1), &deleted, &step(0), &[Pass(1)]];
+    play(&scenario, &actions.concat());
 }
 
 #[test]
 fn an_earlier_revision_is_switched_off_with_the_newer_that_never_took_over() {
     let scenario = switched_off(&[Edit::Change, Edit::Change, Edit::Delete]);
-    let step = [Operator(0), Own(0), Pass(0)];
     let beginning = [Cut(1), Action::Edit, GiveUp(1), Action::Edit];
     let ending = [Operator(1), Heal(1), Action::Edit, Own(1), Pass(1), Operator(1), Own(1), Pass(1)];
-    let actions = [&beginning[..], &step.repeat(5), &[Operator(1)], &step, &ending, &step.repeat(2)];
+    let actions = [&beginning[..], &step(0).repeat(5), &[Operator(1)], &step(0), &ending, &step(0).repeat(2)];
     play(&scenario, &actions.concat());
 }
 
@@ -400,7 +368,7 @@ fn an_earlier_revision_covers_until_the_newer_one_does() {
 
 #[test]
 fn also_where_the_node_is_cut_off_once_more_and_not_told_of_it_then() {
-    let others = [Operator(0), Own(0), Pass(0), Operator(1), Own(1), Pass(1)];
+    let others = [step(0), step(1)].concat();
     let then =
         [&[Cut(2), GiveUp(2)][..], &others.repeat(5), &[Operator(2), Operator(2), Heal(2), Own(2), Pass(2)]];
     assert_eq!(rebooted_meanwhile(None, &then.concat()).broken, None);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use esplanade_crds::{Phase, PhaseTarget};
+use esplanade_crds::PhaseTarget;
 use esplanade_keying::in_force::{Said, Untold};
 use esplanade_keying::node::{Input, Node, Own, PeerRecord, PolicyTold, Seen, Settings};
 use esplanade_keying::{KeyId, NodeUid, Sa, Stage, Time, Version};
@@ -50,27 +50,9 @@ fn due(rotate: u64, id: KeyId, now: Time) -> Time {
 }
 
 fn said(told: Told, reached: Option<Level>) -> Said<'static> {
-    let target = phase(told.target).map_or(PhaseTarget::Absent, PhaseTarget::from);
-    Said { uid: "", target, phase: phase(told.level).unwrap_or_default(), reached: reached.and_then(phase) }
-}
-
-/// None for [`Level::Absent`].
-pub(super) fn phase(level: Level) -> Option<Phase> {
-    match level {
-        Level::Absent => None,
-        Level::Prepare => Some(Phase::Prepare),
-        Level::Encrypt => Some(Phase::Encrypt),
-        Level::Enforce => Some(Phase::Enforce),
-    }
-}
-
-/// The level of this phase.
-pub(super) fn level(phase: Phase) -> Level {
-    match phase {
-        Phase::Prepare => Level::Prepare,
-        Phase::Encrypt => Level::Encrypt,
-        Phase::Enforce => Level::Enforce,
-    }
+    let target = told.target.phase().map_or(PhaseTarget::Absent, PhaseTarget::from);
+    let phase = told.level.phase().unwrap_or_default();
+    Said { uid: "", target, phase, reached: reached.and_then(Level::phase) }
 }
 
 /// SPIs of a model: all different, but for those that a scenario wants to collide.
@@ -278,7 +260,7 @@ impl World {
             Untold::Goes => None,
             Untold::Stays => Some((*number, *told)),
             Untold::SwitchedOff(phase) => {
-                Some((*number, Told { level: level(phase), target: Level::Absent }))
+                Some((*number, Told { level: phase.into(), target: Level::Absent }))
             }
         });
         kept.collect()

@@ -145,8 +145,7 @@ fn levels(api: &Api, scenario: &Scenario, node: u16) -> BTreeMap<usize, Told> {
                 let joins = |place: usize| newest[place].told == Level::Absent;
                 let level = replaced(&of, over, joins)[at];
                 let told = if is_going(&of, over) {
-                    let succeeded = newest[at].told > Level::Absent;
-                    let level = switched_off(&of[at], level, succeeded);
+                    let level = switched_off(&of[at], level, !joins(at));
                     level.map(|level| Told { level, target: Level::Absent })
                 } else {
                     let model = names.iter().find_map(|name| has(*name, revision)).filter(|_| joins(at));

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use esplanade_keying::in_force::{Step, phases};
 use esplanade_keying::node::{Input, Seen};
 use esplanade_keying::{NodeUid, Sa, Stage};
+use esplanade_rollout::Level;
 
-use super::agent::{level, phase};
 use super::{Promise, Told, World, revision};
 use crate::scenario::{Mutation, Scenario};
 
@@ -129,13 +129,13 @@ impl World {
         let step = |(number, told): &(usize, Told)| {
             let reached = host.kernel.level(*number);
             let to = if Self::is(scenario, Mutation::GoDown) { told.level } else { told.from(reached) };
-            let surely = agent.node.sends_surely(revision(*number));
-            Step { to: phase(to).unwrap_or_default(), reached: phase(reached), surely }
+            let surely = || agent.node.sends_surely(revision(*number));
+            Step::new(to.phase().unwrap_or_default(), reached.phase(), surely)
         };
         let steps: Vec<Step> = told.iter().map(step).collect();
         let alone = || steps.iter().flat_map(|step| phases(std::slice::from_ref(step))).collect();
         let phases = if Self::is(scenario, Mutation::NotHeld) { alone() } else { phases(&steps) };
-        let now = |((number, told), phase)| (number, Told { level: level(phase), ..told });
+        let now = |((number, told), phase)| (number, Told { level: Level::from(phase), ..told });
         told.into_iter().zip(phases).map(now).collect()
     }
 

@@ -59,26 +59,26 @@ impl Said<'_> {
 /// A revision that the node is told of, or that stays though it isn't.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// Where it is to be (`NodePolicy::phase_from`).
-    pub to: Phase,
-    /// Where the kernel has it.
-    pub reached: Option<Phase>,
-    /// What would be sent on its SAs arrives ([`Node::sends_surely`](crate::node::Node::sends_surely)).
-    pub surely: bool,
+    to: Phase,
+    reached: Option<Phase>,
+    waits: bool,
 }
 
 impl Step {
-    fn waits(&self) -> bool {
-        self.to > Phase::Prepare && self.reached == Some(Phase::Prepare) && !self.surely
+    /// `to`: where it is to be (`NodePolicy::phase_from`); `reached`: where the kernel has it. `surely`: what would be sent on
+    /// its SAs arrives ([`Node::sends_surely`](crate::node::Node::sends_surely)); asked only where that decides.
+    pub fn new(to: Phase, reached: Option<Phase>, surely: impl FnOnce() -> bool) -> Self {
+        let waits = to > Phase::Prepare && reached == Some(Phase::Prepare) && !surely();
+        Self { to, reached, waits }
     }
 }
 
 /// Where the kernel is to have each of these revisions of one policy. While one waits until what is sent arrives, no other
 /// goes lower than where that one leads.
 pub fn phases(steps: &[Step]) -> Vec<Phase> {
-    let waiting = steps.iter().filter(|step| step.waits()).map(|step| step.to).max();
+    let waiting = steps.iter().filter(|step| step.waits).map(|step| step.to).max();
     let phase = |step: &Step| match waiting {
-        _ if step.waits() => Phase::Prepare,
+        _ if step.waits => Phase::Prepare,
         Some(waiting) => step.to.max(step.reached.unwrap_or_default().min(waiting)),
         None => step.to,
     };

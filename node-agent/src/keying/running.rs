@@ -275,8 +275,8 @@ impl Running {
     fn step_of(&self, policy: &NodePolicy) -> Step {
         let revision = revision(policy);
         let reached = self.applied.get(&revision).copied();
-        let surely = self.material.carried_for(revision).all(|of| self.node.sends_surely(of));
-        Step { to: policy.phase_from(reached), reached, surely }
+        let surely = || self.material.carried_for(revision).all(|of| self.node.sends_surely(of));
+        Step::new(policy.phase_from(reached), reached, surely)
     }
 
     /// Forgets what is over.

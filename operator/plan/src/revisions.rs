@@ -1,7 +1,7 @@
 //! A policy with automatic keys in several revisions: one in force, and what an edit makes of it beside it. What the nodes
 //! have been told says which there are; the policy itself only knows the last one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use esplanade_crds::{NodePolicy, PeerSelectors, PhaseTarget};
 use esplanade_rollout::{Level, Participant, complete, is_going, next, replaced, switched_off};
@@ -26,15 +26,12 @@ impl Newest<'_> {
 
     /// The revisions before it that nodes have been told of, the oldest first.
     pub(crate) fn earlier<'c>(&self, cluster: &Cluster<'c>) -> Vec<&'c str> {
-        let told = |node: &str| -> Vec<&'c str> {
-            let of_policy = cluster.installed_revisions(node, self.name).filter(|told| told.uid == self.uid);
-            let earlier = of_policy.filter(|told| told.automatic.is_some() && told.revision != self.revision);
-            earlier.map(|told| told.revision.as_str()).collect()
-        };
-        let mut all: Vec<Vec<&str>> = cluster.nodes().map(|node| told(&node.name)).collect();
-        all.sort_by_key(|told| std::cmp::Reverse(told.len()));
-        let mut seen = BTreeSet::new();
-        all.into_iter().flatten().filter(|revision| seen.insert(*revision)).collect()
+        let told = cluster.nodes().map(|node| {
+            let of_policy =
+                cluster.installed_revisions(&node.name, self.name).filter(|told| told.uid == self.uid);
+            of_policy.filter(|told| told.automatic.is_some() && told.revision != self.revision).collect()
+        });
+        rollout::in_order(told).into_iter().map(|told| told.revision.as_str()).collect()
     }
 
     /// What is published of the policy at each node. While an edit changes what lies there, of each revision by itself:
@@ -102,7 +99,7 @@ impl Newest<'_> {
         };
         let nodes: Vec<&str> = self.participants.nodes().map(|(node, _)| node).collect();
         let newest = participants(self.revision, &nodes);
-        let target = rollout::level(wanted.phase);
+        let target = Level::from(wanted.phase);
         let over = complete(&newest, target);
 
         let mut told: Vec<(String, NodePolicy)> = Vec::new();
@@ -126,9 +123,8 @@ impl Newest<'_> {
             for (place, (node, level)) in nodes.iter().zip(levels).enumerate() {
                 // Who has the newest and not this one has let go of it.
                 let Some(before) = has(node).or(model.filter(|_| joins(place))) else { continue };
-                let succeeded = || rollout::installed(&self.of(self.revision), node, cluster).is_some();
-                let next = match rollout::phase(level) {
-                    _ if goes => off(before, switched_off(&of_revision[place], level, succeeded())),
+                let next = match level.phase() {
+                    _ if goes => off(before, switched_off(&of_revision[place], level, !joins(place))),
                     Some(phase) => Some(NodePolicy { phase, ..before.clone() }),
                     None => None,
                 };
@@ -137,7 +133,7 @@ impl Newest<'_> {
         }
         let levels = next(&newest, target);
         let current = nodes.iter().zip(levels).filter_map(|(node, level)| {
-            Some(((*node).to_owned(), NodePolicy { phase: rollout::phase(level)?, ..wanted.clone() }))
+            Some(((*node).to_owned(), NodePolicy { phase: level.phase()?, ..wanted.clone() }))
         });
         told.extend(current);
         told.extend(rollout::no_longer(&self.of(self.revision), &nodes, cluster));
@@ -153,6 +149,6 @@ impl Newest<'_> {
 
 /// A policy as it is told where it is switched off, at this level; none where nothing is said of it any more.
 pub(crate) fn off(policy: &NodePolicy, level: Option<Level>) -> Option<NodePolicy> {
-    let phase = rollout::phase(level?)?;
+    let phase = level?.phase()?;
     Some(NodePolicy { phase, target: PhaseTarget::Absent, ..policy.clone() })
 }

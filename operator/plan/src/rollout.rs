@@ -91,7 +91,7 @@ impl<'a> Leaving<'a> {
     pub(crate) fn told(&self, cluster: &Cluster<'_>, now: &Time) -> Vec<(String, NodePolicy)> {
         let mut told = Vec::new();
         for ((name, uid), nodes) in &self.policies {
-            let revisions = revisions(nodes.values());
+            let revisions = in_order(nodes.values().cloned());
             let names: Vec<&str> = nodes.keys().copied().collect();
             let published = names.iter().map(|node| (*node, true)).collect();
             let participants = |policy: &&NodePolicy| {
@@ -113,12 +113,12 @@ impl<'a> Leaving<'a> {
     }
 }
 
-/// All revisions in these lists, each as one node has it: the newest last, as in the lists.
-fn revisions<'a, 'b: 'a>(lists: impl Iterator<Item = &'a Vec<&'b NodePolicy>>) -> Vec<&'b NodePolicy> {
+/// All revisions in these lists, of which each node has one: the newest last, as in the lists.
+pub(crate) fn in_order<'a>(lists: impl Iterator<Item = Vec<&'a NodePolicy>>) -> Vec<&'a NodePolicy> {
     let mut lists: Vec<_> = lists.collect();
     lists.sort_by_key(|list| std::cmp::Reverse(list.len()));
     let mut seen = BTreeSet::new();
-    lists.into_iter().flatten().copied().filter(|policy| seen.insert(policy.revision.as_str())).collect()
+    lists.into_iter().flatten().filter(|policy| seen.insert(policy.revision.as_str())).collect()
 }
 
 /// The node takes part in this revision, whether it was told of it or not, and can be told just this: another node's PPK is
@@ -187,9 +187,9 @@ pub(crate) fn participants(
         });
         let told = installed(policy, node, cluster);
         Participant {
-            told: told.map(|told| level(told.phase)).unwrap_or_default(),
-            to: told.map_or(Level::Enforce, |told| told.target.phase().map(level).unwrap_or_default()),
-            reached: reached(policy, node, cluster).map(level).unwrap_or_default(),
+            told: told.map(|told| told.phase.into()).unwrap_or_default(),
+            to: told.map_or(Level::Enforce, |told| told.target.phase().map(Level::from).unwrap_or_default()),
+            reached: reached(policy, node, cluster).map(Level::from).unwrap_or_default(),
             confirmed,
             trouble,
             skipped: skipped(node),
@@ -207,29 +207,10 @@ pub(crate) fn no_longer(policy: &Of<'_>, nodes: &[&str], cluster: &Cluster<'_>) 
         let observed = state.status.as_ref().and_then(|status| status.observed_generation);
         let done = observed.is_some() && observed == state.metadata.generation;
         let over = told.target == PhaseTarget::Absent && done;
-        let off = NodePolicy { phase: Phase::Prepare, target: PhaseTarget::Absent, ..told.clone() };
-        (!over).then(|| (node.name.clone(), off))
+        let next = off(told, Some(Level::Prepare)).filter(|_| !over);
+        next.map(|next| (node.name.clone(), next))
     });
     told.collect()
-}
-
-/// None where the node isn't told of the policy.
-pub(crate) fn phase(level: Level) -> Option<Phase> {
-    match level {
-        Level::Absent => None,
-        Level::Prepare => Some(Phase::Prepare),
-        Level::Encrypt => Some(Phase::Encrypt),
-        Level::Enforce => Some(Phase::Enforce),
-    }
-}
-
-/// The level of a node that was told this phase.
-pub(crate) fn level(phase: Phase) -> Level {
-    match phase {
-        Phase::Prepare => Level::Prepare,
-        Phase::Encrypt => Level::Encrypt,
-        Phase::Enforce => Level::Enforce,
-    }
 }
 
 /// What is published of policies that leave: all that there is, until no node has them.

@@ -3,6 +3,8 @@
 //! Two nodes understand each other if they are no more than one level apart: who doesn't send protected yet is
 //! understood by who doesn't insist on it, and who sends protected is understood by who has the inbound SAs.
 
+use esplanade_crds::Phase;
+
 /// How far a policy is switched on at a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Level {
@@ -17,7 +19,27 @@ pub enum Level {
     Enforce,
 }
 
+impl From<Phase> for Level {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Prepare => Self::Prepare,
+            Phase::Encrypt => Self::Encrypt,
+            Phase::Enforce => Self::Enforce,
+        }
+    }
+}
+
 impl Level {
+    /// As it is told to a node; none for one that isn't told of the policy.
+    pub fn phase(self) -> Option<Phase> {
+        match self {
+            Self::Absent => None,
+            Self::Prepare => Some(Phase::Prepare),
+            Self::Encrypt => Some(Phase::Encrypt),
+            Self::Enforce => Some(Phase::Enforce),
+        }
+    }
+
     fn up(self) -> Self {
         match self {
             Self::Absent => Self::Prepare,

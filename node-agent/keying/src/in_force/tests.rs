@@ -60,7 +60,7 @@ fn all_revisions_of_a_policy_are_switched_off_together() {
 
 #[test]
 fn clear_text_is_sent_until_what_is_sent_instead_arrives() {
-    let step = |to, reached: Option<Phase>, surely| Step { to, reached, surely };
+    let step = |to, reached: Option<Phase>, surely| Step::new(to, reached, || surely);
     assert_eq!(phases(&[step(Encrypt, Some(Prepare), false)]), [Prepare]);
     assert_eq!(phases(&[step(Encrypt, Some(Prepare), true)]), [Encrypt]);
     assert_eq!(phases(&[step(Enforce, Some(Encrypt), false)]), [Enforce], "it is sent already");
@@ -69,7 +69,7 @@ fn clear_text_is_sent_until_what_is_sent_instead_arrives() {
 
 #[test]
 fn no_revision_goes_lower_than_one_that_waits_leads() {
-    let step = |to, reached: Phase, surely| Step { to, reached: Some(reached), surely };
+    let step = |to, reached: Phase, surely| Step::new(to, Some(reached), || surely);
     assert_eq!(phases(&[step(Prepare, Enforce, true), step(Enforce, Prepare, false)]), [Enforce, Prepare]);
     assert_eq!(phases(&[step(Prepare, Enforce, true), step(Encrypt, Prepare, false)]), [Encrypt, Prepare]);
     assert_eq!(phases(&[step(Prepare, Enforce, true), step(Enforce, Prepare, true)]), [Prepare, Enforce]);

@@ -251,13 +251,18 @@ fn a_dead_node_is_skipped_after_five_minutes_and_named() {
     let long_ago = world.second - 300;
     dead(&mut world, long_ago);
     // It is told to go where the others are.
-    for _ in 0..4 {
+    steps_without_c(&mut world, 4);
+    assert_eq!(world.phases(), [ENFORCE; 3]);
+    assert_eq!(world.plan().policy("pods", "Programmed"), "False Pending: waiting for c");
+}
+
+/// The others do what they are told, so many times.
+fn steps_without_c(world: &mut World, times: usize) {
+    for _ in 0..times {
         world.write();
         world.agents_confirm();
         world.agent("c").observed_generation = None;
     }
-    assert_eq!(world.phases(), [ENFORCE; 3]);
-    assert_eq!(world.plan().policy("pods", "Programmed"), "False Pending: waiting for c");
 }
 
 /// c hasn't answered for more than five minutes.
@@ -270,22 +275,14 @@ fn a_dead_node_is_told_off_until_it_is_back_and_nobody_waits_for_it() {
     let mut world = World::in_force();
     give_up(&mut world);
     world.snapshot.policies.clear();
-    for _ in 0..6 {
-        world.write();
-        world.agents_confirm();
-        world.agent("c").observed_generation = None;
-    }
+    steps_without_c(&mut world, 6);
     assert_eq!(world.phases(), [None, None, PREPARE]);
     assert_eq!(world.state("c").spec.policies[0].target, PhaseTarget::Absent);
     // Another policy of the name doesn't wait for it,
     let mut anew = mk_policy("pods", &[]);
     (anew.spec.protection, anew.metadata.uid) = (None, Some("another".into()));
     world.snapshot.policies.push(anew);
-    for _ in 0..6 {
-        world.write();
-        world.agents_confirm();
-        world.agent("c").observed_generation = None;
-    }
+    steps_without_c(&mut world, 6);
     assert_eq!(world.phases(), [ENFORCE, ENFORCE, PREPARE]);
     let of_c = |world: &mut World| {
         let policies = &world.state("c").spec.policies;
@@ -309,11 +306,7 @@ fn a_dead_node_that_takes_part_no_more_is_told_so_until_it_is_back() {
     let mut world = World::in_force();
     give_up(&mut world);
     world.snapshot.nodes[2].pod_cidrs.clear();
-    for _ in 0..2 {
-        world.write();
-        world.agents_confirm();
-        world.agent("c").observed_generation = None;
-    }
+    steps_without_c(&mut world, 2);
     assert_eq!(world.phases(), [ENFORCE, ENFORCE, PREPARE]);
     assert_eq!(world.state("c").spec.policies[0].target, PhaseTarget::Absent);
     world.snapshot.nodes[2].not_ready_since = None;
