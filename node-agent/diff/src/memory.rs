@@ -1,20 +1,22 @@
 //! What is remembered of SAs after they have vanished.
 
-use std::iter;
 use std::time::Duration;
 
-use esplanade_model::{Mark, ObservedSa, OutboundSa, ReplayState, Sa, SaId, Used, WantedSa};
+use esplanade_model::{ObservedSa, ReplayState, Sa, SaId, Used};
 
-use crate::crypto::same_crypto;
 use crate::numbers::Numbers;
-use crate::replay;
 use crate::wear::Wear;
 
+mod again;
 mod kept;
+mod known;
 mod senders;
 mod store;
 
+pub(crate) use again::used_up;
+pub use again::{Outlook, Start};
 use kept::Kept;
+use known::{End, Known, advance, same_key};
 use store::Store;
 
 /// Packets that an SA may send in a second: 25 Gbit/s in packets of 1500 bytes. They go out one after the other under the
@@ -28,9 +30,6 @@ pub(crate) const FURTHEST: u64 = 1 << 31;
 
 /// SAs remembered besides those that are there.
 const AT_MOST: usize = 1 << 16;
-
-/// How long the kernel may take to tell how an SA with a hard lifetime ended.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How far SAs had come when they were last seen. If one has vanished (somebody flushed the SAD) or was deleted, and one
 /// with the same key has to be made, it goes on past what the old one can have sent, and accepts nothing that the old one
@@ -47,60 +46,6 @@ pub struct Memory {
     losses: u32,
     wear: Wear,
     numbers: Numbers,
-}
-
-#[derive(Debug)]
-struct Known {
-    id: SaId,
-    mark: Mark,
-    /// None if some attribute isn't like ours.
-    sa: Option<Kept>,
-    state: ReplayState,
-    used: Used,
-    /// When it was seen: not after what is said of it was so.
-    at: Duration,
-    /// It was told, after so many losses, that this is the last of it.
-    ended: Option<u32>,
-    end: End,
-    /// Its key is in the record of those that hard lifetimes count for.
-    recorded: bool,
-    /// We have made it, and it wasn't seen since.
-    fresh: bool,
-    /// We have deleted it: nothing was sent since.
-    over: bool,
-}
-
-/// How an SA ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// It hasn't, as far as is known.
-    None,
-    /// It is gone since about then, and nobody has told how.
-    Unknown(Duration),
-    /// Somebody deleted it.
-    Deleted,
-    /// Its hard lifetime ended.
-    Expired,
-}
-
-/// Whether an SA that isn't there can be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outlook {
-    /// It can.
-    Good,
-    /// Its key is worn out, and how.
-    Worn(String),
-    /// How it ended will be known in a moment.
-    Open,
-}
-
-/// What an SA that is made goes on from; by default from the beginning.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Start {
-    /// Its sequence numbers.
-    pub state: Option<ReplayState>,
-    /// What of its lifetime is used up.
-    pub used: Option<Used>,
 }
 
 impl Memory {
@@ -285,79 +230,6 @@ impl Memory {
         self.known.get(*id).map(|known| known.used)
     }
 
-    /// Whether a wanted SA that isn't there can be made `now`.
-    pub fn outlook(&mut self, wanted: &Sa, now: Duration) -> Outlook {
-        let limited = !wanted.lifetime.hard.is_none();
-        let fingerprint = if limited || !self.wear.is_empty() { self.wear.fingerprint(wanted) } else { None };
-        if let Some(why) = fingerprint.and_then(|fingerprint| self.wear.worn(fingerprint)) {
-            return Outlook::Worn(why.to_owned());
-        }
-        let known = self.known.get_mut(wanted.id()).filter(|known| same_key(wanted, known));
-        let worn = match known {
-            Some(known) => match known.ended(now) {
-                Some(End::Expired) => Some(known.hard_limit()),
-                Some(End::Unknown(since)) if now.saturating_sub(since) < PATIENCE => return Outlook::Open,
-                Some(End::Unknown(_)) => Some("it vanished while nobody looked".to_owned()),
-                _ => None,
-            },
-            // Of another process.
-            None => {
-                let vanished = limited
-                    && fingerprint.is_some_and(|fingerprint| self.wear.is_installed(fingerprint))
-                    && self.same_direction(wanted).next().is_none();
-                vanished.then(|| "it vanished while no agent ran".to_owned())
-            }
-        };
-        let Some(why) = worn else { return Outlook::Good };
-        if let Some(fingerprint) = fingerprint {
-            self.wear.wear_out(fingerprint, &why);
-        }
-        Outlook::Worn(why)
-    }
-
-    /// Where an SA that isn't there goes on from when it is made `now`. One with the same key is the same one, whether a
-    /// node's address changed or its SPI: a sender must not count from the beginning. What a receiver gets under another
-    /// SPI is new.
-    pub fn start(&self, wanted: &WantedSa, now: Duration) -> Start {
-        let sa = wanted.sa();
-        let elsewhere = self.known.of_spi(sa.id()).filter(|known| {
-            // Of others that we can't read nobody knows whether they have the same key: they keep their addresses.
-            known.sa.as_ref().is_some_and(|kept| {
-                let way_back = (kept.source(), known.id.destination) == (sa.destination, sa.source);
-                !way_back && same_crypto(&sa.crypto, kept.crypto())
-            })
-        });
-        let from = |known| self.start_from(known, wanted, now);
-        let mut start = match self.known.get(sa.id()) {
-            // An agent that starts knows only what is recorded.
-            None if self.known.is_empty() => Start::default(),
-            // It may have been elsewhere since.
-            Some(known) if same_key(sa, known) => furthest(iter::once(known).chain(elsewhere).map(from)),
-            _ => furthest(elsewhere.chain(self.same_direction(sa)).map(from)),
-        };
-        if let WantedSa::Outbound(OutboundSa(sa)) = wanted {
-            // Its key may have been under another SPI since, or with another agent.
-            let others = furthest(self.same_direction(sa).map(from)).state.map(|state| state.sent);
-            if let Some(sent) = others.max(self.recorded_use(sa, now)) {
-                let state = start.state.get_or_insert_default();
-                state.sent = state.sent.max(sent);
-            }
-        }
-        start
-    }
-
-    fn start_from(&self, known: &Known, wanted: &WantedSa, now: Duration) -> Start {
-        let unseen = self.unseen_of(known, now);
-        let state = match wanted {
-            WantedSa::Inbound(sa) if known.id.spi != sa.0.spi => None,
-            _ => {
-                let crypto = known.sa.as_ref().map(Kept::crypto);
-                replay::carried_over(wanted, crypto, &known.state, unseen)
-            }
-        };
-        Start { state, used: used_up(known.used) }
-    }
-
     /// What it may have sent since it was seen.
     fn unseen_of(&self, known: &Known, now: Duration) -> u64 {
         let exact = known.over || known.ended == Some(self.losses);
@@ -380,102 +252,6 @@ impl Memory {
         let sa = sa.as_ref().map(|sa| sa.sa(*id));
         Some(ObservedSa { id: *id, mark: *mark, sa, state: state.clone(), used: *used })
     }
-
-    /// The SAs with the same ends and the same key.
-    fn same_direction<'a>(&'a self, sa: &'a Sa) -> impl Iterator<Item = &'a Known> {
-        let same = |known: &&Known| {
-            known.sa.as_ref().is_some_and(|kept| {
-                (kept.source(), known.id.destination) == (sa.source, sa.destination)
-                    && same_crypto(&sa.crypto, kept.crypto())
-            })
-        };
-        self.known.of_key(sa).filter(same)
-    }
-}
-
-impl Known {
-    fn new(id: SaId, mark: Mark, sa: Option<Sa>, state: ReplayState, used: Used, at: Duration) -> Self {
-        let (sa, end) = (sa.map(Kept::new), End::None);
-        Self { id, mark, sa, state, used, at, ended: None, end, recorded: false, fresh: false, over: false }
-    }
-
-    fn make(&mut self, sent: Option<u64>, now: Duration) {
-        if let Some(sent) = sent {
-            self.state.sent = self.state.sent.max(sent);
-            (self.at, self.fresh, self.over) = (now, true, false);
-        }
-        (self.ended, self.end) = (None, End::None);
-    }
-
-    fn see(&mut self, sa: &ObservedSa, at: Duration, recorded: bool) {
-        self.remember(sa);
-        (self.at, self.ended, self.end, self.recorded) = (at, None, End::None, recorded);
-        (self.fresh, self.over) = (false, false);
-    }
-
-    /// The newest of an SA. Its numbers never go back as long as its keys are the same.
-    fn remember(&mut self, seen: &ObservedSa) {
-        let same = match (&self.sa, &seen.sa) {
-            (Some(known), Some(seen)) => same_crypto(known.crypto(), &seen.crypto),
-            _ => true,
-        };
-        let before = std::mem::replace(&mut self.state, seen.state.clone());
-        (self.id, self.mark, self.used) = (seen.id, seen.mark, seen.used);
-        if same {
-            advance(&mut self.state, before);
-        }
-        if let Some(seen) = &seen.sa {
-            self.sa = Some(Kept::new(seen.clone()));
-        }
-    }
-
-    /// Somebody else has put this one in its place.
-    fn is_another(&self, sa: &ObservedSa) -> bool {
-        self.end != End::None || !self.fresh && self.used.added != sa.used.added
-    }
-
-    /// How it ended, should that matter: it had a hard lifetime.
-    fn ended(&mut self, now: Duration) -> Option<End> {
-        if self.end == End::None {
-            self.end = End::Unknown(now);
-        }
-        let limited = self.sa.as_ref().is_some_and(|sa| !sa.hard().is_none());
-        limited.then_some(self.end)
-    }
-
-    /// The limit that it reached: if no count, then the time.
-    fn hard_limit(&self) -> String {
-        let Some(hard) = self.sa.as_ref().map(Kept::hard) else { return String::new() };
-        let counted = hard.reached(&self.used, 0);
-        counted.or_else(|| hard.time.map(|time| format!("{time} s"))).unwrap_or_default()
-    }
-}
-
-fn same_key(wanted: &Sa, known: &Known) -> bool {
-    known.sa.as_ref().is_none_or(|known| same_crypto(&wanted.crypto, known.crypto()))
-}
-
-/// The furthest of what several SAs with one key would go on from.
-fn furthest(starts: impl Iterator<Item = Start>) -> Start {
-    starts
-        .reduce(|mut furthest, one| {
-            match (&mut furthest.state, one.state) {
-                (Some(state), Some(other)) => advance(state, other),
-                (state @ None, other) => *state = other,
-                (Some(_), None) => {}
-            }
-            let packets = |used: &Option<Used>| used.map_or(0, |used| used.packets);
-            if packets(&one.used) > packets(&furthest.used) {
-                furthest.used = one.used;
-            }
-            furthest
-        })
-        .unwrap_or_default()
-}
-
-/// None where nothing is used up.
-pub(crate) fn used_up(used: Used) -> Option<Used> {
-    (used != Used::default()).then_some(used)
 }
 
 /// How many packets are taken to have left in this time.
@@ -487,13 +263,4 @@ fn unseen(time: Duration) -> u64 {
 pub(crate) fn at_most_sent_in(time: Duration) -> u64 {
     // One second more: the operations take time as well.
     time.as_secs().saturating_add(2).saturating_mul(PER_SECOND)
-}
-
-/// The further of both: what was so before stays so.
-fn advance(state: &mut ReplayState, before: ReplayState) {
-    state.sent = state.sent.max(before.sent);
-    if before.received > state.received {
-        state.received = before.received;
-        state.bitmap = before.bitmap;
-    }
 }

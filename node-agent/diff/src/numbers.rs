@@ -9,30 +9,19 @@ use zeroize::Zeroizing;
 
 use crate::fingerprint::Fingerprint;
 use crate::hash::{Map, Set};
-use crate::memory::{FURTHEST, at_most_sent_in};
-use crate::wear::BadRecord;
 
+mod count;
 mod counts;
 mod lines;
+mod recording;
 
+use count::Count;
 use counts::{Counts, Entry};
 pub use lines::Writing;
-use lines::{parse, whole_lines, write_line};
-
-/// Keys that are remembered besides those of SAs that are there.
-const AT_MOST: usize = 1 << 14;
+use recording::Written;
 
 /// What SAs count needn't be recorded more often than this: an agent that finds SAs gone leaves out what they can have sent since.
 const FRESH: Duration = Duration::from_secs(30);
-
-/// Nobody knows how many numbers are used.
-const UNKNOWN: u64 = u64::MAX;
-
-/// So much is appended however short the record is, in bytes: some lines.
-const SOME: usize = 1024;
-
-/// About as long as a line is, in bytes.
-const LINE: usize = 128;
 
 /// Room for so many is kept.
 const ROOM: usize = 64;
@@ -59,56 +48,6 @@ pub struct Numbers {
     written: Option<Written>,
 }
 
-/// Lengths of a record that this process has written, in bytes.
-#[derive(Debug, Clone, Copy)]
-struct Written {
-    /// When it was written anew.
-    whole: usize,
-    /// What was appended since.
-    appended: usize,
-}
-
-impl Written {
-    /// With lines of this length behind it; none where it is better written anew.
-    fn and(self, length: usize) -> Option<Self> {
-        let appended = self.appended + length;
-        (appended <= self.whole.max(SOME)).then_some(Self { appended, ..self })
-    }
-}
-
-/// How far one SA had come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Count {
-    /// Numbers up to this one may be used.
-    sent: u64,
-    /// At that time.
-    at: Duration,
-    /// Nothing was sent after that.
-    over: bool,
-    /// When the kernel says that it was added, in seconds since 1970; 0 where that isn't known. It tells an SA from another
-    /// that somebody else puts in its place.
-    added: u64,
-}
-
-impl Count {
-    /// Nothing is used. As the last line about a key it says what no line says.
-    const NOTHING: Self = Self { sent: 0, at: Duration::ZERO, over: true, added: 0 };
-
-    /// Numbers up to this one may be used by `now`.
-    fn by(&self, now: Duration) -> u64 {
-        if self.over {
-            return self.sent;
-        }
-        // Of a time to come nothing can be said.
-        let unseen = now.checked_sub(self.at).map_or(UNKNOWN, at_most_sent_in);
-        if unseen > FURTHEST { UNKNOWN } else { self.sent.saturating_add(unseen) }
-    }
-
-    fn close(&mut self, now: Duration) {
-        (self.sent, self.at, self.over) = (self.by(now), now, true);
-    }
-}
-
 impl fmt::Debug for Numbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Numbers").field("counts", &self.counts.len()).finish_non_exhaustive()
@@ -116,63 +55,6 @@ impl fmt::Debug for Numbers {
 }
 
 impl Numbers {
-    /// As [`Self::record`] wrote it in this boot, with the same salt, which is secret. Half a line at the end counts for
-    /// nothing: nobody has made an SA on the strength of it.
-    ///
-    /// # Errors
-    /// The text is no record.
-    pub fn read(salt: Zeroizing<[u8; 32]>, text: &str) -> Result<Self, BadRecord> {
-        let mut numbers = Self { salt, ..Self::default() };
-        for (line, number) in whole_lines(text).zip(1..) {
-            match parse(line).ok_or(BadRecord(number))? {
-                (id, key, Count::NOTHING) => numbers.counts.remove(id, key),
-                (id, key, count) => drop(numbers.counts.put(id, key, count)),
-            }
-        }
-        Ok(numbers)
-    }
-
-    /// Records with `keep` what changed since that was last done. What can't be appended is written as a whole, and so is
-    /// the first that a process writes: what is there may end with half a line.
-    ///
-    /// # Errors
-    /// Those of `keep`: nothing of what changed counts as recorded.
-    pub fn record<E>(&mut self, keep: impl Fn(&Writing) -> Result<(), E>) -> Result<(), E> {
-        if self.unwritten.is_empty() {
-            return Ok(());
-        }
-        if !self.append(&keep) {
-            // Until that has been done nobody knows what is there.
-            self.written = None;
-            self.limit();
-            let mut lines = String::with_capacity(self.counts.len() * LINE);
-            self.counts.iter().for_each(|one| write_line(&mut lines, one.id, one.key, one.count));
-            let whole = lines.len();
-            keep(&Writing::Replace(lines))?;
-            self.written = Some(Written { whole, appended: 0 });
-        }
-        self.unwritten.clear();
-        self.unwritten.shrink_to(ROOM);
-        Ok(())
-    }
-
-    /// Appends what changed; whether that was possible and is the shorter way.
-    fn append<E>(&mut self, keep: impl Fn(&Writing) -> Result<(), E>) -> bool {
-        let Some(written) = self.written else { return false };
-        let (mut lines, mut with_them) = (String::new(), written);
-        for (id, key) in &self.unwritten {
-            let count = self.counts.get(*id, *key).map_or(Count::NOTHING, |one| one.count);
-            write_line(&mut lines, *id, *key, count);
-            match written.and(lines.len()) {
-                Some(written) => with_them = written,
-                None => return false,
-            }
-        }
-        let appended = keep(&Writing::Append(lines)).is_ok();
-        self.written = appended.then_some(with_them);
-        appended
-    }
-
     fn put(&mut self, id: SaId, key: Fingerprint, count: Count) -> Option<Count> {
         self.unwritten.insert((id, key));
         self.counts.put(id, key, count)
@@ -181,19 +63,6 @@ impl Numbers {
     fn remove(&mut self, id: SaId, key: Fingerprint) {
         self.unwritten.insert((id, key));
         self.counts.remove(id, key);
-    }
-
-    /// Forgets the oldest of those that are over where there are too many.
-    fn limit(&mut self) {
-        let live = self.counts.iter().filter(|one| one.live).count();
-        let too_many = self.counts.len().saturating_sub(live + AT_MOST);
-        if too_many == 0 {
-            return;
-        }
-        let over = self.counts.iter().filter(|one| one.count.over);
-        let mut over: Vec<_> = over.map(|one| (one.count.at, one.id, one.key)).collect();
-        over.sort_unstable();
-        over.into_iter().take(too_many).for_each(|(_, id, key)| self.counts.remove(id, key));
     }
 
     fn key(&self, sa: &Sa) -> Fingerprint {
