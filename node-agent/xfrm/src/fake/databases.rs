@@ -1,146 +1,24 @@
 //! The two databases and the kernel's rules for them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use esplanade_model::{
-    Capability, Glance, InboundSa, Key, MAX_MOVES, Mark, Move, Observed, ObservedPolicy, ObservedSa, Op,
-    Policy, PolicyIndex, PolicyKey, PolicyRecord, Reader, Recognised, Refusal, ReplayState, Sa, SaId,
-    SaRecord, Spi, Unnumbered, Used, WantedSa,
+    Capability, Mark, Observed, Op, PolicyKey, Reader, Recognised, Refusal, ReplayState, Sa, SaId, Spi,
+    Unnumbered, Used, WantedSa,
 };
 
 use super::check;
-use crate::wire::{Observer, encode, replay};
+use crate::wire::{Observer, replay};
 
-/// An SA of somebody else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ForeignSa {
-    /// What names it.
-    pub id: SaId,
-    /// Its reqid: not one of ours, or it would be ours.
-    pub reqid: u32,
-}
+mod entry;
+mod migrate;
+mod others;
 
-/// A policy of somebody else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ForeignPolicy {
-    /// What names it.
-    pub key: PolicyKey,
-    /// The index to ask for; none lets the kernel choose one.
-    pub index: Option<u32>,
-}
+pub use entry::{ForeignPolicy, ForeignSa};
+use entry::{PolicyEntry, SaEntry};
 
 /// The time, in seconds since 1970. It stands still.
 const NOW: u64 = 1_700_000_000;
-
-#[derive(Debug)]
-#[allow(clippy::large_enum_variant)] // most of them are ours
-enum SaEntry {
-    Ours {
-        mark: Mark,
-        sa: Option<Sa>,
-        state: ReplayState,
-        used: Used,
-    },
-    Foreign(ForeignSa),
-    /// ALLOCSPI made it.
-    Larval(Unnumbered),
-}
-
-impl SaEntry {
-    fn mark(&self) -> Mark {
-        match self {
-            Self::Ours { mark, .. } => *mark,
-            Self::Larval(sa) => sa.mark,
-            Self::Foreign(_) => Mark::NONE,
-        }
-    }
-}
-
-#[derive(Debug)]
-enum PolicyEntry {
-    Ours(Policy),
-    Foreign(ForeignPolicy),
-}
-
-impl PolicyEntry {
-    fn key(&self) -> PolicyKey {
-        match self {
-            Self::Ours(policy) => policy.key(),
-            Self::Foreign(policy) => policy.key,
-        }
-    }
-}
-
-impl SaEntry {
-    /// `hides_keys`: with zeroes in their place.
-    fn record(&self, id: SaId, hides_keys: bool) -> SaRecord {
-        match self {
-            Self::Ours { mark, sa, state, used } => {
-                let (sa, state) = (shown(sa.as_ref(), hides_keys), state.clone());
-                SaRecord::Ours(ObservedSa { id, mark: *mark, sa, state, used: *used })
-            }
-            Self::Foreign(_) => SaRecord::Foreign(Some(id)),
-            Self::Larval(_) => SaRecord::Larval,
-        }
-    }
-
-    /// Of all that the real kernel shows.
-    fn glance(&self, id: SaId, hides_keys: bool) -> Glance {
-        let counters = match self {
-            Self::Ours { state, used, .. } => {
-                print((state.sent, state.received, &state.bitmap, used.packets, used.bytes))
-            }
-            Self::Foreign(_) | Self::Larval(_) => 0,
-        };
-        let print = match self {
-            Self::Ours { sa, used, .. } => match shown(sa.as_ref(), hides_keys) {
-                Some(sa) => {
-                    let op = Op::AddInbound { sa: InboundSa(sa), state: None, used: None };
-                    print((encode(&op).body.as_slice(), used.added))
-                }
-                None => print((id, "unlike ours")),
-            },
-            Self::Foreign(sa) => print((id, sa.reqid)),
-            Self::Larval(sa) => print((id, sa.reqid, "larval")),
-        };
-        Glance { print, counters }
-    }
-}
-
-/// `xfrm_redact`.
-fn shown(sa: Option<&Sa>, hides_keys: bool) -> Option<Sa> {
-    let sa = sa?;
-    let zeroes = |length| Key::from(vec![0; length].as_slice());
-    let crypto = if hides_keys { sa.crypto.with_keys(zeroes) } else { sa.crypto.clone() };
-    Some(Sa { crypto, ..sa.clone() })
-}
-
-impl PolicyEntry {
-    fn record(&self, index: u32) -> PolicyRecord {
-        match (self, PolicyIndex::owned(index)) {
-            (Self::Ours(policy), Some(index)) => {
-                PolicyRecord::Ours(ObservedPolicy { index, key: policy.key(), policy: Some(policy.clone()) })
-            }
-            // One of ours that lost its index looks like somebody else's.
-            _ => PolicyRecord::Foreign { index, key: Some(self.key()) },
-        }
-    }
-
-    fn glance(&self, index: u32) -> Glance {
-        let ours = match self {
-            Self::Ours(policy) => Some((policy.priority, policy.action, &policy.templates, policy.flags)),
-            Self::Foreign(_) => None,
-        };
-        Glance { print: print((index, self.key(), ours)), counters: 0 }
-    }
-}
-
-fn print(what: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    what.hash(&mut hasher);
-    hasher.finish()
-}
 
 #[derive(Debug, Default)]
 pub(super) struct Databases {
@@ -328,68 +206,6 @@ impl Databases {
         }
     }
 
-    /// `xfrm_migrate`: all of it or nothing.
-    fn migrate(&mut self, key: PolicyKey, moves: &[Move]) -> Result<(), Refusal> {
-        if self.missing.contains(&Capability::Migrate) {
-            return Err(check::refusal(libc::ENOPROTOOPT, None));
-        }
-        let index = self.index_of(key).ok_or_else(|| check::refusal(libc::ENOENT, None))?;
-        let found: Vec<_> = moves.iter().map(|one| (one, self.found(one))).collect();
-        // The new name of an SA may be taken (`xfrm_state_migrate`); its own, with another source, is not.
-        let taken = |(one, id): &(&Move, Option<SaId>)| {
-            id.is_some_and(|id| {
-                let new = SaId { destination: one.to.1, ..id };
-                new != id && self.sas.contains_key(&new)
-            })
-        };
-        if moves.len() > MAX_MOVES || found.iter().any(taken) {
-            return Err(check::refusal(libc::ENODATA, None));
-        }
-        let Some(PolicyEntry::Ours(policy)) = self.policies.get_mut(&index) else {
-            return Err(check::refusal(libc::ENODATA, None));
-        };
-        let mut matched = false;
-        for template in &mut policy.templates {
-            for one in moves {
-                let is_it = (template.protocol, template.mode, template.reqid)
-                    == (one.protocol, one.mode, one.reqid)
-                    && template.tunnel.is_none_or(|ends| ends == one.from);
-                if is_it {
-                    matched = true;
-                    template.tunnel = template.tunnel.map(|_| one.to);
-                    break;
-                }
-            }
-        }
-        if !matched {
-            return Err(check::refusal(libc::ENODATA, None));
-        }
-        for (one, id) in found {
-            let Some(SaEntry::Ours { mark, sa: Some(mut sa), state, .. }) =
-                id.and_then(|id| self.sas.remove(&id))
-            else {
-                continue;
-            };
-            (sa.source, sa.destination) = one.to;
-            // What was used up isn't copied (`xfrm_state_clone`).
-            let used = Used { added: NOW, ..Used::default() };
-            self.sas.insert(sa.id(), SaEntry::Ours { mark, sa: Some(sa), state, used });
-        }
-        Ok(())
-    }
-
-    /// The SA that moves (`xfrm_migrate_state_find`).
-    fn found(&self, one: &Move) -> Option<SaId> {
-        let is_it = |sa: &Sa| {
-            (sa.crypto.protocol(), sa.mode, sa.reqid, (sa.source, sa.destination))
-                == (one.protocol, one.mode, one.reqid, one.from)
-        };
-        self.sas.iter().find_map(|(id, entry)| match entry {
-            SaEntry::Ours { sa: Some(sa), .. } if is_it(sa) => Some(*id),
-            _ => None,
-        })
-    }
-
     fn index_of(&self, key: PolicyKey) -> Option<u32> {
         self.policies.iter().find(|(_, entry)| entry.key() == key).map(|(index, _)| *index)
     }
@@ -460,79 +276,10 @@ impl Databases {
         observer.finish()
     }
 
-    pub(super) fn add_foreign_sa(&mut self, sa: ForeignSa) -> Result<(), Refusal> {
-        if self.sas.contains_key(&sa.id) {
-            return Err(check::refusal(libc::EEXIST, None));
-        }
-        self.sas.insert(sa.id, SaEntry::Foreign(sa));
-        Ok(())
-    }
-
-    pub(super) fn add_foreign_policy(&mut self, policy: ForeignPolicy) -> Result<u32, Refusal> {
-        let index = policy.index.unwrap_or(0);
-        check::index(index, policy.key.direction)?;
-        if self.index_of(policy.key).is_some() {
-            return Err(check::refusal(libc::EEXIST, None));
-        }
-        Ok(self.insert_policy(index, PolicyEntry::Foreign(policy)))
-    }
-
-    pub(super) fn foreign(&self) -> (Vec<ForeignSa>, Vec<(u32, ForeignPolicy)>) {
-        let sas = self.sas.values().filter_map(|entry| match entry {
-            SaEntry::Foreign(sa) => Some(*sa),
-            SaEntry::Ours { .. } | SaEntry::Larval(_) => None,
-        });
-        let policies = self.policies.iter().filter_map(|(index, entry)| match entry {
-            PolicyEntry::Foreign(policy) => Some((*index, *policy)),
-            PolicyEntry::Ours(_) => None,
-        });
-        (sas.collect(), policies.collect())
-    }
-
-    /// The last of it.
-    pub(super) fn remove_sa(&mut self, id: SaId) -> Option<SaRecord> {
-        self.sas.remove(&id).map(|entry| entry.record(id, self.hides_keys))
-    }
-
     pub(super) fn sa(&self, id: SaId) -> Option<Sa> {
         match self.sas.get(&id) {
             Some(SaEntry::Ours { sa, .. }) => sa.clone(),
             _ => None,
-        }
-    }
-
-    pub(super) fn remove_policy(&mut self, key: PolicyKey) -> bool {
-        self.index_of(key).and_then(|index| self.policies.remove(&index)).is_some()
-    }
-
-    pub(super) fn flush(&mut self) {
-        self.sas.clear();
-        self.policies.clear();
-    }
-
-    pub(super) fn replace_sa(&mut self, id: SaId, other: Option<Sa>) -> bool {
-        match self.sas.get_mut(&id) {
-            Some(SaEntry::Ours { sa, .. }) => {
-                *sa = other;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    pub(super) fn count_traffic(&mut self, id: SaId, sent: u64, received: u64) -> bool {
-        match self.sas.get_mut(&id) {
-            Some(SaEntry::Ours { sa, state, used, .. }) => {
-                used.packets = sent.max(received);
-                used.bytes = used.packets.saturating_mul(100);
-                let bitmap = vec![u32::MAX; replay::MAX_WINDOW as usize / 32];
-                *state = ReplayState { sent, received, bitmap };
-                if let Some(sa) = sa {
-                    *state = replay::fitted(state, sa.replay);
-                }
-                true
-            }
-            _ => false,
         }
     }
 }
