@@ -1,16 +1,19 @@
 //! A node's agent: carries out what [`Node`] wants.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use esplanade_crds::PhaseTarget;
-use esplanade_keying::in_force::{Said, Untold};
-use esplanade_keying::node::{Input, Node, Own, PeerRecord, PolicyTold, Seen, Settings};
-use esplanade_keying::{KeyId, NodeUid, Sa, Stage, Time, Version};
+use esplanade_keying::in_force::Said;
+use esplanade_keying::node::{Input, Node, Seen, Settings};
+use esplanade_keying::{KeyId, Sa, Time, Version};
 use esplanade_rollout::{Acknowledged, Level};
 
-use super::{Action, Host, NodeState, Told, World, api, revision};
+use super::{Action, Host, Told, World};
 use crate::scenario::{Mutation, Scenario, UNTIMED};
+
+mod heard;
+mod packets;
+mod told;
 
 /// A running agent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -186,182 +189,6 @@ impl World {
         self.input(scenario, node, Input::Kernel(seen));
     }
 
-    pub(super) fn list(&mut self, scenario: &Scenario, node: u16) {
-        let stale = Self::is(scenario, Mutation::StaleList) && !self.listed(node);
-        let mut version = self.api.version;
-        let mut peers: Vec<(NodeUid, Version, PeerRecord)> = self
-            .api
-            .peers
-            .values()
-            .map(|peer| (peer.uid, peer.version, api::record(peer.keys.clone())))
-            .collect();
-        if stale && let Some((last, uid, _)) = self.api.events.last().cloned() {
-            // As if the last event hadn't been: without the newest key.
-            version = Version(last.0 - 1);
-            for (_, _, record) in peers.iter_mut().filter(|(peer, ..)| *peer == uid) {
-                record.keys.pop();
-            }
-        }
-        if let Some(agent) = &mut self.hosts[usize::from(node)].agent {
-            agent.cursor = Some(version);
-        }
-        self.input(scenario, node, Input::Listed { version, peers });
-        self.drop_seen_events();
-    }
-
-    pub(super) fn watch(&mut self, scenario: &Scenario, node: u16) {
-        let at = self.api.events.len() - self.events(node);
-        let (version, uid, change) = self.api.events[at].clone();
-        self.hosts[usize::from(node)].work.0.events += 1;
-        if let Some(agent) = &mut self.hosts[usize::from(node)].agent {
-            agent.cursor = Some(version);
-        }
-        self.input(scenario, node, Input::Peer { version, node: uid, change });
-        self.drop_seen_events();
-    }
-
-    /// Events that every agent has seen are history; one that is to start lists.
-    fn drop_seen_events(&mut self) {
-        let cursors = self.hosts.iter().filter_map(|host| host.agent.as_ref()?.cursor);
-        let seen = cursors.min().unwrap_or(self.api.version);
-        // The last one stays, for a list that is behind.
-        let last = self.api.version;
-        self.api.events.retain(|(version, ..)| *version > seen || *version == last);
-    }
-
-    /// It sees its IpsecNodeState, or looks again at what it keeps.
-    pub(super) fn own(&mut self, scenario: &Scenario, node: u16) {
-        let state = self.api.states.get(&node).filter(|state| state.exists()).cloned();
-        let Some(agent) = &mut self.hosts[usize::from(node)].agent else { return };
-        if let Some(state) = state {
-            agent.told = Some((state.uid, state.generation));
-            (agent.levels, agent.newest, agent.keys) = (state.levels, state.newest, state.keys);
-        }
-        let kept = self.kept(scenario, node);
-        if let Some(agent) = &mut self.hosts[usize::from(node)].agent {
-            agent.kept = kept;
-        }
-        self.tell(scenario, node);
-    }
-
-    /// Revisions in the kernel that aren't told and count all the same, with what they are told to be (`InForce::complete`).
-    fn kept(&self, scenario: &Scenario, node: u16) -> BTreeMap<usize, Told> {
-        let host = self.host(node);
-        let Some(agent) = &host.agent else { return BTreeMap::new() };
-        if Self::is(scenario, Mutation::NotToldIsOff) {
-            return BTreeMap::new();
-        }
-        let levels = &host.kernel.levels;
-        let said =
-            |number: &usize, told: &Told| said(*told, levels.get(number).map(|in_kernel| in_kernel.level));
-        let all: Vec<Said<'_>> = agent.levels.iter().map(|(number, told)| said(number, told)).collect();
-        let untold = levels.iter().filter(|(number, _)| !agent.levels.contains_key(number));
-        let kept = untold.filter_map(|(number, told)| match said(number, told).untold(&all) {
-            Untold::Goes => None,
-            Untold::Stays => Some((*number, *told)),
-            Untold::SwitchedOff(phase) => {
-                Some((*number, Told { level: phase.into(), target: Level::Absent }))
-            }
-        });
-        kept.collect()
-    }
-
-    fn tell(&mut self, scenario: &Scenario, node: u16) {
-        let host = self.host(node);
-        let Some(agent) = &host.agent else { return };
-        let Some((_, generation)) = agent.told else { return };
-        let pending = agent.keys.pending.iter().map(|name| self.host(*name).uid).collect();
-        let name: Arc<str> = Arc::from("p");
-        let mut numbers: Vec<usize> = agent.levels.keys().copied().collect();
-        numbers.sort_by_key(|number| (agent.newest == Some(*number), *number));
-        let told = |number: usize| {
-            let reached = host.kernel.level(number);
-            let told = agent.levels.get(&number).or(agent.kept.get(&number));
-            let to = told.map_or(reached, |told| told.from(reached));
-            PolicyTold {
-                revision: revision(number),
-                name: name.clone(),
-                sends: to >= Level::Encrypt || Self::is(scenario, Mutation::SwitchAtOnce),
-                on_demand: scenario.on_demand,
-            }
-        };
-        // What is kept stands before what is told.
-        let policies = agent.kept.keys().copied().chain(numbers).map(told).collect();
-        let mut acknowledged = agent.keys.key;
-        if Self::is(scenario, Mutation::RetireUnacknowledged) {
-            let newest = agent.node.records().last().map(|record| record.id);
-            acknowledged = newest.or(acknowledged);
-        }
-        let own = Own { generation, policies, acknowledged, pending };
-        self.input(scenario, node, Input::Own(own));
-    }
-
-    /// A packet for the peer has no SA, and asks for one: of whichever revision there is.
-    pub(super) fn asked(&mut self, scenario: &Scenario, node: u16, peer: NodeUid) {
-        for number in 0..api::REVISIONS {
-            self.input(scenario, node, Input::Asked { peer, policy: revision(number) });
-        }
-    }
-
-    /// What would be sent on to the peer then, and whether a key would be made.
-    pub(super) fn wanted_if_asked(
-        &self,
-        scenario: &Scenario,
-        node: u16,
-        peer: NodeUid,
-    ) -> (Option<Sa>, bool) {
-        let Host { agent: Some(agent), clock, .. } = self.host(node) else { return (None, false) };
-        let (mut decides, mut makes_key) = (agent.node.clone(), false);
-        let mut spis = |sa: &Sa| Some(spi(scenario, node, sa));
-        for number in 0..api::REVISIONS {
-            let asked = Input::Asked { peer, policy: revision(number) };
-            makes_key |= decides.step(asked, clock.read(self.now), &mut spis).make_key;
-        }
-        let mut wanted = decides.outbound().map(|wanted| wanted.sa);
-        (wanted.find(|sa| sa.peer == peer), makes_key)
-    }
-
-    /// What the agent would publish.
-    fn to_publish(&self, scenario: &Scenario, node: u16) -> Option<(Vec<KeyId>, Version)> {
-        let agent = self.host(node).agent.as_ref()?;
-        if Self::is(scenario, Mutation::PublishFirst) && agent.node.ready() {
-            let live = agent.node.records().iter().filter(|record| record.stage != Stage::Retiring);
-            let keys: Vec<KeyId> = live.map(|record| record.id).collect();
-            let peer = self.api.peers.get(&node)?;
-            return (keys != peer.keys).then_some((keys, peer.version));
-        }
-        agent.node.publish().map(|publish| (publish.keys, publish.base))
-    }
-
-    pub(super) fn publish(&mut self, scenario: &Scenario, node: u16) {
-        self.save(node);
-        if let Some((keys, base)) = self.to_publish(scenario, node) {
-            self.api.publish(node, keys, base);
-        }
-        if Self::is(scenario, Mutation::RetireUnacknowledged) {
-            self.tell(scenario, node);
-        }
-    }
-
-    pub(super) fn packet_tells(&self, from: u16, to: u16) -> bool {
-        let Some(sa) = self.arrives(from, to) else { return false };
-        self.host(to).agent.as_ref().is_some_and(|agent| agent.node.would_learn(self.host(from).uid, sa.own))
-    }
-
-    /// The receiver's name of the SA that a packet would arrive on.
-    fn arrives(&self, from: u16, to: u16) -> Option<Sa> {
-        let (sender, receiver) = (self.host(from), self.host(to));
-        let sa = sender.kernel.sends_on(receiver.uid)?;
-        let here = Sa { peer: sender.uid, policy: sa.policy, own: sa.theirs, theirs: sa.own };
-        receiver.kernel.inbound.contains(&here).then_some(here)
-    }
-
-    pub(super) fn packet(&mut self, scenario: &Scenario, from: u16, to: u16) {
-        let Some(sa) = self.arrives(from, to) else { return };
-        let peer = self.host(from).uid;
-        self.input(scenario, to, Input::Authenticated { peer, own: sa.own });
-    }
-
     pub(super) fn rotate(&mut self, scenario: &Scenario, node: u16) {
         let host = &mut self.hosts[usize::from(node)];
         let newest =
@@ -378,47 +205,5 @@ impl World {
 
     pub(super) fn wake(&mut self, scenario: &Scenario, node: u16) {
         self.input(scenario, node, Input::Wake);
-    }
-
-    /// What the agent reports is in its objects at once: who looks at them sees it late.
-    pub(crate) fn report(&mut self, scenario: &Scenario, node: u16) {
-        let version = self.stamp(scenario);
-        let stale = Self::is(scenario, Mutation::ReportToAnother);
-        let host = &self.hosts[usize::from(node)];
-        let (Some(agent), false, true) = (&host.agent, host.cut, host.present) else { return };
-        // One that has just started leaves what the one before it has reported.
-        let Some((uid, generation)) = agent.told else { return };
-        let reached = host.kernel.levels.iter().map(|(number, told)| (*number, told.level)).collect();
-        let there = |(number, told): (&usize, &Told)| host.kernel.level(*number) == told.level;
-        let confirmed = agent.levels.iter().all(there)
-            && agent.node.confirmed() == Some(generation)
-            && host.kernel.levels == self.levels_now(scenario, node);
-        let through = match (Self::is(scenario, Mutation::WatermarkSeen), agent.cursor) {
-            (true, Some(cursor)) => cursor,
-            _ => agent.node.watermark(),
-        };
-        let Some(state) = self.api.states.get_mut(&node) else { return };
-        // A report on an object that was there before it isn't for this one.
-        if !state.exists() || state.uid != uid && !stale {
-            return;
-        }
-        let said = |state: &NodeState| (state.through, state.observed, state.reached.clone());
-        let before = said(state);
-        if agent.cursor.is_some() && through.0 > 0 {
-            state.through = Some(state.applied_through().unwrap_or_default().max(through.0));
-        }
-        if confirmed {
-            state.observed = Some(generation);
-        }
-        state.reached = reached;
-        if before != said(state) {
-            state.version = version;
-            self.hosts[usize::from(node)].work.0.reports += 1;
-        }
-    }
-
-    /// The resourceVersion of a write to an IpsecNodeState, where it counts.
-    pub(super) fn stamp(&self, scenario: &Scenario) -> Option<Version> {
-        (scenario.budget.restores > 0).then_some(self.api.version)
     }
 }
