@@ -14,7 +14,7 @@ use esplanade_diff::Memory;
 use esplanade_expand::uncovered;
 use esplanade_model::{Action, Direction, Policy, Wanted};
 use esplanade_sync::Engine;
-use esplanade_xfrm::{Kernel, KernelError};
+use esplanade_xfrm::{Databases, KernelError};
 use sha2::{Digest, Sha256};
 
 use crate::pass::{self, read_everything};
@@ -109,7 +109,7 @@ fn closed(policy: &Policy) -> Option<Policy> {
 /// # Errors
 /// Something of it may not be dropped.
 pub fn close(
-    kernel: &mut dyn Kernel,
+    kernel: &mut dyn Databases,
     directory: &Path,
     api_server: &BTreeSet<SocketAddr>,
 ) -> Result<usize, CloseError> {

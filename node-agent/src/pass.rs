@@ -10,7 +10,7 @@ use esplanade_diff::exhausted::is_exhausted;
 use esplanade_diff::{Object, Writing};
 use esplanade_model::{Op, SaId, WantedSa};
 use esplanade_sync::{Engine, Losses, Name, Plan, ToRead};
-use esplanade_xfrm::{Kernel, KernelError};
+use esplanade_xfrm::{Databases, KernelError};
 
 use crate::host;
 use crate::state_file::FileError;
@@ -43,7 +43,7 @@ pub(crate) type Keep<'a> = &'a dyn Fn(&Writing) -> Result<(), FileError>;
 /// # Errors
 /// The kernel could not be asked; what of it was done isn't known. The engine knows that it doesn't.
 pub fn pass(
-    kernel: &mut dyn Kernel,
+    kernel: &mut dyn Databases,
     node: &str,
     engine: &mut Engine,
     audit: bool,
@@ -53,7 +53,7 @@ pub fn pass(
 
 /// [`pass`], with a record of senders before they are made. One that can't be recorded isn't made.
 pub(crate) fn recorded_pass(
-    kernel: &mut dyn Kernel,
+    kernel: &mut dyn Databases,
     node: &str,
     engine: &mut Engine,
     audit: bool,
@@ -68,7 +68,7 @@ pub(crate) fn recorded_pass(
 }
 
 fn try_pass(
-    kernel: &mut dyn Kernel,
+    kernel: &mut dyn Databases,
     node: &str,
     engine: &mut Engine,
     audit: bool,
@@ -96,13 +96,13 @@ fn try_pass(
 ///
 /// # Errors
 /// The kernel could not be asked.
-pub(crate) fn read_everything(kernel: &mut dyn Kernel, engine: &mut Engine) -> Result<(), KernelError> {
+pub(crate) fn read_everything(kernel: &mut dyn Databases, engine: &mut Engine) -> Result<(), KernelError> {
     engine.distrust();
     let to_read = engine.begin(uptime(), false);
     read(kernel, engine, &to_read)
 }
 
-fn read(kernel: &mut dyn Kernel, engine: &mut Engine, to_read: &ToRead) -> Result<(), KernelError> {
+fn read(kernel: &mut dyn Databases, engine: &mut Engine, to_read: &ToRead) -> Result<(), KernelError> {
     match to_read {
         ToRead::Everything => kernel.read(engine)?,
         ToRead::Only(sas, policies) if sas.is_empty() && policies.is_empty() => {}
@@ -114,7 +114,7 @@ fn read(kernel: &mut dyn Kernel, engine: &mut Engine, to_read: &ToRead) -> Resul
 
 /// Lets SAs and templates move that are there between other addresses than wanted; how many operations it took. What the
 /// kernel refuses to move is left as it is, for the plan to replace.
-fn make_moves(kernel: &mut dyn Kernel, engine: &mut Engine) -> Result<usize, KernelError> {
+fn make_moves(kernel: &mut dyn Databases, engine: &mut Engine) -> Result<usize, KernelError> {
     let moves = engine.moves();
     if moves.ops.is_empty() {
         return Ok(0);
@@ -133,7 +133,7 @@ fn make_moves(kernel: &mut dyn Kernel, engine: &mut Engine) -> Result<usize, Ker
 
 /// Carries the plan out and reads back what became of it; how many operations it took.
 fn write(
-    kernel: &mut dyn Kernel,
+    kernel: &mut dyn Databases,
     engine: &mut Engine,
     mut plan: Plan,
     keep: Keep<'_>,

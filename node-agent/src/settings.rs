@@ -4,7 +4,7 @@ use std::path::Path;
 
 use esplanade_model::{Action, DefaultActions, PolicyKey, Threshold, Thresholds};
 use esplanade_sync::{Engine, Setting, setting};
-use esplanade_xfrm::{Kernel, KernelError};
+use esplanade_xfrm::{KernelError, PolicySettings};
 
 use crate::state_file::{BootFile, FileError};
 
@@ -40,7 +40,11 @@ impl Settings {
     ///
     /// # Errors
     /// The kernel could not be asked.
-    pub fn keep_thresholds(&mut self, kernel: &mut dyn Kernel, engine: &Engine) -> Result<(), KernelError> {
+    pub fn keep_thresholds(
+        &mut self,
+        kernel: &mut dyn PolicySettings,
+        engine: &Engine,
+    ) -> Result<(), KernelError> {
         let there = kernel.thresholds()?;
         match setting(&engine.lengths(), there, self.thresholds) {
             Setting::Right => self.told = None,
@@ -67,7 +71,7 @@ impl Settings {
     ///
     /// # Errors
     /// The kernel could not be asked.
-    pub fn let_pass(&mut self, kernel: &mut dyn Kernel) -> Result<(), KernelError> {
+    pub fn let_pass(&mut self, kernel: &mut dyn PolicySettings) -> Result<(), KernelError> {
         let Some(blocked) = self.blocked else { return Ok(()) };
         let Some(there) = kernel.default_actions()? else { return Ok(()) };
         let next = blocked.taken_back(there);
@@ -89,7 +93,7 @@ impl Settings {
     /// The kernel could not be asked.
     pub fn block(
         &mut self,
-        kernel: &mut dyn Kernel,
+        kernel: &mut dyn PolicySettings,
         engine: &Engine,
         exempt: &[PolicyKey],
     ) -> Result<Result<(), NotBlocked>, KernelError> {

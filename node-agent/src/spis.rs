@@ -11,7 +11,7 @@ use esplanade_crds::{AllocatedSpi, IpsecNodeStateSpec, NodeSecurityAssociation, 
 use esplanade_expand::unnumbered;
 use esplanade_model::{Capabilities, Mark, Op, SaId, Spi};
 use esplanade_sync::{Engine, Name};
-use esplanade_xfrm::{Kernel, KernelError};
+use esplanade_xfrm::{Databases, Kernel, KernelError};
 
 use crate::pass::uptime;
 
@@ -94,7 +94,11 @@ impl Spis {
     ///
     /// # Errors
     /// The kernel could not be asked.
-    pub(crate) fn fill(&mut self, kernel: &mut dyn Kernel, engine: &mut Engine) -> Result<(), KernelError> {
+    pub(crate) fn fill(
+        &mut self,
+        kernel: &mut dyn Databases,
+        engine: &mut Engine,
+    ) -> Result<(), KernelError> {
         if self.larval.is_empty() {
             return Ok(());
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use esplanade_model::{Capabilities, Op, Reqid, Wanted, WantedSa};
 use esplanade_node_agent::pass::{Outcome, pass};
 use esplanade_sync::Engine;
-use esplanade_xfrm::{Events, Kernel, Netlink, Watch};
+use esplanade_xfrm::{Databases as _, Events, Kernel as _, Netlink, Watch};
 use nix::sched::{CloneFlags, unshare};
 
 #[path = "../expand/tests/fixture/mod.rs"]

@@ -1,16 +1,12 @@
 //! The agent's kernel layer as the agent runs it, with the time at which the kernel has everything.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use esplanade_model::{
-    Capability, DefaultActions, Op, PolicyKey, Reader, Refusal, ReplayState, SaId, Spi, Thresholds,
-    Unnumbered, Used, WantedSa,
-};
+use esplanade_model::{Op, PolicyKey, Reader, Refusal, SaId};
 use esplanade_node_agent::pass;
 use esplanade_sync::Engine;
-use esplanade_xfrm::{Events, Kernel, KernelError, Netlink, Watch};
+use esplanade_xfrm::{Databases, Events, KernelError, Netlink, Watch};
 
 /// The layer on the kernel of this thread's network namespace.
 pub struct Layer {
@@ -80,11 +76,7 @@ struct Timed {
     written: Option<Instant>,
 }
 
-impl Kernel for Timed {
-    fn probe(&mut self) -> Result<BTreeSet<Capability>, KernelError> {
-        self.kernel.probe()
-    }
-
+impl Databases for Timed {
     fn read(&mut self, reader: &mut dyn Reader) -> Result<(), KernelError> {
         self.kernel.read(reader)
     }
@@ -102,29 +94,5 @@ impl Kernel for Timed {
         let refusals = self.kernel.carry_out(ops)?;
         self.written = Some(Instant::now());
         Ok(refusals)
-    }
-
-    fn thresholds(&mut self) -> Result<Thresholds, KernelError> {
-        self.kernel.thresholds()
-    }
-
-    fn set_thresholds(&mut self, thresholds: Thresholds) -> Result<Result<(), Refusal>, KernelError> {
-        self.kernel.set_thresholds(thresholds)
-    }
-
-    fn default_actions(&mut self) -> Result<Option<DefaultActions>, KernelError> {
-        self.kernel.default_actions()
-    }
-
-    fn set_default_actions(&mut self, actions: DefaultActions) -> Result<Result<(), Refusal>, KernelError> {
-        self.kernel.set_default_actions(actions)
-    }
-
-    fn allocate_spi(&mut self, sa: &Unnumbered) -> Result<Result<Spi, Refusal>, KernelError> {
-        self.kernel.allocate_spi(sa)
-    }
-
-    fn replay_state(&mut self, sa: &WantedSa) -> Result<Option<(ReplayState, Used)>, KernelError> {
-        self.kernel.replay_state(sa)
     }
 }

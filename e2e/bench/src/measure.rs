@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use esplanade_diff::diff;
 use esplanade_model::{Op, Wanted, WantedSa};
 use esplanade_node_agent::schedule::Schedule;
-use esplanade_xfrm::{Kernel, Netlink};
+use esplanade_xfrm::{Databases as _, Netlink};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 

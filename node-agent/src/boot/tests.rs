@@ -6,7 +6,7 @@ use esplanade_model::{
     Action, Direction, Mark, Mode, Op, Policy, PolicyFlags, PolicyIndex, Port, Protocol, Reqid, Selector,
     Template,
 };
-use esplanade_xfrm::Kernel;
+use esplanade_xfrm::Databases as _;
 use esplanade_xfrm::fake::FakeKernel;
 
 use super::{CloseError, FILE, Record, close};

@@ -1,15 +1,14 @@
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use esplanade_crds::{Counts, ProblemKind};
 use esplanade_model::{
-    Action, Authentication, Capability, Cipher, Crypto, DefaultActions, Direction, Event, InboundSa, Key,
-    Mode, Op, OutboundSa, Policy, PolicyKey, Protocol, Reader, Refusal, ReplayProtection, ReplayState, Reqid,
-    Sa, SaDirection, SaId, Selector, Spi, Template, Thresholds, Unnumbered, Used, Wanted, WantedSa,
+    Action, Authentication, Capability, Cipher, Crypto, Direction, Event, InboundSa, Key, Mode, Op,
+    OutboundSa, Policy, PolicyKey, Protocol, Reader, Refusal, ReplayProtection, Reqid, Sa, SaDirection, SaId,
+    Selector, Spi, Template, Wanted, WantedSa,
 };
 use esplanade_sync::{Engine, Losses};
 use esplanade_xfrm::fake::{FakeKernel, ForeignPolicy, ForeignSa};
-use esplanade_xfrm::{Kernel, KernelError, Watch};
+use esplanade_xfrm::{Databases, KernelError, Watch};
 
 use super::{Outcome, pass};
 
@@ -98,11 +97,7 @@ struct Counting {
     deaf: bool,
 }
 
-impl Kernel for Counting {
-    fn probe(&mut self) -> Result<BTreeSet<Capability>, KernelError> {
-        self.kernel.probe()
-    }
-
+impl Databases for Counting {
     fn read(&mut self, reader: &mut dyn Reader) -> Result<(), KernelError> {
         self.asked.reads += 1;
         self.kernel.read(reader)
@@ -122,30 +117,6 @@ impl Kernel for Counting {
         let (writes, deaf) = (&mut self.asked.writes, self.deaf);
         let heard = |op: &Op| !deaf || !matches!(op, Op::AddOutbound { .. });
         self.kernel.carry_out(&mut ops.inspect(|_| *writes += 1).filter(heard))
-    }
-
-    fn thresholds(&mut self) -> Result<Thresholds, KernelError> {
-        self.kernel.thresholds()
-    }
-
-    fn set_thresholds(&mut self, thresholds: Thresholds) -> Result<Result<(), Refusal>, KernelError> {
-        self.kernel.set_thresholds(thresholds)
-    }
-
-    fn default_actions(&mut self) -> Result<Option<DefaultActions>, KernelError> {
-        self.kernel.default_actions()
-    }
-
-    fn set_default_actions(&mut self, actions: DefaultActions) -> Result<Result<(), Refusal>, KernelError> {
-        self.kernel.set_default_actions(actions)
-    }
-
-    fn allocate_spi(&mut self, sa: &Unnumbered) -> Result<Result<Spi, Refusal>, KernelError> {
-        self.kernel.allocate_spi(sa)
-    }
-
-    fn replay_state(&mut self, sa: &WantedSa) -> Result<Option<(ReplayState, Used)>, KernelError> {
-        self.kernel.replay_state(sa)
     }
 }
 

@@ -1,6 +1,6 @@
 use esplanade_model::{Action, DefaultActions, Direction, Policy, Selector, Threshold, Thresholds, Wanted};
 use esplanade_sync::Engine;
-use esplanade_xfrm::Kernel;
+use esplanade_xfrm::PolicySettings as _;
 use esplanade_xfrm::fake::FakeKernel;
 
 use super::{FILE, Settings};

@@ -10,7 +10,7 @@ use esplanade_model::{
 };
 use esplanade_seal::KeyPair;
 use esplanade_xfrm::fake::{FakeKernel, ForeignPolicy};
-use esplanade_xfrm::{Kernel, KernelError, Noticed};
+use esplanade_xfrm::{KernelError, Noticed, PolicySettings as _};
 
 use super::{Done, News, Reasons, Worker};
 use crate::desired::Input;

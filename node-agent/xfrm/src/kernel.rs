@@ -11,16 +11,8 @@ use esplanade_model::{
 use crate::KernelError;
 use crate::wire::Observer;
 
-/// The XFRM databases of one network namespace. After an error open it afresh: what the failed socket still holds, or
-/// has the kernel do (a dump that nobody reads on), would stand in the way of the next request.
-pub trait Kernel: Send {
-    /// Asks what the kernel can do. Nothing changes by it but that it may load modules; a missing one costs it a
-    /// modprobe under the lock that all changes take, so ask once.
-    ///
-    /// # Errors
-    /// It could not be asked.
-    fn probe(&mut self) -> Result<BTreeSet<Capability>, KernelError>;
-
+/// The XFRM databases of one network namespace.
+pub trait Databases: Send {
     /// Reads both databases, SAs first.
     ///
     /// # Errors
@@ -30,7 +22,7 @@ pub trait Kernel: Send {
     /// Reads these SAs and policies, whoever's they are. The reader is told of each, there or not.
     ///
     /// # Errors
-    /// As for [`Kernel::read`].
+    /// As for [`Databases::read`].
     fn look_up(
         &mut self,
         sas: &[SaId],
@@ -46,6 +38,33 @@ pub trait Kernel: Send {
     /// the databases again.
     fn carry_out(&mut self, ops: &mut dyn Iterator<Item = Op>) -> Result<Vec<(usize, Refusal)>, KernelError>;
 
+    /// All of both databases.
+    ///
+    /// # Errors
+    /// As for [`Databases::read`].
+    fn dump(&mut self) -> Result<Observed, KernelError> {
+        let mut observer = Observer::default();
+        self.read(&mut observer)?;
+        Ok(observer.finish())
+    }
+
+    /// [`Databases::carry_out`] with one result for each operation, in their order.
+    ///
+    /// # Errors
+    /// As for [`Databases::carry_out`].
+    fn apply(&mut self, ops: &[Op]) -> Result<Vec<Result<(), Refusal>>, KernelError> {
+        let mut results = vec![Ok(()); ops.len()];
+        for (at, refusal) in self.carry_out(&mut ops.iter().cloned())? {
+            if let Some(result) = results.get_mut(at) {
+                *result = Err(refusal);
+            }
+        }
+        Ok(results)
+    }
+}
+
+/// What a kernel does with all policies of one network namespace.
+pub trait PolicySettings {
     /// Which policies the kernel hashes (GETSPDINFO): what it was told last, also where it isn't done with that yet.
     ///
     /// # Errors
@@ -71,6 +90,17 @@ pub trait Kernel: Send {
     /// # Errors
     /// It could not be asked.
     fn set_default_actions(&mut self, actions: DefaultActions) -> Result<Result<(), Refusal>, KernelError>;
+}
+
+/// All that the agent needs of a kernel. After an error open it afresh: what the failed socket still holds, or has the
+/// kernel do (a dump that nobody reads on), would stand in the way of the next request.
+pub trait Kernel: Databases + PolicySettings {
+    /// Asks what the kernel can do. Nothing changes by it but that it may load modules; a missing one costs it a
+    /// modprobe under the lock that all changes take, so ask once.
+    ///
+    /// # Errors
+    /// It could not be asked.
+    fn probe(&mut self) -> Result<BTreeSet<Capability>, KernelError>;
 
     /// Lets the kernel choose an SPI (ALLOCSPI). It keeps it by a larval SA, which stays for 30 s
     /// (net.core.xfrm_acq_expires) unless [`Op::FillSa`] puts the SA in its place.
@@ -85,30 +115,6 @@ pub trait Kernel: Send {
     /// # Errors
     /// It could not be asked.
     fn replay_state(&mut self, sa: &WantedSa) -> Result<Option<(ReplayState, Used)>, KernelError>;
-
-    /// All of both databases.
-    ///
-    /// # Errors
-    /// As for [`Kernel::read`].
-    fn dump(&mut self) -> Result<Observed, KernelError> {
-        let mut observer = Observer::default();
-        self.read(&mut observer)?;
-        Ok(observer.finish())
-    }
-
-    /// [`Kernel::carry_out`] with one result for each operation, in their order.
-    ///
-    /// # Errors
-    /// As for [`Kernel::carry_out`].
-    fn apply(&mut self, ops: &[Op]) -> Result<Vec<Result<(), Refusal>>, KernelError> {
-        let mut results = vec![Ok(()); ops.len()];
-        for (at, refusal) in self.carry_out(&mut ops.iter().cloned())? {
-            if let Some(result) = results.get_mut(at) {
-                *result = Err(refusal);
-            }
-        }
-        Ok(results)
-    }
 }
 
 /// What happened to the databases since the last look.

@@ -1,7 +1,7 @@
 //! What we write, as the kernel shows it.
 
 use esplanade_model::{Action, Direction, Mark, Mode, Op, Policy, Port, Sa, Selector, Template};
-use esplanade_xfrm::{Kernel, Netlink};
+use esplanade_xfrm::{Databases as _, Netlink};
 use netlink_packet_xfrm::constants::{XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA};
 
 use crate::iproute::ip;

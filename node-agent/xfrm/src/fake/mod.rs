@@ -15,7 +15,7 @@ use esplanade_model::{
     Sa, SaId, SaRecord, Spi, Thresholds, Unnumbered, Used, WantedSa,
 };
 
-use crate::{Kernel, KernelError};
+use crate::{Kernel, KernelError, PolicySettings};
 use databases::Databases;
 pub use databases::{ForeignPolicy, ForeignSa};
 pub use watch::FakeWatch;
@@ -56,6 +56,15 @@ impl FakeKernel {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A test that panicked elsewhere says so itself.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it answers, unless that is to fail.
+    fn answer<T>(&self, answer: impl FnOnce(&mut Inner) -> T) -> Result<T, KernelError> {
+        let mut inner = self.lock();
+        match inner.failures.pop() {
+            Some(error) => Err(error),
+            None => Ok(answer(&mut inner)),
+        }
     }
 
     /// Changes the databases as somebody else would: watchers hear of it, unless that is [`Self::losing`].
@@ -268,24 +277,9 @@ impl Inner {
     }
 }
 
-impl Kernel for FakeKernel {
-    fn probe(&mut self) -> Result<BTreeSet<Capability>, KernelError> {
-        let mut inner = self.lock();
-        match inner.failures.pop() {
-            Some(error) => Err(error),
-            None => Ok(inner.databases.capabilities().collect()),
-        }
-    }
-
+impl crate::Databases for FakeKernel {
     fn read(&mut self, reader: &mut dyn Reader) -> Result<(), KernelError> {
-        let mut inner = self.lock();
-        match inner.failures.pop() {
-            Some(error) => Err(error),
-            None => {
-                inner.databases.read(reader);
-                Ok(())
-            }
-        }
+        self.answer(|inner| inner.databases.read(reader))
     }
 
     fn look_up(
@@ -294,79 +288,55 @@ impl Kernel for FakeKernel {
         policies: &[PolicyKey],
         reader: &mut dyn Reader,
     ) -> Result<(), KernelError> {
-        let mut inner = self.lock();
-        match inner.failures.pop() {
-            Some(error) => Err(error),
-            None => {
-                inner.databases.look_up(sas, policies, reader);
-                Ok(())
-            }
-        }
+        self.answer(|inner| inner.databases.look_up(sas, policies, reader))
     }
 
     fn carry_out(&mut self, ops: &mut dyn Iterator<Item = Op>) -> Result<Vec<(usize, Refusal)>, KernelError> {
-        let mut inner = self.lock();
-        match inner.failures.pop() {
-            Some(error) => Err(error),
-            None => {
-                let refused = ops.enumerate().filter_map(|(at, op)| Some((at, inner.carry_out(&op).err()?)));
-                Ok(refused.collect())
-            }
-        }
+        self.answer(|inner| {
+            ops.enumerate().filter_map(|(at, op)| Some((at, inner.carry_out(&op).err()?))).collect()
+        })
     }
+}
 
+impl PolicySettings for FakeKernel {
     fn thresholds(&mut self) -> Result<Thresholds, KernelError> {
-        let mut inner = self.lock();
-        inner.failures.pop().map_or(Ok(inner.thresholds), Err)
+        self.answer(|inner| inner.thresholds)
     }
 
     fn set_thresholds(&mut self, thresholds: Thresholds) -> Result<Result<(), Refusal>, KernelError> {
-        let mut inner = self.lock();
-        if let Some(error) = inner.failures.pop() {
-            return Err(error);
-        }
-        let checked = check::thresholds(thresholds);
-        if checked.is_ok() {
+        self.answer(|inner| {
+            check::thresholds(thresholds)?;
             inner.thresholds = thresholds;
-        }
-        Ok(checked)
-    }
-
-    fn default_actions(&mut self) -> Result<Option<DefaultActions>, KernelError> {
-        let mut inner = self.lock();
-        inner.failures.pop().map_or(Ok(inner.default_actions.0), Err)
-    }
-
-    fn set_default_actions(&mut self, actions: DefaultActions) -> Result<Result<(), Refusal>, KernelError> {
-        let mut inner = self.lock();
-        if let Some(error) = inner.failures.pop() {
-            return Err(error);
-        }
-        // The kernel tells everyone, whoever asked.
-        inner.watchers.retain(watch::Sender::something);
-        Ok(match &mut inner.default_actions.0 {
-            Some(there) => {
-                *there = actions;
-                Ok(())
-            }
-            None => Err(check::refusal(libc::EINVAL, None)),
+            Ok(())
         })
     }
 
+    fn default_actions(&mut self) -> Result<Option<DefaultActions>, KernelError> {
+        self.answer(|inner| inner.default_actions.0)
+    }
+
+    fn set_default_actions(&mut self, actions: DefaultActions) -> Result<Result<(), Refusal>, KernelError> {
+        self.answer(|inner| {
+            // The kernel tells everyone, whoever asked.
+            inner.watchers.retain(watch::Sender::something);
+            let there = inner.default_actions.0.as_mut().ok_or_else(|| check::refusal(libc::EINVAL, None))?;
+            *there = actions;
+            Ok(())
+        })
+    }
+}
+
+impl Kernel for FakeKernel {
+    fn probe(&mut self) -> Result<BTreeSet<Capability>, KernelError> {
+        self.answer(|inner| inner.databases.capabilities().collect())
+    }
+
     fn allocate_spi(&mut self, sa: &Unnumbered) -> Result<Result<Spi, Refusal>, KernelError> {
-        let mut inner = self.lock();
-        match inner.failures.pop() {
-            Some(error) => Err(error),
-            None => Ok(inner.databases.allocate_spi(sa)),
-        }
+        self.answer(|inner| inner.databases.allocate_spi(sa))
     }
 
     fn replay_state(&mut self, sa: &WantedSa) -> Result<Option<(ReplayState, Used)>, KernelError> {
-        let mut inner = self.lock();
-        match inner.failures.pop() {
-            Some(error) => Err(error),
-            None => Ok(inner.databases.state(sa)),
-        }
+        self.answer(|inner| inner.databases.state(sa))
     }
 }
 

@@ -6,7 +6,7 @@ use esplanade_model::{
 };
 
 use super::FakeKernel;
-use crate::{Kernel, KernelError, Noticed, Watch};
+use crate::{Databases as _, KernelError, Noticed, Watch};
 
 fn sa(spi: u32) -> Sa {
     let (cipher, authentication) = (Cipher::AesCbc128, Authentication::HmacSha256);

@@ -20,7 +20,7 @@ use esplanade_model::{
 
 use crate::wire::batch::{Datagram, Limits};
 use crate::wire::{Dumped, Glancer, spd};
-use crate::{Kernel, KernelError};
+use crate::{Databases, Kernel, KernelError, PolicySettings};
 pub use events::Events;
 use exchange::{Buffer, Sequence};
 pub use inspect::{Besides, Inspection, Listener, Totals};
@@ -72,15 +72,7 @@ impl Netlink {
     }
 }
 
-impl Kernel for Netlink {
-    fn probe(&mut self) -> Result<BTreeSet<Capability>, KernelError> {
-        let mut present = probe::probe(&self.requests, &self.sequence)?;
-        if probe::makes_interfaces(&Socket::route()?, &self.sequence)? {
-            present.insert(Capability::Interfaces);
-        }
-        Ok(present)
-    }
-
+impl Databases for Netlink {
     fn read(&mut self, reader: &mut dyn Reader) -> Result<(), KernelError> {
         let mut reading = Reading { glancer: &self.glancer, buffer: &mut self.buffer, reader };
         read(&self.dumps, &self.sequence, &mut reading)
@@ -99,7 +91,9 @@ impl Kernel for Netlink {
     fn carry_out(&mut self, ops: &mut dyn Iterator<Item = Op>) -> Result<Vec<(usize, Refusal)>, KernelError> {
         exchange::carry_out(&self.requests, &self.sequence, &mut self.operations, &mut self.buffer, ops)
     }
+}
 
+impl PolicySettings for Netlink {
     fn thresholds(&mut self) -> Result<Thresholds, KernelError> {
         settings::thresholds(&self.dumps, &self.sequence, &mut self.buffer)
     }
@@ -114,6 +108,16 @@ impl Kernel for Netlink {
 
     fn set_default_actions(&mut self, actions: DefaultActions) -> Result<Result<(), Refusal>, KernelError> {
         settings::set(&self.requests, &self.sequence, spd::encode_default(actions))
+    }
+}
+
+impl Kernel for Netlink {
+    fn probe(&mut self) -> Result<BTreeSet<Capability>, KernelError> {
+        let mut present = probe::probe(&self.requests, &self.sequence)?;
+        if probe::makes_interfaces(&Socket::route()?, &self.sequence)? {
+            present.insert(Capability::Interfaces);
+        }
+        Ok(present)
     }
 
     fn allocate_spi(&mut self, sa: &Unnumbered) -> Result<Result<Spi, Refusal>, KernelError> {

@@ -1,7 +1,7 @@
 //! What the fake kernel doesn't have: other authors' SAs and policies in every shape.
 
 use esplanade_model::{Capability, Cookie, Direction, Event, Mark, Op, Policy, PolicyIndex, Sa, SaId};
-use esplanade_xfrm::{Kernel, Netlink, Noticed, Watch};
+use esplanade_xfrm::{Databases as _, Netlink, Noticed, Watch};
 use nix::sched::{CloneFlags, setns};
 
 use crate::iproute::{ALGORITHMS, ip};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use esplanade_model::{Mark, Op, PolicyKey, Protocol, SaId};
 use esplanade_xfrm::wire::batch;
 use esplanade_xfrm::wire::reply::{Message, Messages};
-use esplanade_xfrm::{Kernel, Netlink, Watch};
+use esplanade_xfrm::{Databases as _, Netlink, Watch};
 use netlink_packet_xfrm::constants::{XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA};
 use netlink_sys::protocols::NETLINK_XFRM;
 use netlink_sys::{Socket, SocketAddr};
