@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use esplanade_crds::{IpsecPeerSpec, Mode, NodePolicy};
+use esplanade_crds::{IpsecPeerSpec, Mode, NodePolicy, Problem};
 use esplanade_model::{
     AddressPair, Capabilities, Capability, Crypto, InboundSa, Missing, OutboundSa, ReplayProtection, Sa,
     SaDirection, Spi, WantedSa,
 };
 
+use crate::error::PolicyError;
 use crate::participant::Participant;
 use crate::{lifetime, reqid, sas, selectors};
 
@@ -85,6 +86,11 @@ impl AutomaticSa<'_> {
 pub fn require_automatic(crypto: Crypto, kernel: &Capabilities) -> Result<(), Missing> {
     let (here, reqid) = (IpAddr::from(Ipv4Addr::LOCALHOST), reqid::of_lone_sa(""));
     kernel.require_sa(&WantedSa::Outbound(OutboundSa(Sa::tunnel(here, here, Spi::MIN, reqid, crypto))))
+}
+
+/// What is wrong with a policy with automatic keys whose SAs the kernel can't have.
+pub fn unsupported(missing: &Missing, policy: &NodePolicy) -> Problem {
+    PolicyError::AutomaticSas(missing.clone()).problem(&policy.name)
 }
 
 /// Between which addresses of `node`'s and of another one's there are SAs for the policy's traffic between the two, `node`'s

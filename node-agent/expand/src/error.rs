@@ -110,6 +110,8 @@ pub(crate) enum PolicyError {
     NoCommonFamily(String),
     #[error("{0}. Until then the node drops what must be protected")]
     Kernel(#[from] Missing),
+    #[error(transparent)]
+    AutomaticSas(Missing),
 }
 
 impl PolicyError {
@@ -117,7 +119,7 @@ impl PolicyError {
         match self {
             Self::Network { .. } | Self::Address { .. } => reason::INVALID,
             Self::NoCommonFamily(_) => reason::NO_ADDRESS,
-            Self::Kernel(_) => reason::UNSUPPORTED_BY_KERNEL,
+            Self::Kernel(_) | Self::AutomaticSas(_) => reason::UNSUPPORTED_BY_KERNEL,
         }
     }
 

@@ -27,7 +27,7 @@ use esplanade_crds::{IpsecNodeStateSpec, IpsecPeerSpec, Problem};
 use esplanade_model::{Capabilities, Unnumbered, Wanted};
 use esplanade_seal::KeyPair;
 
-pub use automatic::{AutomaticSa, address_pairs, require_automatic};
+pub use automatic::{AutomaticSa, address_pairs, require_automatic, unsupported};
 pub(crate) use error::SaError;
 pub use exempt::{exemptions, keepalives, passing_through, path_mtu, uncovered, within};
 pub use mapping::{Followed, Mappings, followed};

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use esplanade_crds::conditions::reason;
-use esplanade_crds::{NodePolicy, Problem, ProblemKind};
-use esplanade_expand::{address_pairs, require_automatic};
+use esplanade_crds::{NodePolicy, Problem};
+use esplanade_expand::{address_pairs, require_automatic, unsupported};
 use esplanade_keying::derive::{Agreement, Cpu, Derived, Ppk, SaInfo, sample};
 use esplanade_keying::node::PeerRecord;
 use esplanade_keying::{KeyId, KeyPair, NodeUid, PolicyRevision, PublicKey, Sa, Version};
@@ -165,7 +164,7 @@ impl Material {
 
     /// Why there are no SAs of the policy.
     pub(super) fn closed(&self, policy: &NodePolicy) -> Option<Problem> {
-        let unsupported = self.unsupported.get(&revision(policy)).map(|missing| lacks(missing, policy));
+        let unsupported = self.unsupported.get(&revision(policy)).map(|missing| unsupported(missing, policy));
         unsupported.or_else(|| Some(self.ppks.get(&revision(policy))?.as_ref().err()?.problem(policy)))
     }
 
@@ -231,16 +230,6 @@ impl Material {
             addresses: addresses.map(|pair| if inbound { pair.reversed() } else { pair }),
         };
         if inbound { agreement.inbound(&info) } else { agreement.outbound(&info) }.ok()
-    }
-}
-
-/// The kernel lacks what the policy's SAs need.
-pub(super) fn lacks(missing: &Missing, policy: &NodePolicy) -> Problem {
-    Problem {
-        kind: ProblemKind::IpsecPolicy,
-        name: policy.name.clone(),
-        category: reason::UNSUPPORTED_BY_KERNEL.to_owned(),
-        message: missing.to_string(),
     }
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use esplanade_crds::conditions::reason;
 use esplanade_crds::{NodePolicy, Problem, ProblemKind};
-use esplanade_expand::AutomaticSa;
+use esplanade_expand::{AutomaticSa, unsupported};
 use esplanade_keying::Sa;
 use esplanade_model::{AUTOMATIC, Capabilities, Missing, SaId, Wanted, WantedSa};
 use esplanade_sync::Engine;
 
 use super::Running;
 use crate::desired::Input;
-use crate::keying::material::{Carried, direction, lacks};
+use crate::keying::material::{Carried, direction};
 
 /// An SA; none where the two nodes have no addresses for it.
 type Made = Result<Option<WantedSa>, Missing>;
@@ -79,7 +79,7 @@ impl Running {
                 Ok(Some(made)) => made,
                 Ok(None) => continue,
                 Err(missing) => {
-                    problems.push(lacks(&missing, &policy));
+                    problems.push(unsupported(&missing, &policy));
                     continue;
                 }
             };
