@@ -14,6 +14,15 @@ pub enum Format {
     Json,
 }
 
+/// What a program is asked about its logs, among its other arguments.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[group(skip)]
+pub struct Args {
+    /// How log lines look. What is logged is up to $RUST_LOG.
+    #[arg(long, value_enum, default_value = "text")]
+    pub log_format: Format,
+}
+
 /// Crates that log requests and answers when they are asked to log much: those may hold keys.
 const QUIET: [&str; 6] = ["kube_client", "hyper", "hyper_util", "h2", "rustls", "tower"];
 

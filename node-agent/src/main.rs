@@ -35,6 +35,9 @@ struct Args {
     command: Option<Command>,
     #[command(flatten)]
     agent: Option<AgentArgs>,
+    // Not in the agent's: clap doesn't see that arguments are given which have others flattened into them.
+    #[command(flatten)]
+    log: logging::Args,
 }
 
 #[derive(Debug, Subcommand)]
@@ -55,9 +58,8 @@ struct CloseArgs {
     /// The agent's directory on a disk.
     #[arg(long, default_value = "/var/lib/esplanade")]
     boot_dir: PathBuf,
-    /// How log lines look. What is logged is up to $RUST_LOG.
-    #[arg(long, value_enum, default_value = "text")]
-    log_format: logging::Format,
+    #[command(flatten)]
+    log: logging::Args,
 }
 
 #[derive(Debug, clap::Args)]
@@ -65,9 +67,8 @@ struct HoldArgs {
     /// The agents' state directory.
     #[arg(long, default_value = "/run/esplanade")]
     state_dir: PathBuf,
-    /// How log lines look. What is logged is up to $RUST_LOG.
-    #[arg(long, value_enum, default_value = "text")]
-    log_format: logging::Format,
+    #[command(flatten)]
+    log: logging::Args,
 }
 
 #[derive(Debug, clap::Args)]
@@ -88,9 +89,6 @@ struct AgentArgs {
     /// Where /metrics, /healthz and /readyz are answered, e.g. [::]:9811; nowhere unless this is given.
     #[arg(long)]
     metrics_address: Option<SocketAddr>,
-    /// How log lines look. What is logged is up to $RUST_LOG.
-    #[arg(long, value_enum, default_value = "text")]
-    log_format: logging::Format,
     /// What becomes of packets that no policy covers, in every direction.
     #[arg(long, value_enum, default_value = "allow", ignore_case = true)]
     default_action: DefaultAction,
@@ -134,7 +132,7 @@ fn main() -> ExitCode {
             Args { command: Some(Command::Monitor(args)), .. } => look(|out| Ok(show::monitor(&args, out)?)),
             Args { command: Some(Command::Close(args)), .. } => close(&args),
             Args { command: Some(Command::HoldSockets(args)), .. } => hold(&args),
-            Args { agent: Some(agent), .. } => keep(&agent),
+            Args { agent: Some(agent), log, .. } => keep(&agent, log),
             // clap asks for one of them.
             Args { .. } => anyhow::bail!("--node-name is missing"),
         }
@@ -159,14 +157,14 @@ fn look(print: impl FnOnce(&mut std::io::StdoutLock<'_>) -> Result<()>) -> Resul
     print(&mut std::io::stdout().lock())
 }
 
-fn keep(args: &AgentArgs) -> Result<()> {
-    logging::init(args.log_format).context("RUST_LOG")?;
+fn keep(args: &AgentArgs, log: logging::Args) -> Result<()> {
+    logging::init(log.log_format).context("RUST_LOG")?;
     esplanade_private_memory::keep_memory_private().context("keeping memory from core dumps")?;
     runtime()?.block_on(run(args))
 }
 
 fn close(args: &CloseArgs) -> Result<()> {
-    logging::init(args.log_format).context("RUST_LOG")?;
+    logging::init(args.log.log_format).context("RUST_LOG")?;
     let mut kernel = Netlink::open().context("opening the kernel")?;
     // What passes to the API server is in the record.
     closed(boot::close(&mut kernel, &args.boot_dir, &BTreeSet::new()))
@@ -181,7 +179,7 @@ fn closed(result: Result<usize, boot::CloseError>) -> Result<()> {
 }
 
 fn hold(args: &HoldArgs) -> Result<()> {
-    logging::init(args.log_format).context("RUST_LOG")?;
+    logging::init(args.log.log_format).context("RUST_LOG")?;
     let directory = args.state_dir.clone();
     let runtime = runtime()?;
     runtime.block_on(async {
@@ -309,5 +307,28 @@ fn open(kernel: KernelChoice) -> Open {
             let kernel = esplanade_xfrm::fake::FakeKernel::new();
             Box::new(move |_| Ok((Box::new(kernel.clone()), Box::new(kernel.watch()?))))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use esplanade_logging::Format;
+
+    use super::{Args, Command};
+
+    #[test]
+    fn an_agent_and_what_holds_its_sockets_are_told_how_to_log() {
+        let agent = Args::try_parse_from(["agent", "--node-name=a", "--log-format=json"]).unwrap();
+        assert_eq!(
+            (agent.agent.map(|agent| agent.node_name), agent.log.log_format),
+            (Some("a".to_owned()), Format::Json)
+        );
+        let Some(Command::HoldSockets(holder)) =
+            Args::try_parse_from(["agent", "hold-sockets", "--log-format=json"]).unwrap().command
+        else {
+            unreachable!("another command")
+        };
+        assert_eq!(holder.log.log_format, Format::Json);
     }
 }

@@ -36,15 +36,14 @@ struct Args {
     /// Where /metrics, /healthz and /readyz are answered, e.g. [::]:9810; nowhere unless this is given.
     #[arg(long)]
     metrics_address: Option<SocketAddr>,
-    /// How log lines look. What is logged is up to $RUST_LOG.
-    #[arg(long, value_enum, default_value = "text")]
-    log_format: logging::Format,
+    #[command(flatten)]
+    log: logging::Args,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let run = || -> Result<()> {
-        logging::init(args.log_format).context("RUST_LOG")?;
+        logging::init(args.log.log_format).context("RUST_LOG")?;
         esplanade_private_memory::keep_memory_private().context("keeping memory from core dumps")?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         runtime.context("starting the runtime")?.block_on(run(&args))
