@@ -27,7 +27,7 @@ mod running;
 use file::RingFile;
 use in_force::InForce;
 use material::{Material, revision};
-use running::Running;
+use running::{Given, Running};
 
 /// Automatic keys of this node.
 #[derive(Debug)]
@@ -125,14 +125,14 @@ impl Keying {
         let pairs: BTreeMap<KeyId, KeyPair> = keys.into_iter().map(|(pair, _)| (pair.id(), pair)).collect();
         let node = Node::new(me, self.settings, records, now);
         let mut running = Running::new(me, node, Material::new(&own.node_uid, pairs), now);
-        running.start(&self.name, input, sealing, &self.in_force, engine, kernel);
+        running.start(Given { node: &self.name, input, kernel }, sealing, &self.in_force, engine);
         self.running = Some(running);
     }
 
     /// Takes in what the API server has told, and the time.
     pub(crate) fn take(&mut self, input: &Input, keys: &SealingKeys, kernel: &Capabilities, now: Time) {
         let Some(running) = &mut self.running else { return };
-        running.take(&self.name, input, keys, kernel, now);
+        running.take(Given { node: &self.name, input, kernel }, keys, now);
     }
 
     /// The spec to expand: where clear text can't be given up yet, the phase is an earlier one than told.
@@ -195,7 +195,7 @@ impl Keying {
         wanted: &mut Wanted,
     ) -> Vec<Problem> {
         let Some(running) = &mut self.running else { return Vec::new() };
-        running.want(&self.name, input, engine, kernel, wanted)
+        running.want(Given { node: &self.name, input, kernel }, engine, wanted)
     }
 
     /// Takes in what a pass has left in the kernel. `done`: it came to its end.

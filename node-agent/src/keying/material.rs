@@ -12,7 +12,7 @@ use esplanade_model::{AddressPair, Capabilities, Missing, SaDirection};
 use esplanade_seal::KeyPair as SealingKeys;
 
 use super::ppk::{self, PpkError};
-use crate::desired::Input;
+use super::running::Given;
 
 /// A peer.
 #[derive(Debug)]
@@ -87,16 +87,10 @@ impl Material {
         Self { own_uid: own_uid.to_owned(), pairs, ..Self::default() }
     }
 
-    /// Takes in peers and policies, for the node of this name. Of a policy whose PPK can't be opened (yet) there is nothing to
-    /// be derived, and where the kernel lacks its algorithms nothing to be made: the protocol isn't told of it, and others'
-    /// keys are renewed as ever.
-    pub(super) fn take(
-        &mut self,
-        node: &str,
-        input: &Input,
-        keys: &SealingKeys,
-        kernel: &Capabilities,
-    ) -> Taken {
+    /// Takes in peers and policies. Of a policy whose PPK can't be opened (yet) there is nothing to be derived, and where the
+    /// kernel lacks its algorithms nothing to be made: the protocol isn't told of it, and others' keys are renewed as ever.
+    pub(super) fn take(&mut self, given: Given<'_>, keys: &SealingKeys) -> Taken {
+        let Given { node, input, kernel } = given;
         self.unsupported.clear();
         let automatic = input.spec.policies.iter().filter(|policy| policy.automatic.is_some());
         let automatic: Vec<_> =

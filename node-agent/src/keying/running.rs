@@ -20,6 +20,17 @@ mod found;
 mod seen;
 mod wanted;
 
+/// What the protocol goes by besides what is in the kernel.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given<'a> {
+    /// This node's name.
+    pub(super) node: &'a str,
+    /// What was told.
+    pub(super) input: &'a Input,
+    /// What the kernel can do.
+    pub(super) kernel: &'a Capabilities,
+}
+
 #[derive(Debug)]
 pub(super) struct Running {
     node: Node,
@@ -83,18 +94,16 @@ impl Running {
     /// Takes over what an agent before this one left, once everything in the kernel was read.
     pub(super) fn start(
         &mut self,
-        name: &str,
-        input: &Input,
+        given: Given<'_>,
         sealing: &SealingKeys,
         in_force: &InForce,
         engine: &Engine,
-        kernel: &Capabilities,
     ) {
         // Policies that have gone meanwhile have SAs in the kernel still.
-        self.material.take(name, &in_force.found(input), sealing, kernel);
-        self.material.take(name, input, sealing, kernel);
-        let seen = self.identify(name, input, engine, kernel);
-        self.phases_found(name, input, in_force, engine, kernel);
+        self.material.take(Given { input: &in_force.found(given.input), ..given }, sealing);
+        self.material.take(given, sealing);
+        let seen = self.identify(given, engine);
+        self.phases_found(given, in_force, engine);
         if !self.node.records().is_empty() && !in_force.was_found() {
             let known: BTreeSet<SaId> = self.ids.values().copied().collect();
             let unknown = engine.own_sas().filter(|id| !known.contains(id)).collect();
@@ -105,20 +114,13 @@ impl Running {
     }
 
     /// Takes in what the API server has told, and the time.
-    pub(super) fn take(
-        &mut self,
-        name: &str,
-        input: &Input,
-        keys: &SealingKeys,
-        kernel: &Capabilities,
-        now: Time,
-    ) {
+    pub(super) fn take(&mut self, given: Given<'_>, keys: &SealingKeys, now: Time) {
         (self.now, self.epoch) = (now, jiff::Timestamp::now());
-        if self.version != Some(input.version) {
-            self.version = Some(input.version);
-            self.told(name, input, keys, kernel);
+        if self.version != Some(given.input.version) {
+            self.version = Some(given.input.version);
+            self.told(given, keys);
         }
-        self.ask_for_rotation(input);
+        self.ask_for_rotation(given.input);
         self.step(node::Input::Wake);
     }
 
@@ -192,9 +194,10 @@ impl Running {
     }
 
     /// Takes in what the API server has told. What it had at a version is the same as a list at that version.
-    fn told(&mut self, name: &str, input: &Input, keys: &SealingKeys, kernel: &Capabilities) {
-        let Taken { peers, policies } = self.material.take(name, input, keys, kernel);
-        if let Some(own) = input.keyed.get(name) {
+    fn told(&mut self, given: Given<'_>, keys: &SealingKeys) {
+        let Given { node, input, .. } = given;
+        let Taken { peers, policies } = self.material.take(given, keys);
+        if let Some(own) = input.keyed.get(node) {
             (self.published, self.peer_uid) = (own.keys.clone(), own.uid.clone());
         }
         self.through = self.through.max(Version(input.peers_through.unwrap_or_default()));

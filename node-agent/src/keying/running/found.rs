@@ -3,27 +3,20 @@
 use esplanade_crds::Phase;
 use esplanade_keying::node::Seen;
 use esplanade_keying::{KeyId, Sa};
-use esplanade_model::{Capabilities, Direction};
+use esplanade_model::Direction;
 use esplanade_sync::Engine;
 
-use super::Running;
-use crate::desired::Input;
+use super::{Given, Running};
 use crate::keying::in_force::InForce;
 use crate::keying::material::{Material, revision};
 
 impl Running {
     /// The SAs that an agent before this one left and that can be told.
-    pub(super) fn identify(
-        &mut self,
-        name: &str,
-        input: &Input,
-        engine: &Engine,
-        kernel: &Capabilities,
-    ) -> Vec<Seen> {
+    pub(super) fn identify(&mut self, given: Given<'_>, engine: &Engine) -> Vec<Seen> {
         let mut seen = Vec::new();
         for sa in self.thinkable() {
             for inbound in [true, false] {
-                let Some(id) = self.id_of(name, input, kernel, &sa, inbound) else { continue };
+                let Some(id) = self.id_of(given, &sa, inbound) else { continue };
                 let Some(sent) = engine.sent(&id) else { continue };
                 self.ids.insert((sa, inbound), id);
                 if inbound {
@@ -53,18 +46,12 @@ impl Running {
     }
 
     /// The phases that the kernel is at, by its policies: it sends protected where an outbound one is there.
-    pub(super) fn phases_found(
-        &mut self,
-        name: &str,
-        input: &Input,
-        known: &InForce,
-        engine: &Engine,
-        kernel: &Capabilities,
-    ) {
+    pub(super) fn phases_found(&mut self, given: Given<'_>, known: &InForce, engine: &Engine) {
+        let Given { node, input, kernel } = given;
         // With all that there could be.
         let mut spec = (*input.spec).clone();
         spec.policies.iter_mut().for_each(|policy| policy.phase = Phase::Enforce);
-        let expanded = esplanade_expand::expand(name, &spec, &input.peers, None, kernel);
+        let expanded = esplanade_expand::expand(node, &spec, &input.peers, None, kernel);
         for policy in input.spec.policies.iter().filter(|policy| policy.automatic.is_some()) {
             let there = |direction: Direction| {
                 let of_policy = expanded.wanted.policies.iter().filter(|(of, _)| *of == policy.name);

@@ -7,11 +7,10 @@ use esplanade_crds::conditions::reason;
 use esplanade_crds::{NodePolicy, Problem, ProblemKind};
 use esplanade_expand::{AutomaticSa, unsupported};
 use esplanade_keying::Sa;
-use esplanade_model::{AUTOMATIC, Capabilities, Missing, SaId, Wanted, WantedSa};
+use esplanade_model::{AUTOMATIC, Missing, SaId, Wanted, WantedSa};
 use esplanade_sync::Engine;
 
-use super::Running;
-use crate::desired::Input;
+use super::{Given, Running};
 use crate::keying::material::{Carried, direction};
 
 /// An SA; none where the two nodes have no addresses for it.
@@ -19,48 +18,33 @@ type Made = Result<Option<WantedSa>, Missing>;
 
 impl Running {
     /// An SA as the kernel is to have it, and its policy; none if it can't be derived.
-    fn made(
-        &mut self,
-        name: &str,
-        input: &Input,
-        kernel: &Capabilities,
-        sa: &Sa,
-        inbound: bool,
-    ) -> Option<(Arc<NodePolicy>, Made)> {
+    fn made(&mut self, given: Given<'_>, sa: &Sa, inbound: bool) -> Option<(Arc<NodePolicy>, Made)> {
+        let Given { node, input, kernel } = given;
         let derived = self.material.derive(sa, inbound)?.clone();
         let Carried { policy, addresses } = self.material.carried.get(&sa.policy)?;
         let other = &self.material.peers.get(&sa.peer)?.name;
         let (addresses, direction) = (*addresses, direction(inbound));
-        let made = AutomaticSa { node: name, other, policy, addresses, direction };
+        let made = AutomaticSa { node, other, policy, addresses, direction };
         Some((Arc::clone(policy), made.make(&input.peers, derived.spi, derived.crypto, kernel)))
     }
 
-    pub(super) fn id_of(
-        &mut self,
-        name: &str,
-        input: &Input,
-        kernel: &Capabilities,
-        sa: &Sa,
-        inbound: bool,
-    ) -> Option<SaId> {
-        let (_, made) = self.made(name, input, kernel, sa, inbound)?;
+    pub(super) fn id_of(&mut self, given: Given<'_>, sa: &Sa, inbound: bool) -> Option<SaId> {
+        let (_, made) = self.made(given, sa, inbound)?;
         Some(made.ok()??.sa().id())
     }
 
     pub(in crate::keying) fn want(
         &mut self,
-        name: &str,
-        input: &Input,
+        given: Given<'_>,
         engine: &Engine,
-        kernel: &Capabilities,
         wanted: &mut Wanted,
     ) -> Vec<Problem> {
-        let automatic = input.spec.policies.iter().filter(|policy| policy.automatic.is_some());
+        let automatic = given.input.spec.policies.iter().filter(|policy| policy.automatic.is_some());
         let mut problems: Vec<Problem> =
             automatic.filter_map(|policy| self.material.closed(policy)).collect();
         problems.extend(self.behind.as_ref().map(|why| Problem {
             kind: ProblemKind::Node,
-            name: name.to_owned(),
+            name: given.node.to_owned(),
             category: reason::ROTATION_BEHIND.to_owned(),
             message: format!(
                 "keys wear out faster than they can be renewed ({why}): the next rotation waits until the one before is over. \
@@ -74,7 +58,7 @@ impl Running {
         let outbound: Vec<_> = outbound.collect();
         let sas: Vec<((Sa, bool), Option<u64>)> = inbound.map(|sa| (sa, None)).chain(outbound).collect();
         for ((sa, inbound), past) in sas {
-            let Some((policy, made)) = self.made(name, input, kernel, &sa, inbound) else { continue };
+            let Some((policy, made)) = self.made(given, &sa, inbound) else { continue };
             let made = match made {
                 Ok(Some(made)) => made,
                 Ok(None) => continue,
