@@ -34,7 +34,7 @@ pub use node_state::{
     AllocatedSpi, Counts, GatewaySelectors, IpsecNodeState, IpsecNodeStateSpec, IpsecNodeStateStatus, Kernel,
     NodeAutomaticKeying, NodeEncryption, NodeIntegrity, NodeKeys, NodePolicy, NodeSaSelector,
     NodeSecurityAssociation, OutsideSelectors, Phase, PhaseTarget, PolicyInKernel, Problem, ProblemKind,
-    ResolvedEndpoint, RetiringSecurityAssociation, SealedKey, SealingKey, SecretVersion,
+    ResolvedEndpoint, RetiringSecurityAssociation, SealedKey, SealingKey, SecretVersion, phase_from,
 };
 pub use peer::{IpsecPeer, IpsecPeerSpec, IpsecPeerStatus, PeerSelectors, PublishedKey};
 pub use policy::{

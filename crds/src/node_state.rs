@@ -13,7 +13,9 @@ pub use association::{
     NodeEncryption, NodeIntegrity, NodeSaSelector, NodeSecurityAssociation, ResolvedEndpoint,
     RetiringSecurityAssociation,
 };
-pub use policy::{GatewaySelectors, NodeAutomaticKeying, NodePolicy, OutsideSelectors, Phase, PhaseTarget};
+pub use policy::{
+    GatewaySelectors, NodeAutomaticKeying, NodePolicy, OutsideSelectors, Phase, PhaseTarget, phase_from,
+};
 pub use sealed::{SealedKey, SecretVersion};
 pub use status::{
     AllocatedSpi, Counts, IpsecNodeStateStatus, Kernel, PolicyInKernel, Problem, ProblemKind, SealingKey,

@@ -147,11 +147,17 @@ impl From<Phase> for PhaseTarget {
 }
 
 impl NodePolicy {
-    /// The phase that a node which has `reached` one is to be in: as told, but not lower than it has come on the way to
-    /// `target`. Only who says that a policy is switched off can have clear text back.
+    /// The phase that a node which has `reached` one is to be in.
     pub fn phase_from(&self, reached: Option<Phase>) -> Phase {
-        self.target.phase().min(reached).map_or(self.phase, |least| least.max(self.phase))
+        let told = (Some(self.phase), self.target.phase());
+        phase_from(told, reached).unwrap_or(self.phase)
     }
+}
+
+/// Where a node that has `reached` some phase, or none, is to be: as told, but not lower than it has come on the way to where
+/// it is told to end. Only who says that a policy is switched off can have clear text back.
+pub fn phase_from<P: Ord>((told, target): (P, P), reached: P) -> P {
+    told.max(reached.min(target))
 }
 
 /// A gateway's networks in a policy.

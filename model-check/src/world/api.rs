@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use esplanade_crds::phase_from;
 use esplanade_keying::node::{Change, PeerRecord};
 use esplanade_keying::{KeyId, NodeUid, Version};
 use esplanade_rollout::{Acknowledged, Level};
@@ -27,9 +28,9 @@ pub struct Told {
 }
 
 impl Told {
-    /// Where the kernel is to go from where it is (`NodePolicy::phase_from`).
+    /// Where the kernel is to go from where it is.
     pub fn from(self, reached: Level) -> Level {
-        self.level.max(reached.min(self.target))
+        phase_from((self.level, self.target), reached)
     }
 }
 

@@ -149,15 +149,13 @@ impl World {
                 self.left.reboots = self.left.reboots.saturating_sub(1);
                 self.reboot(node);
             }
-            Action::Flush(node) => {
+            Action::Flush(node) | Action::Disturb(node) => {
                 self.left.flushes = self.left.flushes.saturating_sub(1);
                 self.troubled += 1;
-                self.flush(scenario, node);
-            }
-            Action::Disturb(node) => {
-                self.left.flushes = self.left.flushes.saturating_sub(1);
-                self.troubled += 1;
-                self.disturb(scenario, node);
+                match action {
+                    Action::Flush(_) => self.flush(scenario, node),
+                    _ => self.disturb(scenario, node),
+                }
             }
             Action::Leave(node) => {
                 self.left.leaves = self.left.leaves.saturating_sub(1);
