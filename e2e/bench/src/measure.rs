@@ -14,10 +14,10 @@ use esplanade_xfrm::{Databases as _, Netlink};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
-use crate::agent::Layer;
+use crate::agent::{Layer, Took};
 use crate::floor::{Encoded, Floor};
 use crate::others;
-use crate::samples::Samples;
+use crate::samples::{Pairs, Samples};
 use crate::world::{from_nothing, one_changed, wanted};
 
 /// Messages in a datagram that are tried for the floor.
@@ -51,22 +51,18 @@ pub struct Size {
     pub policies: usize,
     /// Messages in a datagram of the floor, the fastest of those tried.
     pub batch: usize,
-    /// From nothing until the kernel had answered the last message.
-    pub program: Samples,
-    /// The same, read back and compared.
-    pub program_and_verify: Samples,
-    /// The same messages replayed.
-    pub program_floor: Samples,
+    /// From nothing until the kernel had answered the last message; the same messages replayed.
+    pub program: Pairs,
+    /// The same, read back and compared; the same messages replayed.
+    pub program_and_verify: Pairs,
     /// `ip -batch`.
     pub program_ip: Samples,
     /// The Go program.
     pub program_go: Samples,
-    /// A pass with nothing to do.
-    pub idle: Samples,
+    /// A pass with nothing to do; a dump that nobody looks at.
+    pub idle: Pairs,
     /// Operations of such passes, in all.
     pub idle_writes: usize,
-    /// A dump that nobody looks at.
-    pub idle_floor: Samples,
     /// One SA with other keys: read, replaced, read back.
     pub change: Samples,
     /// The same where all that is wanted is told anew.
@@ -75,10 +71,8 @@ pub struct Size {
     pub change_floor: Samples,
     /// From somebody else's delete until the SA is back, with the agent's pauses.
     pub heal: Samples,
-    /// From a pass that wants nothing to the answer to the last message.
-    pub delete: Samples,
-    /// The same deletes replayed.
-    pub delete_floor: Samples,
+    /// From a pass that wants nothing to the answer to the last message; the same deletes replayed.
+    pub delete: Pairs,
     /// What the layer holds.
     pub memory: Option<Held>,
 }
@@ -127,10 +121,11 @@ pub fn measure(n: u32, settings: &Settings) -> Result<Size> {
         if round < settings.others {
             bench.others(&ip, &go)?;
         }
-        bench.layer()?;
-        let (program, delete) = bench.floor()?;
-        bench.size.program_floor.push(program);
-        bench.size.delete_floor.push(delete);
+        let (program, delete) = bench.layer()?;
+        let (program_floor, delete_floor) = bench.floor()?;
+        bench.size.program.push(program.written, program_floor);
+        bench.size.program_and_verify.push(program.whole, program_floor);
+        bench.size.delete.push(delete.written, delete_floor);
     }
     for file in ip.into_iter().chain([go]) {
         std::fs::remove_file(file).context("removing a list of objects")?;
@@ -163,23 +158,20 @@ impl Bench {
         Ok(())
     }
 
-    /// Everything that the layer does, from nothing to nothing.
-    fn layer(&mut self) -> Result<()> {
+    /// Everything that the layer does, from nothing to nothing; what the first and the last pass took.
+    fn layer(&mut self) -> Result<(Took, Took)> {
         let mut layer = Layer::open()?;
         settle()?;
         let wanted = self.wanted.clone();
-        let took = layer.pass(false, |engine| engine.want(wanted))?;
-        ensure!(took.operations == self.adds.len(), "{} operations", took.operations);
-        self.size.program.push(took.written);
-        self.size.program_and_verify.push(took.whole);
+        let program = layer.pass(false, |engine| engine.want(wanted))?;
+        ensure!(program.operations == self.adds.len(), "{} operations", program.operations);
         settle()?;
         // Whoever comes first finds none of it in the CPU's caches.
         self.floor.dump()?;
         for _ in 0..AUDITS {
             let took = layer.pass(true, |_| {})?;
             self.size.idle_writes += took.operations;
-            self.size.idle.push(took.whole);
-            self.size.idle_floor.push(self.floor.dump()?.0);
+            self.size.idle.push(took.whole, self.floor.dump()?.0);
         }
         // The agent takes in its own echoes at any time; here it is done between measurements.
         layer.notice()?;
@@ -188,10 +180,9 @@ impl Bench {
         settle()?;
         self.heal(&mut layer)?;
         settle()?;
-        let took = layer.pass(false, |engine| engine.want(Wanted::default()))?;
-        ensure!(took.operations == self.adds.len(), "{} deletes", took.operations);
-        self.size.delete.push(took.written);
-        Ok(())
+        let delete = layer.pass(false, |engine| engine.want(Wanted::default()))?;
+        ensure!(delete.operations == self.adds.len(), "{} deletes", delete.operations);
+        Ok((program, delete))
     }
 
     fn changes(&mut self, layer: &mut Layer) -> Result<()> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use crate::measure::Size;
-use crate::samples::Samples;
+use crate::samples::{Pairs, Samples};
 
 /// Everything that one run measured.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -78,84 +78,23 @@ impl Report {
 
 fn of_size(size: &Size) -> Vec<Row> {
     let replayed = format!("replay ({} a datagram)", size.batch);
-    let at_most = |most: f64| move |ratio: f64| ratio <= most;
+    let program = size.program.one();
     let mut rows = vec![
+        in_turn(size, "program from nothing", &size.program, &replayed).at_most(1.25, "≤ 1.25"),
+        versus(size, "program from nothing", &program, ("ip -batch", &size.program_ip)).at_most(0.5, "≤ 0.5"),
+        versus(size, "program from nothing", &program, ("Go netlink", &size.program_go))
+            .at_most(0.5, "≤ 0.5"),
+        in_turn(size, "program and read back", &size.program_and_verify, &replayed),
+        in_turn(size, "pass with nothing to do", &size.idle, "bare dump")
+            .judged("≤ 1.3, 0 writes", |ratio| ratio <= 1.3 && size.idle_writes == 0),
+        versus(size, "one SA changed", &size.change, ("one message's round trip", &size.change_floor)),
         versus(
             size,
-            "program from nothing",
-            &size.program,
-            (&replayed, &size.program_floor),
-            "≤ 1.25",
-            at_most(1.25),
+            "one SA changed, told with all others",
+            &size.change_among_all,
+            ("one message's round trip", &size.change_floor),
         ),
-        versus(
-            size,
-            "program from nothing",
-            &size.program,
-            ("ip -batch", &size.program_ip),
-            "≤ 0.5",
-            at_most(0.5),
-        ),
-        versus(
-            size,
-            "program from nothing",
-            &size.program,
-            ("Go netlink", &size.program_go),
-            "≤ 0.5",
-            at_most(0.5),
-        ),
-        Row {
-            target: "",
-            met: None,
-            ..versus(
-                size,
-                "program and read back",
-                &size.program_and_verify,
-                (&replayed, &size.program_floor),
-                "",
-                |_| true,
-            )
-        },
-        versus(
-            size,
-            "pass with nothing to do",
-            &size.idle,
-            ("bare dump", &size.idle_floor),
-            "≤ 1.3, 0 writes",
-            |ratio| ratio <= 1.3 && size.idle_writes == 0,
-        ),
-        Row {
-            target: "",
-            met: None,
-            ..versus(
-                size,
-                "one SA changed",
-                &size.change,
-                ("one message's round trip", &size.change_floor),
-                "",
-                |_| true,
-            )
-        },
-        Row {
-            target: "",
-            met: None,
-            ..versus(
-                size,
-                "one SA changed, told with all others",
-                &size.change_among_all,
-                ("one message's round trip", &size.change_floor),
-                "",
-                |_| true,
-            )
-        },
-        versus(
-            size,
-            "delete everything",
-            &size.delete,
-            (&replayed, &size.delete_floor),
-            "≤ 1.25",
-            at_most(1.25),
-        ),
+        in_turn(size, "delete everything", &size.delete, &replayed).at_most(1.25, "≤ 1.25"),
     ];
     let p99 = size.heal.quantile(0.99);
     rows.push(Row {
@@ -182,17 +121,26 @@ fn of_size(size: &Size) -> Vec<Row> {
     rows
 }
 
-fn versus(
-    size: &Size,
-    measure: &'static str,
-    ours: &Samples,
-    (name, other): (&str, &Samples),
-    target: &'static str,
-    met: impl Fn(f64) -> bool,
-) -> Row {
-    let ratio = ours.to(other);
+/// A line without a target, of two things that weren't measured in turn.
+fn versus(size: &Size, measure: &'static str, ours: &Samples, (name, other): (&str, &Samples)) -> Row {
     let compared = format!("{name}: {}", spread(other));
-    Row { measure, sas: size.sas, ours: spread(ours), compared, ratio, target, met: ratio.map(met) }
+    let (ours, ratio) = (spread(ours), ours.to(other));
+    Row { measure, sas: size.sas, ours, compared, ratio, target: "", met: None }
+}
+
+/// A line without a target, of two things that were.
+fn in_turn(size: &Size, measure: &'static str, pairs: &Pairs, name: &str) -> Row {
+    Row { ratio: pairs.ratio(), ..versus(size, measure, &pairs.one(), (name, &pairs.other())) }
+}
+
+impl Row {
+    fn judged(self, target: &'static str, met: impl Fn(f64) -> bool) -> Self {
+        Self { target, met: self.ratio.map(met), ..self }
+    }
+
+    fn at_most(self, most: f64, target: &'static str) -> Self {
+        self.judged(target, |ratio| ratio <= most)
+    }
 }
 
 /// One SA changed among many, and among few.
@@ -254,7 +202,15 @@ mod tests {
 
     use super::Report;
     use crate::measure::{Held, Size};
-    use crate::samples::Samples;
+    use crate::samples::{Pairs, Samples};
+
+    fn pairs(milliseconds: &[(u64, u64)]) -> Pairs {
+        let mut pairs = Pairs::default();
+        milliseconds.iter().for_each(|(one, other)| {
+            pairs.push(Duration::from_millis(*one), Duration::from_millis(*other));
+        });
+        pairs
+    }
 
     fn samples(milliseconds: &[u64]) -> Samples {
         let mut samples = Samples::default();
@@ -267,11 +223,9 @@ mod tests {
         let size = |sas, milliseconds: u64| Size {
             sas,
             batch: 64,
-            program: samples(&[20, 10, 30]),
-            program_floor: samples(&[15]),
+            program: pairs(&[(20, 15), (10, 15), (30, 15)]),
             program_ip: samples(&[41]),
-            idle: samples(&[13]),
-            idle_floor: samples(&[10]),
+            idle: pairs(&[(13, 10)]),
             change: samples(&[milliseconds]),
             heal: samples(&[49, 51]),
             memory: Some(Held { kept: 1024 * sas as usize, peak: 0 }),

@@ -40,12 +40,8 @@ impl Samples {
         self.quantile(0.0)
     }
 
-    /// How many times the other's these are: the median of what each is to the one that was measured next to it, for a
-    /// machine is slower at times. Where they weren't measured in turn, what the medians are to each other.
+    /// How many times the other's these are, which weren't measured in turn: what the medians are to each other.
     pub fn to(&self, other: &Self) -> Option<f64> {
-        if self.count() == other.count() {
-            return Self(self.0.iter().zip(&other.0).map(|(one, other)| one / other).collect()).median();
-        }
         self.median().zip(other.median()).map(|(one, other)| one / other)
     }
 
@@ -55,11 +51,39 @@ impl Samples {
     }
 }
 
+/// Durations of two things that were measured in turn, each with the one next to it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Pairs(Vec<[f64; 2]>);
+
+impl Pairs {
+    /// Adds one of each.
+    pub fn push(&mut self, one: Duration, other: Duration) {
+        self.0.push([one, other].map(|duration| duration.as_secs_f64()));
+    }
+
+    /// Those of the one.
+    pub fn one(&self) -> Samples {
+        Samples(self.0.iter().map(|[one, _]| *one).collect())
+    }
+
+    /// Those of the other.
+    pub fn other(&self) -> Samples {
+        Samples(self.0.iter().map(|[_, other]| *other).collect())
+    }
+
+    /// How many times the other's the one's are: the median of what each is to the one next to it, for a machine is slower at
+    /// times.
+    pub fn ratio(&self) -> Option<f64> {
+        Samples(self.0.iter().map(|[one, other]| one / other).collect()).median()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::Samples;
+    use super::{Pairs, Samples};
 
     #[test]
     fn quantiles_are_samples() {
@@ -75,8 +99,16 @@ mod tests {
             others.push(Duration::from_secs(seconds));
         }
         assert_eq!(samples.to(&others), Some(2.0));
-        others.push(Duration::from_secs(8));
-        assert_eq!(samples.to(&others), Some(1.0), "of 3, 1, 2, 0.5");
         assert_eq!((samples.min(), samples.max(), samples.count()), (Some(1.0), Some(4.0), 4));
+    }
+
+    #[test]
+    fn what_was_measured_in_turn_is_compared_with_what_is_next_to_it() {
+        let mut pairs = Pairs::default();
+        for (one, other) in [(3, 1), (1, 1), (2, 1), (4, 8)] {
+            pairs.push(Duration::from_secs(one), Duration::from_secs(other));
+        }
+        assert_eq!(pairs.ratio(), Some(1.0), "of 3, 1, 2, 0.5");
+        assert_eq!(pairs.one().to(&pairs.other()), Some(2.0), "of 2 and 1");
     }
 }
