@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use esplanade_e2e::controlplane::binaries;
 
-/// Builds the control plane's programs (etcd, kube-apiserver, kube-controller-manager, kubectl, helm) for the lab,
-/// unless they are in $KUBEBUILDER_ASSETS or were built before.
+/// Builds the control plane's programs (etcd with etcdctl and etcdutl, kube-apiserver, kube-controller-manager, kubectl,
+/// helm) for the lab, unless they are in $KUBEBUILDER_ASSETS or were built before.
 #[derive(Parser)]
 struct Args {
     /// Build the Go program that `make bench` compares with instead.

@@ -103,7 +103,7 @@ impl ControlPlane {
     }
 
     /// A program that keeps its caches in the lab's folder and asks no proxy.
-    fn tool(&self, program: &std::path::Path) -> Command {
+    pub(super) fn tool(&self, program: &std::path::Path) -> Command {
         let mut command = Command::new(program);
         command.env("HOME", &self.dir).env("XDG_CACHE_HOME", self.dir.join("cache"));
         super::without_proxy(command.as_std_mut());
@@ -111,7 +111,7 @@ impl ControlPlane {
     }
 }
 
-async fn run(mut command: Command, name: &str, args: &[&str], stdin: &str) -> Result<Outcome> {
+pub(super) async fn run(mut command: Command, name: &str, args: &[&str], stdin: &str) -> Result<Outcome> {
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
     if let Some(mut pipe) = child.stdin.take() {

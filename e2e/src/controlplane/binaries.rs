@@ -13,6 +13,10 @@ use sha2::{Digest, Sha256};
 pub struct Binaries {
     /// etcd.
     pub etcd: PathBuf,
+    /// etcdctl, of etcd's version.
+    pub etcdctl: PathBuf,
+    /// etcdutl, of etcd's version.
+    pub etcdutl: PathBuf,
     /// kube-apiserver.
     pub kube_apiserver: PathBuf,
     /// kube-controller-manager.
@@ -26,8 +30,9 @@ pub struct Binaries {
 impl Binaries {
     /// All of them.
     #[must_use]
-    pub fn all(&self) -> [&Path; 5] {
-        [&self.etcd, &self.kube_apiserver, &self.kube_controller_manager, &self.kubectl, &self.helm]
+    pub fn all(&self) -> [&Path; 7] {
+        let Self { etcd, etcdctl, etcdutl, kube_apiserver, kube_controller_manager, kubectl, helm } = self;
+        [etcd, etcdctl, etcdutl, kube_apiserver, kube_controller_manager, kubectl, helm]
     }
 }
 
@@ -50,7 +55,15 @@ const MODULES: [Module; 3] = [
             ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
         ],
     },
-    Module { name: "etcd", folder: "controlplane/etcd", programs: &[("etcd", "go.etcd.io/etcd/server/v3")] },
+    Module {
+        name: "etcd",
+        folder: "controlplane/etcd",
+        programs: &[
+            ("etcd", "go.etcd.io/etcd/server/v3"),
+            ("etcdctl", "go.etcd.io/etcd/etcdctl/v3"),
+            ("etcdutl", "go.etcd.io/etcd/etcdutl/v3"),
+        ],
+    },
     Module { name: "helm", folder: "controlplane/helm", programs: &[("helm", "helm.sh/helm/v4/cmd/helm")] },
 ];
 
@@ -72,6 +85,8 @@ pub fn workspace() -> &'static Path {
 pub fn locate(say: &dyn Fn(&str)) -> Result<Binaries> {
     Ok(Binaries {
         etcd: program("etcd", say)?,
+        etcdctl: program("etcdctl", say)?,
+        etcdutl: program("etcdutl", say)?,
         kube_apiserver: program("kube-apiserver", say)?,
         kube_controller_manager: program("kube-controller-manager", say)?,
         kubectl: program("kubectl", say)?,

@@ -16,6 +16,7 @@ use crate::logs;
 use crate::process::Supervised;
 
 mod access;
+mod backup;
 pub mod binaries;
 mod pki;
 mod processes;
@@ -32,11 +33,11 @@ const TAIL: usize = 15;
 /// A running control plane. Dropping it ends it.
 #[derive(Debug)]
 pub struct ControlPlane {
-    controller_manager: Option<Supervised>,
-    /// None while it is stopped.
+    // Each is None while it is stopped.
+    controller_manager: RefCell<Option<Supervised>>,
     api_server: RefCell<Option<Supervised>>,
     api_server_args: processes::ApiServer,
-    etcd: Supervised,
+    etcd: RefCell<Option<Supervised>>,
     dir: PathBuf,
     url: String,
     admin_token: String,
@@ -63,13 +64,11 @@ impl ControlPlane {
         let api_server_args = processes::ApiServer { etcd: client, address, tokens };
         let api_server = api_server_args.start(dir, &binaries.kube_apiserver, &pki)?;
         let (dir, url) = (dir.to_owned(), format!("https://{address}"));
-        let api_server = RefCell::new(Some(api_server));
-        let controller_manager = None;
         let mut this = Self {
-            controller_manager,
-            api_server,
+            controller_manager: RefCell::default(),
+            api_server: RefCell::new(Some(api_server)),
             api_server_args,
-            etcd,
+            etcd: RefCell::new(Some(etcd)),
             dir,
             url,
             admin_token,
@@ -84,10 +83,7 @@ impl ControlPlane {
         let deadline = Instant::now() + START;
         let client = self.client().await?;
         self.until(deadline, "/readyz", async || is_ready(&client).await).await?;
-        let kubeconfig = self.kubeconfig("admin", self.admin_token())?;
-        let program = &self.binaries.kube_controller_manager;
-        let manager = processes::controller_manager(&self.dir, program, &kubeconfig, &self.pki)?;
-        self.controller_manager = Some(manager);
+        self.start_controller_manager()?;
         // The controllers make it, so it tells that they work.
         let accounts: Api<ServiceAccount> = Api::namespaced(client, "default");
         self.until(deadline, "the default ServiceAccount", async || {
@@ -113,11 +109,18 @@ impl ControlPlane {
         }
     }
 
+    /// The API server has to be there.
+    fn start_controller_manager(&self) -> Result<()> {
+        let kubeconfig = self.kubeconfig("admin", self.admin_token())?;
+        let program = &self.binaries.kube_controller_manager;
+        let manager = processes::controller_manager(&self.dir, program, &kubeconfig, &self.pki)?;
+        self.controller_manager.replace(Some(manager));
+        Ok(())
+    }
+
     /// Kills the API server; etcd and all that is in it stays.
     pub fn stop_api_server(&self) {
-        if let Some(mut process) = self.api_server.take() {
-            process.kill();
-        }
+        kill(&self.api_server);
     }
 
     /// Starts it again, at the same address, and waits until it serves.
@@ -141,11 +144,13 @@ impl ControlPlane {
     /// # Errors
     /// One of the processes has ended; the message has the end of its log.
     pub fn check(&mut self) -> Result<()> {
-        let mut processes = vec![("etcd", &mut self.etcd)];
-        processes.extend(self.api_server.get_mut().as_mut().map(|server| ("kube-apiserver", server)));
-        processes
-            .extend(self.controller_manager.as_mut().map(|manager| ("kube-controller-manager", manager)));
+        let processes = [
+            ("etcd", &mut self.etcd),
+            ("kube-apiserver", &mut self.api_server),
+            ("kube-controller-manager", &mut self.controller_manager),
+        ];
         for (name, process) in processes {
+            let Some(process) = process.get_mut() else { continue };
             if let Some(status) = process.try_wait()? {
                 let log = logs::tail(&self.dir.join(format!("{name}.log")), TAIL);
                 bail!("{name} has ended ({status})\n{log}");
@@ -165,11 +170,13 @@ impl ControlPlane {
 impl Drop for ControlPlane {
     fn drop(&mut self) {
         // Nothing of it is kept, so nothing needs a graceful end.
-        if let Some(manager) = &mut self.controller_manager {
-            manager.kill();
-        }
-        self.stop_api_server();
-        self.etcd.kill();
+        self.stop();
+    }
+}
+
+fn kill(process: &RefCell<Option<Supervised>>) {
+    if let Some(mut process) = process.take() {
+        process.kill();
     }
 }
 

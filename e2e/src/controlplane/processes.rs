@@ -12,6 +12,9 @@ use super::pki::Pki;
 use super::without_proxy;
 use crate::process::Supervised;
 
+/// etcd's URL for other members, if there were any.
+const PEER: &str = "unix://localhost:2";
+
 /// A port of that address nobody listens on (its own if it has one). It is below those that the kernel gives to
 /// connections (`net.ipv4.ip_local_port_range`), or one could take it while the server starts.
 pub(super) fn free_port(address: SocketAddr) -> Result<u16> {
@@ -27,18 +30,26 @@ pub(super) fn free_port(address: SocketAddr) -> Result<u16> {
 /// etcd; returns its client URL too, for processes in the same directory. Such a socket is a file there (etcd wants a
 /// host and a port also of those), so no other lab can have it.
 pub(super) fn etcd(dir: &Path, program: &Path) -> Result<(Supervised, String)> {
-    let (client, peer) = ("unix://localhost:1", "unix://localhost:2");
+    let client = "unix://localhost:1";
     let mut command = Command::new(program);
-    command.arg(flag("--data-dir", &dir.join("etcd"))).args([
+    command.arg(flag("--data-dir", &etcd_data(dir))).args(etcd_member()).args([
         "--unsafe-no-fsync".to_owned(),
         "--log-level=warn".to_owned(),
         format!("--listen-client-urls={client}"),
         format!("--advertise-client-urls={client}"),
-        format!("--listen-peer-urls={peer}"),
-        format!("--initial-advertise-peer-urls={peer}"),
-        format!("--initial-cluster=default={peer}"),
+        format!("--listen-peer-urls={PEER}"),
     ]);
     Ok((daemon(dir, "etcd", command)?, client.to_owned()))
+}
+
+/// Where etcd has what is in it.
+pub(super) fn etcd_data(dir: &Path) -> PathBuf {
+    dir.join("etcd")
+}
+
+/// What says which member of which cluster etcd is: its own arguments, and those of a restore.
+pub(super) fn etcd_member() -> [String; 2] {
+    [format!("--initial-advertise-peer-urls={PEER}"), format!("--initial-cluster=default={PEER}")]
 }
 
 /// kube-apiserver.

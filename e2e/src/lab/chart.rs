@@ -47,6 +47,14 @@ enum Start {
     OnNode(Program),
 }
 
+/// A program that has ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) container: String,
+    pub(super) node: String,
+    pub(super) how: String,
+}
+
 #[derive(Debug)]
 enum Handle {
     Here(Supervised),
@@ -187,27 +195,35 @@ impl Lab {
 
     /// The programs that have ended, in words.
     pub(super) async fn ended(&self) -> String {
-        let mut words = String::new();
+        let ended = self.have_ended().await;
+        ended.iter().fold(String::new(), |mut words, Ended { container, node, how }| {
+            let _ = writeln!(words, "the {container} of {node} has ended: {how}");
+            words
+        })
+    }
+
+    /// The programs that have ended, as long as they aren't started again.
+    pub(super) async fn have_ended(&self) -> Vec<Ended> {
+        let mut all = Vec::new();
         let mut on_nodes = Vec::new();
         for running in self.programs.borrow_mut().iter_mut() {
+            let ended = |how| Ended { container: running.container.clone(), node: running.node.clone(), how };
             match &mut running.process {
                 Some(Handle::Here(process)) => {
                     if let Ok(Some(status)) = process.try_wait() {
-                        let _ = writeln!(words, "the {} has ended: {status}", running.container);
+                        all.push(ended(status.to_string()));
                     }
                 }
-                Some(Handle::OnNode(process)) => {
-                    on_nodes.push((running.container.clone(), running.node.clone(), process.clone()));
-                }
+                Some(Handle::OnNode(process)) => on_nodes.push((ended(String::new()), process.clone())),
                 None => {}
             }
         }
-        for (container, node, process) in on_nodes {
+        for (ended, process) in on_nodes {
             if let Ok(Some(code)) = process.status().await {
-                let _ = writeln!(words, "the {container} of {node} has ended with {code}");
+                all.push(Ended { how: format!("exit code {code}"), ..ended });
             }
         }
-        words
+        all
     }
 
     /// SIGTERM for the node's agent; its exit code.

@@ -31,6 +31,7 @@ mod machine;
 mod node;
 mod objects;
 mod pods;
+mod restarts;
 mod topology;
 pub mod traffic;
 mod wait;

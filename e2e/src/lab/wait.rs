@@ -11,7 +11,7 @@ use super::Lab;
 /// How long the control plane may take for its own work.
 pub(super) const LONG: Duration = Duration::from_secs(60);
 /// Tries this often.
-const POLL: Duration = Duration::from_millis(50);
+pub(super) const POLL: Duration = Duration::from_millis(50);
 
 impl Lab {
     /// Tries until `attempt` succeeds; returns what it returned. On an emulated machine the deadline is a later one.
