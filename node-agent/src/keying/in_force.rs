@@ -121,7 +121,7 @@ impl InForce {
                 if kept && policy.is_none() || !kept && one.policy.phase == Phase::Prepare {
                     continue;
                 }
-                let missing = one.missing(kept, &input.peers);
+                let missing = one.missing(kept || one.is_of_older_peers(node, &input), &input.peers);
                 if !missing.is_empty() {
                     let peers = peers.get_or_insert_with(|| (*input.peers).clone());
                     missing.iter().for_each(|name| one.put(name, peers));
@@ -230,6 +230,18 @@ impl InForce {
 }
 
 impl InKernel {
+    /// The node is told of it, is not to switch it off, and has no part in it: its IpsecPeer is an older one than its
+    /// IpsecNodeState, and so may the others be. After etcd was restored, each is listed anew by itself.
+    fn is_of_older_peers(&self, node: &str, input: &Input) -> bool {
+        let told = input.spec.policies.iter().find(|told| revision(told) == revision(&self.policy));
+        let has_part = |peers: &BTreeMap<String, IpsecPeerSpec>| {
+            peers.get(node).is_some_and(|own| selectors(own, &self.policy).is_some())
+        };
+        told.is_some_and(|told| told.target != PhaseTarget::Absent)
+            && has_part(&self.peers)
+            && !has_part(&input.peers)
+    }
+
     /// Peers whose part in it is to be added: those that are gone, unless their networks have become others'; with `kept`,
     /// also those of which it isn't told any more.
     fn missing(&self, kept: bool, peers: &BTreeMap<String, IpsecPeerSpec>) -> BTreeSet<String> {

@@ -171,6 +171,30 @@ fn nothing_goes_in_the_clear_to_a_peer_that_is_gone_until_its_network_is_another
 }
 
 #[test]
+fn peers_from_before_the_policy_take_nothing_from_it_while_the_node_is_still_told_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut in_force = holding(directory.path(), policy(Phase::Enforce));
+    let told = |target| {
+        let mut told = input(vec![NodePolicy { target, ..policy(Phase::Enforce) }], PEERS);
+        Arc::make_mut(&mut told.peers).values_mut().for_each(|peer| peer.selectors.clear());
+        told
+    };
+    let older = told(PhaseTarget::Enforce);
+    let completed = in_force.complete("a", &older);
+    assert_eq!(completed.peers, added(input(vec![], PEERS), &["a", "b"]).peers);
+    assert_eq!(completed.problems, [], "it is told");
+    // So it is known still when the IpsecNodeState turns as old.
+    in_force.intend(&completed.spec, &completed.peers).unwrap();
+    in_force.settle(&completed.spec, &completed.peers);
+    let completed = in_force.complete("a", &Input { spec: Arc::default(), ..older });
+    assert_eq!(completed.peers, added(input(vec![], PEERS), &["a", "b"]).peers);
+    assert_eq!(completed.problems[0].category, reason::KEPT);
+    // A node that takes part no more is told to switch it off.
+    let off = told(PhaseTarget::Absent);
+    assert_eq!(in_force.complete("a", &off).peers, off.peers);
+}
+
+#[test]
 fn what_is_added_changes_the_inputs_version() {
     let directory = tempfile::tempdir().unwrap();
     let mut in_force = holding(directory.path(), policy(Phase::Enforce));
