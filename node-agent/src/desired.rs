@@ -96,6 +96,8 @@ pub struct Target {
     pub generation: Option<i64>,
     /// Its status.
     pub status: Option<IpsecNodeStateStatus>,
+    /// When the list began that it stands in; none if a watch has told.
+    pub listed: Option<Instant>,
 }
 
 impl Target {
@@ -106,7 +108,7 @@ impl Target {
 
     fn new(meta: &ObjectMeta, status: Option<IpsecNodeStateStatus>) -> Self {
         let uid = meta.uid.clone().unwrap_or_default();
-        Self { uid, version: resource_version(meta), generation: meta.generation, status }
+        Self { uid, version: resource_version(meta), generation: meta.generation, status, listed: None }
     }
 }
 

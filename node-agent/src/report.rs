@@ -126,8 +126,10 @@ fn todo(latest: &Latest, identity: &Identity, written: Option<&Written>, now: In
     }
     // The watch may be behind the answer, and the answer may have fields of others: what was sent counts until somebody
     // changed it.
-    let written = written.filter(|Written { answer, .. }| {
-        answer.uid == target.uid && (target.version <= answer.version || target.status == answer.status)
+    let written = written.filter(|written| {
+        let answer = &written.answer;
+        let is_behind = target.version <= answer.version && !has_turned_back(target, written);
+        answer.uid == target.uid && (is_behind || target.status == answer.status)
     });
     let current = written.map(|written| &written.sent).or(target.status.as_ref());
     let believed = current.map(|current| match written {
@@ -145,6 +147,12 @@ fn todo(latest: &Latest, identity: &Identity, written: Option<&Written>, now: In
         }
         _ => Todo::Write(Box::new(next)),
     }
+}
+
+/// A list that began after the status was written has the object as it was before: etcd was restored from a backup.
+fn has_turned_back(target: &Target, written: &Written) -> bool {
+    let later = target.listed.is_some_and(|began| Instant::from_std(began) > written.at);
+    later && target.version < written.answer.version
 }
 
 /// What of a status found in an object can be true: what acknowledges a later resourceVersion, or a later generation, was

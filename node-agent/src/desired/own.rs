@@ -22,6 +22,8 @@ pub(super) struct Own {
     given_up: BTreeSet<String>,
     /// While a list comes in: whether the object was in it.
     listed: bool,
+    /// While a list comes in: since when.
+    listing: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -41,16 +43,19 @@ impl Own {
     pub(super) fn apply(&mut self, node: &str, event: Watched<IpsecNodeState>, now: Instant) -> bool {
         match event {
             Event::Init => {
-                self.listed = false;
+                (self.listed, self.listing) = (false, Some(now));
                 false
             }
             Event::InitApply(object) => {
                 self.listed |= is(&object, node);
                 self.take(node, object)
             }
-            Event::InitDone if self.listed => false,
+            Event::InitDone if self.listed => {
+                self.listing = None;
+                false
+            }
             Event::InitDone => {
-                self.target = None;
+                (self.target, self.listing) = (None, None);
                 if let Presence::Unknown | Presence::Present { .. } = self.presence {
                     self.presence = Presence::Missing;
                     self.unreadable = None;
@@ -77,7 +82,7 @@ impl Own {
             Ok(object) => {
                 let generation = object.metadata.generation.unwrap_or_default();
                 // One that was made anew has to be reported on, whatever it says.
-                let target = Target::of(&object);
+                let target = Target { listed: self.listing, ..Target::of(&object) };
                 let same_object = self.target.as_ref().is_some_and(|before| before.uid == target.uid);
                 let same = same_object
                     && match &self.presence {
@@ -99,7 +104,7 @@ impl Own {
             }
             Err(invalid) => {
                 // Its status can't be read either: it is written anew.
-                self.target = Some(Target::new(&invalid.metadata, None));
+                self.target = Some(Target { listed: self.listing, ..Target::new(&invalid.metadata, None) });
                 if !matches!(self.presence, Presence::Present { .. }) {
                     self.presence = Presence::Missing;
                 }

@@ -34,7 +34,8 @@ fn report(generation: i64, foreign: u32) -> Option<Report> {
 }
 
 fn target(version: u64, status: Option<&IpsecNodeStateStatus>) -> Option<Target> {
-    Some(Target { uid: "uid".into(), version: Some(version), generation: Some(7), status: status.cloned() })
+    let (uid, status) = ("uid".into(), status.cloned());
+    Some(Target { uid, version: Some(version), generation: Some(7), status, listed: None })
 }
 
 fn decide(latest: &Latest, written: Option<&Written>, at: Instant) -> Todo {
@@ -72,13 +73,30 @@ fn written_once() {
 }
 
 #[test]
+fn written_again_where_a_later_list_has_the_object_as_it_was_before() {
+    let now = Instant::now();
+    let report = report(1, 0);
+    let written = written(&report, now);
+    let listed = |began: Option<Instant>| {
+        let listed = began.map(Instant::into_std);
+        let target = target(10, None).map(|target| Target { listed, ..target });
+        decide(&Latest { target, report: report.clone() }, Some(&written), now)
+    };
+    // The list may have been on its way when it was written.
+    assert_eq!([listed(None), listed(Some(now))], [Todo::Nothing, Todo::Nothing]);
+    assert!(matches!(listed(Some(now + Duration::from_millis(1))), Todo::Write(_)));
+}
+
+#[test]
 fn written_again_when_it_changes_or_the_object_is_another() {
     let now = Instant::now();
     let old = report(1, 0);
     let written = written(&old, now);
     let changed = Latest { target: target(11, Some(&written.sent)), report: report(2, 0) };
     assert!(matches!(decide(&changed, Some(&written), now), Todo::Write(_)));
-    let other = Some(Target { uid: "other".into(), version: Some(12), generation: Some(1), status: None });
+    let other =
+        Target { uid: "other".into(), version: Some(12), generation: Some(1), ..target(12, None).unwrap() };
+    let other = Some(other);
     // The pass that it is about was made for the one before, whose generations say nothing of this one's.
     let latest = Latest { target: other.clone(), report: old.clone() };
     assert_eq!(decide(&latest, Some(&written), now), Todo::Nothing);
