@@ -30,7 +30,7 @@ mod write;
 pub use write::{SPEC_MANAGER, STATUS_MANAGER};
 
 use announce::Announcer;
-use cache::{Event, Unreadable};
+use cache::{Event, TurnedBack, Unreadable};
 use change::{Change, Kind, What};
 use error::Category;
 use index::{Index, Input};
@@ -61,6 +61,20 @@ pub enum Ended {
         /// The highest that was seen.
         seen: u64,
         /// The one that it is at.
+        now: u64,
+    },
+    /// So it is with an object, which may be at a resourceVersion from before the restore; the API server needn't be.
+    #[error(
+        "{kind} {name} is at resourceVersion {now}, and was at {seen}: etcd was restored from a backup. Beginning anew"
+    )]
+    Older {
+        /// The object's kind.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What was seen of it.
+        seen: u64,
+        /// What it is at.
         now: u64,
     },
     /// The watches are gone.
@@ -129,6 +143,9 @@ impl Controller {
                 event = self.events.recv() => {
                     let Some(event) = event else { return Ended::WatchesEnded };
                     self.apply(event);
+                    if let Some(ended) = self.has_older_objects() {
+                        return ended;
+                    }
                 }
             }
         }
@@ -169,9 +186,18 @@ impl Controller {
                     if self.apply(event) {
                         self.wake(DEBOUNCE);
                     }
+                    if let Some(ended) = self.has_older_objects() {
+                        return ended;
+                    }
                 }
             }
         }
+    }
+
+    /// A list may tell of it at once.
+    fn has_older_objects(&self) -> Option<Ended> {
+        let (kind, TurnedBack { name, seen, now }) = self.index.turned_back()?;
+        Some(Ended::Older { kind, name: name.clone(), seen: *seen, now: *now })
     }
 
     fn apply(&mut self, event: Input) -> bool {

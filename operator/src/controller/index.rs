@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use esplanade_crds::{IpsecNodeState, IpsecPeer, IpsecPolicy, IpsecSA};
 use esplanade_plan::{NodeView, SecretView, Snapshot};
 
-use super::cache::{Cache, Event, Unreadable};
+use super::cache::{Cache, Event, TurnedBack, Unreadable};
 use super::change::Kind;
 
 /// What is known of a Secret without its data.
@@ -70,6 +70,21 @@ impl Index {
     pub fn newest(&self) -> Option<u64> {
         let Self { policies, sas, node_states, peers, nodes: _, secrets: _ } = self;
         policies.newest().max(sas.newest()).max(node_states.newest()).max(peers.newest())
+    }
+
+    /// An object that is at an earlier resourceVersion than it was, and its kind.
+    #[must_use]
+    pub fn turned_back(&self) -> Option<(&'static str, &TurnedBack)> {
+        let Self { nodes, policies, sas, node_states, peers, secrets } = self;
+        let all = [
+            ("Node", nodes.turned_back()),
+            ("IpsecPolicy", policies.turned_back()),
+            ("IpsecSA", sas.turned_back()),
+            ("IpsecNodeState", node_states.turned_back()),
+            ("IpsecPeer", peers.turned_back()),
+            ("Secret", secrets.turned_back()),
+        ];
+        all.into_iter().find_map(|(kind, turned_back)| Some((kind, turned_back?)))
     }
 
     /// What a plan is made from, without the Secrets' data.

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::pin::pin;
+use std::time::Instant;
 
 use esplanade_crds::{IpsecNodeState, IpsecPeer, IpsecPolicy, IpsecSA};
 use esplanade_plan::NodeView;
@@ -49,7 +50,8 @@ async fn forward<W, T>(
     let mut events = pin!(watcher(api, watcher::Config::default()).default_backoff());
     while let Some(event) = events.next().await {
         let event = match event {
-            Ok(watcher::Event::Init) => Event::ListStart,
+            // It lists when it is asked for the next event.
+            Ok(watcher::Event::Init) => Event::ListStart(Instant::now()),
             Ok(watcher::Event::InitApply(object)) => Event::Listed(view(object)),
             Ok(watcher::Event::InitDone) => Event::ListEnd,
             Ok(watcher::Event::Apply(object)) => Event::Changed(view(object)),
@@ -80,7 +82,7 @@ pub(super) fn object<K: Resource<DynamicType = ()>>(guard: DeserializeGuard<K>) 
         generation: invalid.metadata.generation,
         error: invalid.error,
     });
-    Seen { name, version, object }
+    Seen { name, version, object, at: Instant::now() }
 }
 
 fn without_managed_fields<K: Resource>(mut object: K) -> K {
@@ -90,15 +92,15 @@ fn without_managed_fields<K: Resource>(mut object: K) -> K {
 
 /// A Node reduced to what plans depend on: most of its changes are heartbeats.
 fn node(guard: DeserializeGuard<Node>) -> Seen<NodeView> {
-    let Seen { name, version, object } = object(guard);
-    Seen { name, version, object: object.map(|node| NodeView::from(&node)) }
+    let Seen { name, version, object, at } = object(guard);
+    Seen { name, version, object: object.map(|node| NodeView::from(&node)), at }
 }
 
 fn secret(meta: PartialObjectMeta<Secret>) -> Seen<SecretMeta> {
     let (name, version) = (meta.name_any(), version(meta.meta()));
     let uid = meta.uid().unwrap_or_default();
     let resource_version = meta.resource_version().unwrap_or_default();
-    Seen { name, version, object: Ok(SecretMeta { uid, resource_version }) }
+    Seen { name, version, object: Ok(SecretMeta { uid, resource_version }), at: Instant::now() }
 }
 
 /// `metadata.resourceVersion` as a number, which makes the versions of one kind comparable (Kubernetes 1.35 on says
