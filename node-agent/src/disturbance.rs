@@ -16,6 +16,10 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// What comes within this time after the last is the same disturbance.
 const SAME: Duration = Duration::from_secs(30);
 
+/// What was counted within this time isn't counted anew as long as nothing happens: passes may follow closely on each other,
+/// and the kernel adds up the counters of all CPUs each time.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// Others have deleted something that was ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disturbance {
@@ -40,7 +44,7 @@ pub(crate) type Moment = (Duration, Timestamp);
 #[derive(Debug, Default)]
 pub(crate) struct Disturbances {
     /// The packets dropped before anything happened.
-    before: Option<(Timestamp, Dropped)>,
+    before: Option<(Moment, Dropped)>,
     current: Option<Disturbance>,
     /// When it was noticed that something is away, as long as that is so.
     away: Option<Duration>,
@@ -52,14 +56,15 @@ pub(crate) struct Disturbances {
 }
 
 impl Disturbances {
-    /// A pass `began` and `ended`, found something away, and has left everything as it should be or not. `dropped`: up to its end.
+    /// A pass `began` and has just `ended`, found something away, and has left everything as it should be or not. `dropped`: up
+    /// to now, asked where it counts.
     pub(crate) fn passed(
         &mut self,
         (began, ended): (Moment, Moment),
         losses: Losses,
         in_sync: bool,
         open: bool,
-        dropped: Option<Dropped>,
+        dropped: impl Fn() -> Option<Dropped>,
     ) {
         if !losses.is_empty() {
             self.lost(began, losses, open);
@@ -89,13 +94,13 @@ impl Disturbances {
         (self.changed, self.untold) = (at, true);
     }
 
-    /// So many packets have been dropped by now.
-    pub(crate) fn looked(&mut self, (now, time): Moment, dropped: Option<Dropped>) {
+    /// So many packets have been `dropped` by now; asked where it counts.
+    pub(crate) fn looked(&mut self, (now, time): Moment, dropped: impl Fn() -> Option<Dropped>) {
         let ago = now.saturating_sub(self.changed);
         if let Some(current) = &mut self.current {
             if self.untold && ago >= SETTLED {
-                let counts = self.before.as_ref().zip(dropped.as_ref());
-                current.dropped = counts.map(|((from, before), now)| (*from, time, more(before, now)));
+                let counts = self.before.as_ref().zip(dropped());
+                current.dropped = counts.map(|(((_, from), before), now)| (*from, time, more(before, &now)));
                 let back = current.back.filter(|_| self.away.is_none());
                 self.told = Some(Disturbance { back, ..current.clone() });
                 self.untold = false;
@@ -105,7 +110,10 @@ impl Disturbances {
             }
         }
         self.current = None;
-        self.before = dropped.map(|dropped| (time, dropped));
+        let fresh = self.before.as_ref().is_some_and(|((at, _), _)| now.saturating_sub(*at) < FRESH);
+        if !fresh {
+            self.before = dropped().map(|dropped| ((now, time), dropped));
+        }
     }
 
     /// What there is to tell: the last one.

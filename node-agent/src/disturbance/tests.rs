@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::time::Duration;
 
 use esplanade_sync::Losses;
@@ -13,8 +14,8 @@ fn at(ms: u32) -> Moment {
     (Duration::from_millis(ms.into()), time)
 }
 
-fn dropped(inbound: u64, outbound: u64) -> Option<Dropped> {
-    Some([("XfrmInNoStates".to_owned(), inbound), ("XfrmOutNoStates".to_owned(), outbound)].into())
+fn dropped(inbound: u64, outbound: u64) -> impl Fn() -> Option<Dropped> {
+    move || Some([("XfrmInNoStates".to_owned(), inbound), ("XfrmOutNoStates".to_owned(), outbound)].into())
 }
 
 /// A pass of 10 ms.
@@ -69,19 +70,43 @@ fn what_follows_soon_is_the_same_and_what_follows_late_is_another() {
 fn what_does_not_come_back_is_said_and_what_can_not_be_known_as_well() {
     let mut all = Disturbances::default();
     let losses = Losses { sas: 1, policies: 2 };
-    all.passed((at(0), at(10)), losses, false, true, None);
-    all.passed((at(1500), at(1510)), NOTHING, false, true, None);
+    all.passed((at(0), at(10)), losses, false, true, || None);
+    all.passed((at(1500), at(1510)), NOTHING, false, true, || None);
     let said = words(&all);
     assert!(said.contains("; not all is back. How many packets were dropped isn't known"), "{said}");
     assert!(said.ends_with("nodeAgent.defaultAction: Block prevents that"), "{said}");
-    all.passed((at(5000), at(5010)), NOTHING, true, true, None);
-    all.passed((at(6010), at(6010)), NOTHING, true, true, None);
+    all.passed((at(5000), at(5010)), NOTHING, true, true, || None);
+    all.passed((at(6010), at(6010)), NOTHING, true, true, || None);
     assert!(words(&all).contains("all was back within 5010 ms"), "{}", words(&all));
     // Only SAs: nothing goes in the clear without them.
     let mut all = Disturbances::default();
-    all.passed((at(0), at(10)), Losses { sas: 1, policies: 0 }, true, true, None);
-    all.looked(at(1010), None);
+    all.passed((at(0), at(10)), Losses { sas: 1, policies: 0 }, true, true, || None);
+    all.looked(at(1010), || None);
     assert!(!words(&all).contains("clear"), "{}", words(&all));
+}
+
+#[test]
+fn what_was_dropped_is_asked_only_where_it_counts() {
+    let (mut all, asked) = (Disturbances::default(), Cell::new(0));
+    let dropped = || {
+        asked.set(asked.get() + 1);
+        dropped(asked.get(), 0)()
+    };
+    all.looked(at(0), dropped);
+    for ms in [0, 500, 989] {
+        all.passed((at(ms), at(ms + 10)), NOTHING, true, false, dropped);
+    }
+    assert_eq!(asked.get(), 1, "a moment ago");
+    all.looked(at(1000), dropped);
+    assert_eq!(asked.get(), 2);
+    let losses = Losses { sas: 1, policies: 0 };
+    all.passed((at(2500), at(2510)), losses, true, false, dropped);
+    assert_eq!(asked.get(), 2, "more may be dropped yet");
+    all.passed((at(3510), at(3510)), NOTHING, true, false, dropped);
+    assert!(words(&all).contains("From 2027-01-15T08:00:01Z to 2027-01-15T08:00:03Z"), "{}", words(&all));
+    assert!(words(&all).contains("dropped 1 packet "), "{}", words(&all));
+    all.looked(at(30_000), dropped);
+    assert_eq!(asked.get(), 3, "of the next one, should there be one, nothing counts yet");
 }
 
 #[test]

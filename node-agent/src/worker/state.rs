@@ -144,7 +144,7 @@ impl State {
 
     /// At what the kernel has dropped.
     fn look(&mut self) {
-        self.disturbances.looked(moment(), host::dropped().ok());
+        self.disturbances.looked(moment(), || host::dropped().ok());
     }
 }
 

@@ -74,7 +74,7 @@ impl State {
         }
         self.record_numbers(false);
         let in_sync = matches!(result, PassResult::Done { in_sync: true, .. });
-        let dropped = host::dropped().ok();
+        let dropped = || host::dropped().ok();
         self.disturbances.passed((began, ended), losses, in_sync, !input.block, dropped);
         let needed = self.keying.is_needed(&input);
         let progress = self.keying.progress(&input.spec, in_sync).filter(|_| needed);
