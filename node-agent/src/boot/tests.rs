@@ -3,11 +3,11 @@ use std::fs;
 use std::path::Path;
 
 use esplanade_model::{
-    Action, Direction, Mark, Mode, Op, Policy, PolicyFlags, PolicyIndex, Port, Protocol, Reqid, Selector,
-    Template,
+    Action, Direction, Mark, Mode, Op, Policy, PolicyFlags, PolicyIndex, PolicyKey, Port, Protocol, Reader,
+    Refusal, Reqid, SaId, Selector, Template,
 };
-use esplanade_xfrm::Databases as _;
-use esplanade_xfrm::fake::FakeKernel;
+use esplanade_xfrm::fake::{FakeKernel, ForeignPolicy};
+use esplanade_xfrm::{Databases, KernelError};
 
 use super::{CloseError, FILE, Record, close};
 
@@ -82,6 +82,51 @@ fn a_kernel_that_has_policies_of_ours_stays_as_it_is() {
     kernel.apply(&[Op::AddPolicy { policy: there.clone(), index }]).unwrap();
     assert_eq!(close(&mut kernel, directory.path(), &nowhere()).unwrap(), 0);
     assert_eq!(in_kernel(&mut kernel), [there]);
+}
+
+/// A kernel that isn't to be read as a whole.
+struct LookedUp(FakeKernel);
+
+impl Databases for LookedUp {
+    fn read(&mut self, _: &mut dyn Reader) -> Result<(), KernelError> {
+        panic!("read as a whole")
+    }
+
+    fn look_up(
+        &mut self,
+        sas: &[SaId],
+        policies: &[PolicyKey],
+        reader: &mut dyn Reader,
+    ) -> Result<(), KernelError> {
+        self.0.look_up(sas, policies, reader)
+    }
+
+    fn carry_out(&mut self, ops: &mut dyn Iterator<Item = Op>) -> Result<Vec<(usize, Refusal)>, KernelError> {
+        self.0.carry_out(ops)
+    }
+}
+
+#[test]
+fn a_kernel_that_has_what_was_recorded_is_not_read_for_that() {
+    let directory = tempfile::tempdir().unwrap();
+    let there = policy(Direction::Out, false);
+    noted(directory.path(), &[there.clone(), bypass()]);
+    let mut kernel = FakeKernel::new();
+    let index = PolicyIndex::new(0, Direction::Out);
+    kernel.apply(&[Op::AddPolicy { policy: there.clone(), index }]).unwrap();
+    assert_eq!(close(&mut LookedUp(kernel.clone()), directory.path(), &nowhere()).unwrap(), 0);
+    assert_eq!(in_kernel(&mut kernel), [there]);
+}
+
+#[test]
+fn what_is_somebody_elses_does_not_count_as_recorded() {
+    let directory = tempfile::tempdir().unwrap();
+    let theirs = policy(Direction::Out, false);
+    noted(directory.path(), &[theirs.clone(), bypass()]);
+    let mut kernel = FakeKernel::new();
+    kernel.insert_foreign_policy(ForeignPolicy { key: theirs.key(), index: None }).unwrap();
+    close(&mut kernel, directory.path(), &nowhere()).unwrap();
+    assert_eq!(in_kernel(&mut kernel), [bypass()]);
 }
 
 #[test]
