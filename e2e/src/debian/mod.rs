@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
 
+pub mod packages;
 pub mod suite;
 
 /// Unpacks every package in `folder`, with /lib and /bin in /usr as on an installed system.

@@ -101,7 +101,7 @@ fn own(interface: &str) -> Result<()> {
     ip(&format!("link set {interface} up"))
 }
 
-fn ip(words: &str) -> Result<()> {
+pub(super) fn ip(words: &str) -> Result<()> {
     let output = Command::new("ip").args(words.split_whitespace()).output();
     let output = output.context("can't start ip: is Debian's package iproute2 installed?")?;
     ensure!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));

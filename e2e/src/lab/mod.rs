@@ -32,6 +32,7 @@ mod node;
 mod objects;
 mod pods;
 mod restarts;
+pub mod system;
 mod topology;
 pub mod traffic;
 mod wait;
@@ -119,6 +120,16 @@ where
     })
 }
 
+/// A lab's folder.
+fn folder() -> Result<tempfile::TempDir> {
+    let mut dir = kernel::temp_dir()?;
+    if std::env::var_os(KEEP).is_some() {
+        dir.disable_cleanup(true);
+        say(&format!("the lab's folder, kept: {}", dir.path().display()));
+    }
+    Ok(dir)
+}
+
 #[allow(clippy::print_stderr)]
 fn say(line: &str) {
     eprintln!("{line}");
@@ -126,11 +137,7 @@ fn say(line: &str) {
 
 impl Lab {
     async fn start(config: Config, kernel: &Kernel, binaries: binaries::Binaries) -> Result<Self> {
-        let mut dir = kernel::temp_dir()?;
-        if std::env::var_os(KEEP).is_some() {
-            dir.disable_cleanup(true);
-            say(&format!("the lab's folder, kept: {}", dir.path().display()));
-        }
+        let dir = folder()?;
         let patience = kernel.patience();
         let mut machine = machine::Machine::start(kernel, dir.path())?;
         let nodes = async {

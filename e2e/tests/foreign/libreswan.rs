@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use esplanade_e2e::debian::packages::{Beside, unpacked};
 use esplanade_e2e::lab::{Lab, Node};
 
 use crate::cluster::SOON;
 use crate::daemon::Daemon;
-use crate::packages;
 
 const WHACK: &str = "/usr/libexec/ipsec/whack";
 /// UDP port of the traffic that it protects between the nodes.
@@ -16,7 +16,7 @@ const PORT: u16 = 5001;
 
 /// Its packages; to be called where the network is, outside of the lab.
 pub(crate) fn packages() -> Result<PathBuf> {
-    packages::unpacked(&["libreswan", "libnss3-tools"])
+    unpacked(&["libreswan", "libnss3-tools"], Beside::Installed)
 }
 
 /// Starts it, with a connection to the other node that only waits for the other's word.

@@ -11,7 +11,6 @@ mod hand_made;
 mod healing;
 mod libreswan;
 mod numbers;
-mod packages;
 mod strongswan;
 mod theirs;
 #[allow(dead_code)] // The suite of manual keys uses more of it.

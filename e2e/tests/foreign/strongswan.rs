@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
+use esplanade_e2e::debian::packages::{Beside, unpacked};
 use esplanade_e2e::lab::{Lab, Node};
 
 use crate::cluster::SOON;
 use crate::daemon::Daemon;
-use crate::packages;
 
 const IKE_PORT: u16 = 5500;
 /// UDP port of the traffic that it protects between the nodes.
@@ -15,7 +15,7 @@ const PORT: u16 = 5002;
 
 /// Its packages; to be called where the network is, outside of the lab.
 pub(crate) fn packages() -> Result<PathBuf> {
-    packages::unpacked(&["charon-systemd", "strongswan-swanctl"])
+    unpacked(&["charon-systemd", "strongswan-swanctl"], Beside::Installed)
 }
 
 /// Starts it, with what it needs for an SA with the other node, and for policies that lead the traffic between

@@ -7,6 +7,7 @@ mod allocated;
 mod automatic;
 mod beet;
 mod boot;
+mod boot_unit;
 mod cluster;
 mod compression;
 mod cpus;
