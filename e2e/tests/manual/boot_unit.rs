@@ -23,6 +23,11 @@ const UNIT: &str = "esplanade-boot.service";
 /// So many packets to somebody whom no policy is about: so often the sender tried everybody.
 const ROUNDS: usize = 20;
 
+/// Without systemd-network-generator, which asks for network-pre.target as well: beside other programs that bring up networks
+/// nobody does but our unit.
+const SET_UP: &str =
+    "systemctl enable systemd-networkd sender before after\nsystemctl mask systemd-network-generator\n";
+
 fn own() -> Addresses {
     addresses::node(1)
 }
@@ -58,12 +63,7 @@ fn node(record: Option<&str>) -> Setup<'static> {
         files.push(("etc/fstab", include_str!("boot_unit/fstab").to_owned()));
         files.push(("disk/policies-at-boot", record.to_owned()));
     }
-    Setup {
-        files,
-        script: "systemctl enable systemd-networkd sender before after\n".to_owned(),
-        peers: vec![peer()],
-        ..Setup::default()
-    }
+    Setup { files, script: SET_UP.to_owned(), peers: vec![peer()], ..Setup::default() }
 }
 
 /// Adds the unit just as it says itself.
