@@ -128,7 +128,7 @@ fn changed(wanted: &Wanted) -> Wanted {
     }
     for (_, policy) in &mut changed.policies {
         policy.priority += 1;
-        policy.templates.iter_mut().for_each(|template| template.reqid = other(template.reqid));
+        policy.templates.iter_mut().for_each(|template| template.reqid = template.reqid.map(other));
     }
     changed
 }

@@ -133,7 +133,7 @@ fn word(direction: Direction) -> &'static str {
 fn template(policy: &Policy) -> Result<(std::net::IpAddr, std::net::IpAddr, u32)> {
     let template = policy.templates.first().context("a policy without a template")?;
     let (source, destination) = template.tunnel.context("a template without a tunnel")?;
-    Ok((source, destination, template.reqid.get()))
+    Ok((source, destination, template.reqid.context("a template without a reqid")?.get()))
 }
 
 /// The key: one that the benchmark made up.

@@ -76,7 +76,7 @@ fn policies(peer: u32, outbound: &Sa, inbound: &Sa) -> Result<[(String, Policy);
         templates: vec![Template {
             protocol: Protocol::Esp,
             mode: Mode::Tunnel,
-            reqid: sa.reqid,
+            reqid: Some(sa.reqid),
             tunnel: Some((sa.source, sa.destination)),
             optional: false,
         }],

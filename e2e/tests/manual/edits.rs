@@ -19,7 +19,7 @@ fn policy(rest: &str) -> String {
 }
 
 /// Each pod to each other, over both families.
-fn everyone(lab: &Lab) -> Vec<(&Place, IpAddr)> {
+pub(crate) fn everyone(lab: &Lab) -> Vec<(&Place, IpAddr)> {
     let nodes = lab.nodes();
     let ways = nodes.iter().flat_map(|from| nodes.iter().map(move |to| (from, to)));
     let pairs = ways.filter(|(from, to)| from.name != to.name).flat_map(|(from, to)| {
@@ -30,7 +30,7 @@ fn everyone(lab: &Lab) -> Vec<(&Place, IpAddr)> {
 }
 
 /// What went wrong in each node's kernel so far.
-async fn errors(lab: &Lab) -> Result<Vec<BTreeMap<String, u64>>> {
+pub(crate) async fn errors(lab: &Lab) -> Result<Vec<BTreeMap<String, u64>>> {
     let mut all = Vec::new();
     for node in lab.nodes() {
         all.push(node.xfrm_stat().await?);

@@ -6,6 +6,7 @@ mod all_traffic;
 mod allocated;
 mod automatic;
 mod beet;
+mod beside;
 mod boot;
 mod boot_unit;
 mod cluster;

@@ -2,7 +2,7 @@
 
 use esplanade_crds::ProblemKind;
 use esplanade_model::{
-    Crypto, Direction, Lifetime, Move, Observed, ObservedSa, Op, ReplayProtection, ReplayState, Sa,
+    Crypto, Direction, Lifetime, Move, Observed, ObservedSa, Op, ReplayProtection, ReplayState, Reqid, Sa,
     SaDirection, SaId, Wanted, WantedSa,
 };
 
@@ -154,7 +154,7 @@ pub fn add(sa: &WantedSa, Start { state, used }: Start) -> Op {
 fn outbound_reqids(observed: &Observed) -> Set<u32> {
     let outbound = observed.policies.iter().filter(|policy| policy.key.direction == Direction::Out);
     let templates = outbound.filter_map(|policy| policy.policy.as_ref()).flat_map(|policy| &policy.templates);
-    templates.map(|template| template.reqid.get()).collect()
+    templates.filter_map(|template| template.reqid).map(Reqid::get).collect()
 }
 
 fn removal_stage(sa: &ObservedSa, outbound_reqids: &Set<u32>) -> Stage {

@@ -88,7 +88,7 @@ pub fn uncovered(api_server: &BTreeSet<SocketAddr>, policies: &[(String, Policy)
     });
     // Every way as soon as one is covered: the others follow when the policy is switched on further.
     let covered =
-        |ways: &[Policy; 3]| ways.iter().any(|exempt| covering.iter().any(|one| overlap(one, exempt)));
+        |ways: &[Policy; 3]| ways.iter().any(|exempt| covering.iter().any(|one| one.overlaps(exempt)));
     let connections = made.filter(covered).flatten();
     let (client, server) = (Port::exactly(68), Port::exactly(67));
     let asks_everyone = |one: &&&Policy| {
@@ -96,7 +96,7 @@ pub fn uncovered(api_server: &BTreeSet<SocketAddr>, policies: &[(String, Policy)
         let asking = selector(host, IpAddr::from(Ipv4Addr::BROADCAST).into(), UDP, client, server);
         let asking =
             asking.map(|asking| Policy::new(Direction::Out, asking, priority::EXEMPT, Action::Allow));
-        is_host(host) && asking.is_some_and(|asking| overlap(one, &asking))
+        is_host(host) && asking.is_some_and(|asking| one.overlaps(&asking))
     };
     let hosts: BTreeSet<IpNet> =
         covering.iter().filter(asks_everyone).map(|one| one.selector.source()).collect();
@@ -131,7 +131,7 @@ pub fn within(own: &BTreeSet<IpNet>, policies: &[(String, Policy)]) -> Vec<Polic
         let allow = |direction| Policy::new(direction, selector, priority::EXEMPT, Action::Allow);
         Some([Direction::Out, Direction::In, Direction::Forward].map(allow))
     });
-    ways.flatten().filter(|exempt| covering.iter().any(|one| overlap(one, exempt))).collect()
+    ways.flatten().filter(|exempt| covering.iter().any(|one| one.overlaps(exempt))).collect()
 }
 
 /// The connections of the API server, outbound.
@@ -145,18 +145,6 @@ fn connections(api_server: &BTreeSet<SocketAddr>) -> Vec<Selector> {
         made.extend(selector(host, any(address.ip()), TCP, port, Port::ANY));
     }
     made
-}
-
-/// There are packets that both are for.
-fn overlap(one: &Policy, other: &Policy) -> bool {
-    let nets = |a: IpNet, b: IpNet| a.contains(&b) || b.contains(&a);
-    let (a, b) = (one.selector, other.selector);
-    one.direction == other.direction
-        && (a.protocol == 0 || b.protocol == 0 || a.protocol == b.protocol)
-        && nets(a.source(), b.source())
-        && nets(a.destination(), b.destination())
-        && a.source_port.overlaps(b.source_port)
-        && a.destination_port.overlaps(b.destination_port)
 }
 
 /// What passes through a node is looked up twice: as passing through, and then as leaving. A policy of ours is for one of

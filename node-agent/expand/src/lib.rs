@@ -4,6 +4,7 @@
 //! Both ends of an SA, and every restart, come to the same reqids, priorities and selectors without being told.
 
 mod automatic;
+mod beside;
 mod error;
 mod exempt;
 mod keys;

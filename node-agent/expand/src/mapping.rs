@@ -132,7 +132,7 @@ impl Mappings {
         }
         for template in wanted.policies.iter_mut().flat_map(|(_, policy)| &mut policy.templates) {
             let Some(ends) = &mut template.tunnel else { continue };
-            if let Some(now) = moved.get(&(template.reqid, *ends)) {
+            if let Some(now) = template.reqid.and_then(|reqid| moved.get(&(reqid, *ends))) {
                 *ends = *now;
             }
         }

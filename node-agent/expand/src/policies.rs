@@ -10,7 +10,13 @@ use esplanade_model::{
 use crate::error::PolicyError;
 use crate::participant::Participant;
 use crate::sas::{self, Tunnels};
-use crate::{mark, priority, reqid, selectors};
+use crate::{beside, mark, priority, reqid, selectors};
+
+/// A policy of the kernel, and whose it is.
+pub(crate) struct Made<'a> {
+    pub(crate) of: &'a NodePolicy,
+    pub(crate) policy: Policy,
+}
 
 /// The policies of a node.
 #[derive(Default)]
@@ -26,9 +32,7 @@ pub(crate) fn expand(
     tunnels: &Tunnels,
     kernel: &Capabilities,
 ) -> Policies {
-    // Two policies may ask for the same key: the first counts, as the kernel would look at it first. Of two revisions of one
-    // policy it is the one that is switched on further.
-    let mut wanted: BTreeMap<PolicyKey, (String, Policy)> = BTreeMap::new();
+    let mut all = Vec::new();
     let mut problems = Vec::new();
     for (kernel_priority, policy) in priority::in_order(policies) {
         let mut errors = Vec::new();
@@ -40,13 +44,20 @@ pub(crate) fn expand(
                 }
                 (made.action, made.templates) = (Action::Block, Vec::new());
             }
-            wanted.entry(made.key()).or_insert_with(|| (policy.name.clone(), made));
+            all.push(Made { of: policy, policy: made });
         }
         errors.dedup();
         problems.extend(errors.iter().map(|error| error.problem(&policy.name)));
     }
     problems.sort_by(|a, b| a.name.cmp(&b.name));
     problems.dedup();
+    beside::admit(&mut all);
+    // Two policies may ask for the same key: the first counts, as the kernel would look at it first. Of two revisions of one
+    // policy it is the one that is switched on further.
+    let mut wanted: BTreeMap<PolicyKey, (String, Policy)> = BTreeMap::new();
+    for Made { of, policy } in all {
+        wanted.entry(policy.key()).or_insert_with(|| (of.name.clone(), policy));
+    }
     Policies { wanted: wanted.into_values().collect(), problems }
 }
 
@@ -150,7 +161,7 @@ impl Treatment {
                     Some(tunnels.get(&policy.name, from, to).or_else(|| source.tunnel_to(destination))?)
                 }
             };
-            let reqid = reqid::of_policy(&policy.name, from, to);
+            let reqid = Some(reqid::of_policy(&policy.name, from, to));
             let outer = Template { protocol, mode, reqid, tunnel, optional: false };
             Some(match policy.compression {
                 Compression::None => vec![outer],

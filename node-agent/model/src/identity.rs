@@ -1,11 +1,12 @@
 //! What names an SA or a policy, and what marks one as ours.
 //!
 //! The kernel has no owner field. An SA is ours if its reqid lies in [`Reqid::OWNED`] and its `seq` is a [`Cookie`]; a
-//! policy is ours if its index is a [`PolicyIndex`] and every template's reqid lies in [`Reqid::OWNED`].
+//! policy is ours if its index is a [`PolicyIndex`] and every template's reqid lies in [`Reqid::OWNED`] or is any.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 
 /// Security Parameters Index of an SA on the wire: at least 256 (RFC 4303 §2.1).
@@ -46,26 +47,27 @@ impl fmt::Display for Spi {
 
 /// Ties a policy's template to the SAs that may carry its traffic (`xfrm_tmpl.reqid`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Reqid(u32);
+pub struct Reqid(NonZeroU32);
 
 impl Reqid {
     /// The reqids that are ours.
-    pub const OWNED: RangeInclusive<u32> = 0x5000_0000..=0x5fff_ffff;
+    pub const OWNED: RangeInclusive<u32> = Self::FIRST.get()..=0x5fff_ffff;
+    const FIRST: NonZeroU32 = NonZeroU32::new(0x5000_0000).unwrap();
 
     /// Our reqid for a hash. Scattered on purpose: the kernel's SAD hash is an XOR of reqid and addresses
     /// (`__xfrm_dst_hash`), and reqids in step with addresses collapse it into one chain.
     pub fn from_hash(hash: u32) -> Self {
-        Self(Self::OWNED.start() | (hash & 0x0fff_ffff))
+        Self(Self::FIRST | (hash & 0x0fff_ffff))
     }
 
     /// A reqid read from the kernel, if it is ours.
     pub fn owned(value: u32) -> Option<Self> {
-        Self::OWNED.contains(&value).then_some(Self(value))
+        NonZeroU32::new(value).filter(|value| Self::OWNED.contains(&value.get())).map(Self)
     }
 
     /// Its value.
     pub fn get(self) -> u32 {
-        self.0
+        self.0.get()
     }
 }
 

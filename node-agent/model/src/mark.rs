@@ -27,6 +27,16 @@ impl Mark {
         self.mask
     }
 
+    /// There are packets that have both.
+    pub fn overlaps(self, other: Self) -> bool {
+        (self.value ^ other.value) & self.mask & other.mask == 0
+    }
+
+    /// Every packet that has the other has this one.
+    pub fn covers(self, other: Self) -> bool {
+        self.overlaps(other) && self.mask & !other.mask == 0
+    }
+
     /// What is marked like this, and not otherwise, has the other mark too: an SA with the other one can carry it
     /// (`xfrm_state_find`), and is found by it (`__xfrm_state_lookup`).
     pub fn implies(self, other: Self) -> bool {

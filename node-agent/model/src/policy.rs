@@ -44,8 +44,8 @@ pub struct Template {
     pub protocol: Protocol,
     /// The mode.
     pub mode: Mode,
-    /// The SA's reqid.
-    pub reqid: Reqid,
+    /// The SA's reqid. None, inbound: whichever it has.
+    pub reqid: Option<Reqid>,
     /// The SA's outer source and destination, of one family; with a tunnel ([`Mode::is_tunnel`]) only.
     pub tunnel: Option<(IpAddr, IpAddr)>,
     /// Inbound: clear text is accepted as well (`optional`). The kernel refuses it outbound in tunnel mode.
@@ -95,6 +95,20 @@ impl Policy {
             templates: Vec::new(),
             flags: PolicyFlags::default(),
         }
+    }
+
+    /// There are packets that it and the other are looked up for.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        (self.direction, self.interface_id) == (other.direction, other.interface_id)
+            && self.mark.overlaps(other.mark)
+            && self.selector.overlaps(&other.selector)
+    }
+
+    /// It is looked up for whatever the other is looked up for.
+    pub fn covers(&self, other: &Self) -> bool {
+        (self.direction, self.interface_id) == (other.direction, other.interface_id)
+            && self.mark.covers(other.mark)
+            && self.selector.covers(&other.selector)
     }
 
     /// What names it in the kernel.

@@ -45,6 +45,11 @@ impl Port {
     pub fn overlaps(self, other: Self) -> bool {
         (self.value ^ other.value) & self.mask & other.mask == 0
     }
+
+    /// Every port that agrees with the other agrees with this one.
+    pub fn covers(self, other: Self) -> bool {
+        self.overlaps(other) && self.mask & !other.mask == 0
+    }
 }
 
 /// Source and destination of a selector are of different address families.
@@ -107,6 +112,29 @@ impl Selector {
     /// Packets from one address to another.
     pub fn is_of_hosts(&self) -> bool {
         [self.source, self.destination].iter().all(|one| one.prefix_len() == one.max_prefix_len())
+    }
+
+    /// There are packets that both are for.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let networks = |a: IpNet, b: IpNet| a.contains(&b) || b.contains(&a);
+        let alike = |a: u32, b: u32| a == 0 || b == 0 || a == b;
+        networks(self.source, other.source)
+            && networks(self.destination, other.destination)
+            && alike(self.protocol.into(), other.protocol.into())
+            && self.source_port.overlaps(other.source_port)
+            && self.destination_port.overlaps(other.destination_port)
+            && alike(self.interface_index, other.interface_index)
+    }
+
+    /// Whatever the other is for, this one is for as well.
+    pub fn covers(&self, other: &Self) -> bool {
+        let alike = |a: u32, b: u32| a == 0 || a == b;
+        self.source.contains(&other.source)
+            && self.destination.contains(&other.destination)
+            && alike(self.protocol.into(), other.protocol.into())
+            && self.source_port.covers(other.source_port)
+            && self.destination_port.covers(other.destination_port)
+            && alike(self.interface_index, other.interface_index)
     }
 
     /// The same for packets the other way. What isn't a port stays where it is: a type of messages is one both ways.

@@ -17,7 +17,7 @@ fn policy(direction: Direction, optional: bool) -> Policy {
     let template = Template {
         protocol: Protocol::Esp,
         mode: Mode::Tunnel,
-        reqid: Reqid::from_hash(1),
+        reqid: Some(Reqid::from_hash(1)),
         tunnel,
         optional,
     };

@@ -351,7 +351,7 @@ async fn on_demand_an_sa_is_made_when_the_kernel_asks() {
     assert_eq!((cluster.sas("a", "192.0.2.1").len(), cluster.sas("a", "192.0.2.2").len()), (1, 0));
     let observed = cluster.hosts["a"].kernel.observed();
     let out = observed.policies.iter().find(|policy| policy.key.direction == Direction::Out).unwrap();
-    let reqid = out.policy.as_ref().unwrap().templates[0].reqid;
+    let reqid = out.policy.as_ref().unwrap().templates[0].reqid.unwrap();
     cluster.hosts["a"].kernel.ask(esplanade_model::Reqid::from_hash(1));
     cluster.settle().await;
     assert_eq!(cluster.sas("a", "192.0.2.2"), []);

@@ -37,7 +37,7 @@ fn policy(direction: Direction, third: u8) -> Policy {
         templates: vec![Template {
             protocol: Protocol::Esp,
             mode: Mode::Tunnel,
-            reqid: Reqid::from_hash(1),
+            reqid: Some(Reqid::from_hash(1)),
             tunnel: Some(tunnel),
             optional: false,
         }],
@@ -484,7 +484,7 @@ fn between(here: &str, there: &str) -> Wanted {
     for (_, policy) in &mut wanted.policies {
         let out = policy.direction == Direction::Out;
         let (here, there) = (ip(here), ip(there));
-        policy.templates[0].reqid = if out { sending } else { receiving };
+        policy.templates[0].reqid = Some(if out { sending } else { receiving });
         policy.templates[0].tunnel = Some(if out { (here, there) } else { (there, here) });
     }
     wanted

@@ -110,7 +110,7 @@ impl Engine {
 }
 
 fn names(template: &Template, one: &Move) -> bool {
-    (template.protocol, template.mode, template.reqid) == (one.protocol, one.mode, one.reqid)
+    (template.protocol, template.mode, template.reqid) == (one.protocol, one.mode, Some(one.reqid))
         && template.tunnel.is_none_or(|ends| ends == one.to)
 }
 

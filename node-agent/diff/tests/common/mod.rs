@@ -70,7 +70,7 @@ pub(crate) fn template() -> Template {
     Template {
         protocol: Protocol::Esp,
         mode: Mode::Tunnel,
-        reqid: Reqid::from_hash(1),
+        reqid: Some(Reqid::from_hash(1)),
         tunnel: Some((ip("192.0.2.1"), ip("192.0.2.2"))),
         optional: false,
     }

@@ -51,7 +51,7 @@ fn what_policies_cover_of_the_api_servers_connections_passes_and_nothing_else() 
     let template = Template {
         protocol: Protocol::Esp,
         mode: Mode::Transport,
-        reqid: Reqid::from_hash(1),
+        reqid: Some(Reqid::from_hash(1)),
         tunnel: None,
         optional: true,
     };
@@ -150,7 +150,7 @@ fn what_passes_through_is_covered_both_times() {
     let template = Template {
         protocol: Protocol::Esp,
         mode: Mode::Tunnel,
-        reqid: Reqid::from_hash(1),
+        reqid: Some(Reqid::from_hash(1)),
         tunnel: Some(("192.0.2.11".parse().unwrap(), "192.0.2.12".parse().unwrap())),
         optional: false,
     };
@@ -201,7 +201,7 @@ fn who_sends_is_told_of_packets_that_are_too_long_and_nobody_else() {
     let template = Template {
         protocol: Protocol::Esp,
         mode: Mode::Tunnel,
-        reqid: Reqid::from_hash(1),
+        reqid: Some(Reqid::from_hash(1)),
         tunnel: None,
         optional: false,
     };
@@ -248,7 +248,7 @@ fn who_sends_is_told_of_packets_that_are_too_long_and_nobody_else() {
 /// A policy that protects; in the clear the action alone counts.
 fn protecting(direction: Direction, [source, destination]: [&str; 2]) -> (String, Policy) {
     let selector = Selector::new(source.parse().unwrap(), destination.parse().unwrap()).unwrap();
-    let (protocol, mode, reqid) = (Protocol::Esp, Mode::Tunnel, Reqid::from_hash(1));
+    let (protocol, mode, reqid) = (Protocol::Esp, Mode::Tunnel, Some(Reqid::from_hash(1)));
     let template = Template { protocol, mode, reqid, tunnel: None, optional: false };
     let policy = Policy::new(direction, selector, 70_000, Action::Allow);
     ("site".to_owned(), Policy { templates: vec![template], ..policy })

@@ -154,7 +154,8 @@ fn selector(selector: &Selector) -> String {
 
 fn template(template: &Template) -> String {
     let Template { protocol, mode, reqid, tunnel, optional } = template;
-    let mut text = format!("{protocol:?} {mode:?} reqid {:#x}", reqid.get());
+    let reqid = reqid.map_or("any".to_owned(), |reqid| format!("{:#x}", reqid.get()));
+    let mut text = format!("{protocol:?} {mode:?} reqid {reqid}");
     if let Some((source, destination)) = tunnel {
         write!(text, " {source} > {destination}").unwrap();
     }

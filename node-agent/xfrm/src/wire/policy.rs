@@ -12,6 +12,9 @@ use super::attributes::Attributes;
 use super::sa::{decode_interface_id, decode_mode, decode_protocol, interface_id, mode};
 use super::{address, mark, selector};
 
+/// A template that SAs of any reqid agree with (`xfrm_state_ok`).
+const ANY: u32 = 0;
+
 pub(super) fn encode(policy: &Policy, index: PolicyIndex) -> (UserPolicyInfo, Attributes) {
     let selector = selector::encode(&policy.selector);
     let mut attributes = Attributes::default();
@@ -50,7 +53,7 @@ fn flags(flags: PolicyFlags) -> u8 {
 fn encode_template(template: &Template, family: &mut u16) -> UserTemplate {
     let mut wire = UserTemplate {
         id: Id { proto: template.protocol.number(), ..Id::default() },
-        reqid: template.reqid.get(),
+        reqid: template.reqid.map_or(ANY, Reqid::get),
         mode: mode(template.mode),
         optional: template.optional.into(),
         // Any algorithm: what the SA has was decided when it was made.
@@ -100,7 +103,7 @@ pub(super) fn decode_key(info: &UserPolicyInfo, attributes: &Attributes) -> Opti
 /// Its index, if the policy carries our tags.
 pub(super) fn owned_index(info: &UserPolicyInfo, attributes: &Attributes) -> Option<PolicyIndex> {
     let index = PolicyIndex::owned(info.index)?;
-    let ours = |template: &UserTemplate| Reqid::owned(template.reqid).is_some();
+    let ours = |template: &UserTemplate| decode_reqid(template.reqid).is_some();
     templates(attributes).all(ours).then_some(index)
 }
 
@@ -164,6 +167,11 @@ fn significant(template: &UserTemplate) -> UserTemplate {
     }
 }
 
+/// Of a template of ours: the SA's, or none if any will do.
+fn decode_reqid(number: u32) -> Option<Option<Reqid>> {
+    if number == ANY { Some(None) } else { Reqid::owned(number).map(Some) }
+}
+
 fn decode_template(wire: &UserTemplate) -> Option<Template> {
     let mode = decode_mode(wire.mode)?;
     let tunnel = match mode {
@@ -175,7 +183,7 @@ fn decode_template(wire: &UserTemplate) -> Option<Template> {
     Some(Template {
         protocol: decode_protocol(wire.id.proto)?,
         mode,
-        reqid: Reqid::owned(wire.reqid)?,
+        reqid: decode_reqid(wire.reqid)?,
         tunnel,
         optional: wire.optional != 0,
     })

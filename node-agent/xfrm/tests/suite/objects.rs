@@ -118,7 +118,7 @@ pub(crate) fn tunnel(number: u32) -> Template {
     Template {
         protocol: Protocol::Esp,
         mode: Mode::Tunnel,
-        reqid: reqid(number),
+        reqid: Some(reqid(number)),
         tunnel: Some((v4(1), v4(2))),
         optional: false,
     }

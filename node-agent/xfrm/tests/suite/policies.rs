@@ -62,6 +62,8 @@ pub(crate) fn every_template_reads_back(kernel: &mut dyn Subject) {
         vec![tunnel(1), tunnel_v6, transport(3), ah, tunnel(5), tunnel(6)],
         vec![Template { optional: true, ..transport(1) }],
         vec![Template { optional: true, ..tunnel(1) }],
+        vec![Template { reqid: None, ..tunnel(1) }],
+        vec![Template { optional: true, ..tunnel(1) }, Template { reqid: None, ..tunnel(1) }],
     ];
     let mut wanted = Vec::new();
     for (templates, number) in lists.into_iter().zip(0..) {
@@ -111,7 +113,7 @@ pub(crate) fn an_update_keeps_the_index(kernel: &mut dyn Subject) {
         let index = PolicyIndex::new(5, direction);
         let changed = Policy {
             priority: 7,
-            templates: vec![Template { reqid: reqid(99), ..transport(1) }],
+            templates: vec![Template { reqid: Some(reqid(99)), ..transport(1) }],
             ..policy(direction, 1)
         };
         must(kernel, &[Op::UpdatePolicy { policy: changed.clone(), index }]);

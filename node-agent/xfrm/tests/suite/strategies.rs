@@ -166,11 +166,12 @@ pub(crate) fn selector() -> impl Strategy<Value = Selector> {
 
 fn template(direction: Direction) -> impl Strategy<Value = Template> {
     let protocol = select(&[Protocol::Esp, Protocol::Ah]);
-    (protocol, mode(), any::<u32>(), ends(), any::<bool>()).prop_map(
+    let reqid = proptest::option::of(any::<u32>().prop_map(Reqid::from_hash));
+    (protocol, mode(), reqid, ends(), any::<bool>()).prop_map(
         move |(protocol, mode, reqid, ends, optional)| Template {
             protocol,
             mode,
-            reqid: Reqid::from_hash(reqid),
+            reqid,
             tunnel: mode.is_tunnel().then_some(ends),
             optional: optional && !(mode.is_tunnel() && direction == Direction::Out),
         },

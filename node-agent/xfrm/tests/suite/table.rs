@@ -171,7 +171,7 @@ const POLICY: &[PolicyChange] = &[
     ("two templates", |policy| policy.templates.push(transport(2)), "UPDPOLICY"),
     ("template's protocol", |policy| template(policy).protocol = Protocol::Ah, "UPDPOLICY"),
     ("template's mode", |policy| *template(policy) = transport(1), "UPDPOLICY"),
-    ("template's reqid", |policy| template(policy).reqid = reqid(9), "UPDPOLICY"),
+    ("template's reqid", |policy| template(policy).reqid = Some(reqid(9)), "UPDPOLICY"),
     ("template's addresses", |policy| template(policy).tunnel = Some((v4(1), v4(9))), "UPDPOLICY"),
     ("template is optional", |policy| template(policy).optional = true, "UPDPOLICY"),
 ];

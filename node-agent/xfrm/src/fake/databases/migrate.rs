@@ -31,7 +31,7 @@ impl Databases {
         for template in &mut policy.templates {
             for one in moves {
                 let is_it = (template.protocol, template.mode, template.reqid)
-                    == (one.protocol, one.mode, one.reqid)
+                    == (one.protocol, one.mode, Some(one.reqid))
                     && template.tunnel.is_none_or(|ends| ends == one.from);
                 if is_it {
                     matched = true;

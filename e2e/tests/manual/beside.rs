@@ -1,0 +1,153 @@
+//! Policies with automatic keys beside others that protect the same packets: one takes over from another and gives back, and
+//! nothing is lost, and nothing is in the clear.
+
+use std::net::IpAddr;
+
+use anyhow::{Result, ensure};
+use esplanade_e2e::lab::{Config, Lab, Place};
+
+use crate::automatic::{esp, kill_agent, nothing_lost, pings, ready};
+use crate::cluster::{SOON, remove, with_esplanade};
+use crate::edits::{errors, everyone};
+use crate::wire::clear_echoes;
+
+/// Of a priority, in which the first one counts.
+fn policy(name: &str, priority: u16, from: &str, rest: &str) -> String {
+    format!(
+        "apiVersion: esplanade.dev/v1alpha1\nkind: IpsecPolicy\nmetadata: {{name: {name}}}\nspec:\n  \
+         from: [{{{from}: {{}}}}]\n  priority: {priority}\n  {rest}\n"
+    )
+}
+
+/// Whatever is protected at node-b's wire from now on is so by an SA of this kind.
+async fn sent_by(lab: &Lab, kind: &str) -> Result<()> {
+    let node = lab.node("node-b");
+    let wire = node.capture().await?;
+    lab.wait("traffic", SOON, async || {
+        ensure!(esp(&wire.packets().await?) > 200, "hardly any yet");
+        Ok(())
+    })
+    .await?;
+    let states = node.xfrm().await?.states;
+    for spi in wire.stop().await?.iter().filter_map(|packet| packet.esp_spi()) {
+        let spi = format!(" spi {spi:#010x} ");
+        let sa = states.iter().find(|state| state.contains(&spi));
+        ensure!(sa.is_some_and(|sa| sa.contains(kind)), "{spi}isn't of {kind}: {sa:?}");
+    }
+    Ok(())
+}
+
+/// No kernel has an SA of this kind.
+async fn gone(lab: &Lab, kind: &str) -> Result<()> {
+    lab.wait(&format!("no {kind}"), SOON, async || {
+        for node in lab.nodes() {
+            let states = node.xfrm().await?.states;
+            ensure!(!states.iter().any(|state| state.contains(kind)), "{}: {states:#?}", node.name);
+        }
+        Ok(())
+    })
+    .await
+}
+
+const GCM: &str = "rfc4106(gcm(aes))";
+const CBC: &str = "cbc(aes)";
+const CHACHA: &str = "rfc7539esp(chacha20,poly1305)";
+
+#[test]
+fn policies_take_over_and_give_back_and_nothing_is_lost() -> Result<()> {
+    with_esplanade(Config { nodes: 3, ..Config::default() }, async |lab| {
+        let pods = policy("pods", 500, "podCIDRs", "");
+        lab.apply(&pods).await?;
+        ready(lab, "pods").await?;
+        let traffic = pings(lab, &everyone(lab)).await?;
+        let (before, wire) = (errors(lab).await?, lab.node("node-b").capture().await?);
+
+        // One before it, and one behind it that comes to count when both others are gone.
+        let first = policy("first", 100, "podCIDRs", "protection: {suite: AES-CBC-256-HMAC-SHA2-256-128}");
+        lab.apply(&first).await?;
+        kill_agent(lab, "node-a").await?;
+        ready(lab, "first").await?;
+        sent_by(lab, CBC).await?;
+        let behind = policy("behind", 900, "podCIDRs", "protection: {suite: CHACHA20-POLY1305}");
+        lab.apply(&behind).await?;
+        ready(lab, "behind").await?;
+        sent_by(lab, CBC).await?;
+        lab.delete(&first).await?;
+        kill_agent(lab, "node-b").await?;
+        gone(lab, CBC).await?;
+        sent_by(lab, GCM).await?;
+        lab.delete(&pods).await?;
+        gone(lab, GCM).await?;
+        sent_by(lab, CHACHA).await?;
+
+        assert_eq!(clear_echoes(&wire.stop().await?), [] as [&_; 0]);
+        nothing_lost(traffic).await?;
+        assert_eq!(errors(lab).await?, before);
+        remove(lab, &behind).await
+    })
+}
+
+#[test]
+fn some_of_the_packets_are_taken_over_and_nothing_is_lost() -> Result<()> {
+    with_esplanade(Config { nodes: 3, ..Config::default() }, async |lab| {
+        let pods = policy("pods", 500, "podCIDRs", "");
+        lab.apply(&pods).await?;
+        ready(lab, "pods").await?;
+        let traffic = pings(lab, &everyone(lab)).await?;
+        let (before, wire) = (errors(lab).await?, lab.node("node-b").capture().await?);
+
+        // Less than the other, in one direction of which a port counts; then more.
+        let cbc = "protection: {suite: AES-CBC-256-HMAC-SHA2-256-128}";
+        let icmp = format!("traffic: [{{protocol: ICMP}}, {{protocol: ICMPv6}}, {{protocol: TCP, port: 443}}]\n  {cbc}");
+        let icmp = policy("icmp", 100, "podCIDRs", &icmp);
+        lab.apply(&icmp).await?;
+        ready(lab, "icmp").await?;
+        sent_by(lab, CBC).await?;
+        lab.delete(&pods).await?;
+        gone(lab, GCM).await?;
+        lab.apply(&pods).await?;
+        ready(lab, "pods").await?;
+        sent_by(lab, CBC).await?;
+        lab.delete(&icmp).await?;
+        gone(lab, CBC).await?;
+        sent_by(lab, GCM).await?;
+
+        assert_eq!(clear_echoes(&wire.stop().await?), [] as [&_; 0]);
+        nothing_lost(traffic).await?;
+        assert_eq!(errors(lab).await?, before);
+        remove(lab, &pods).await
+    })
+}
+
+#[test]
+fn a_mode_gives_way_to_another_and_nothing_is_lost() -> Result<()> {
+    with_esplanade(Config { nodes: 2, ..Config::default() }, async |lab| {
+        let tunnels = policy("tunnels", 500, "nodes", "protection: {mode: Tunnel}");
+        lab.apply(&tunnels).await?;
+        ready(lab, "tunnels").await?;
+        let [b4, b6] = lab.node("node-b").addresses.both();
+        let from: &Place = lab.node("node-a");
+        let from_to: [(&Place, IpAddr); 2] = [(from, b4), (from, b6)];
+        let traffic = pings(lab, &from_to).await?;
+        let (before, wire) = (errors(lab).await?, lab.node("node-b").capture().await?);
+
+        let transport = policy("transport", 100, "nodes", "protection: {mode: Transport}");
+        lab.apply(&transport).await?;
+        ready(lab, "transport").await?;
+        sent_by(lab, "mode transport").await?;
+        lab.delete(&tunnels).await?;
+        gone(lab, "mode tunnel").await?;
+        let first = policy("first", 10, "nodes", "protection: {mode: Tunnel}");
+        lab.apply(&first).await?;
+        ready(lab, "first").await?;
+        sent_by(lab, "mode tunnel").await?;
+        lab.delete(&first).await?;
+        gone(lab, "mode tunnel").await?;
+        sent_by(lab, "mode transport").await?;
+
+        assert_eq!(clear_echoes(&wire.stop().await?), [] as [&_; 0]);
+        nothing_lost(traffic).await?;
+        assert_eq!(errors(lab).await?, before);
+        remove(lab, &transport).await
+    })
+}
