@@ -7,9 +7,9 @@ use anyhow::{Result, ensure};
 use esplanade_e2e::lab::{Config, Lab, Place};
 
 use crate::automatic::{esp, kill_agent, nothing_lost, pings, ready};
-use crate::cluster::{SOON, remove, with_esplanade};
+use crate::cluster::{SOON, example, remove, remove_example, with_esplanade};
 use crate::edits::{errors, everyone};
-use crate::wire::clear_echoes;
+use crate::wire::{answers, clear_echoes};
 
 /// Of a priority, in which the first one counts.
 fn policy(name: &str, priority: u16, from: &str, rest: &str) -> String {
@@ -98,7 +98,9 @@ fn some_of_the_packets_are_taken_over_and_nothing_is_lost() -> Result<()> {
 
         // Less than the other, in one direction of which a port counts; then more.
         let cbc = "protection: {suite: AES-CBC-256-HMAC-SHA2-256-128}";
-        let icmp = format!("traffic: [{{protocol: ICMP}}, {{protocol: ICMPv6}}, {{protocol: TCP, port: 443}}]\n  {cbc}");
+        let icmp = format!(
+            "traffic: [{{protocol: ICMP}}, {{protocol: ICMPv6}}, {{protocol: TCP, port: 443}}]\n  {cbc}"
+        );
         let icmp = policy("icmp", 100, "podCIDRs", &icmp);
         lab.apply(&icmp).await?;
         ready(lab, "icmp").await?;
@@ -149,5 +151,124 @@ fn a_mode_gives_way_to_another_and_nothing_is_lost() -> Result<()> {
         nothing_lost(traffic).await?;
         assert_eq!(errors(lab).await?, before);
         remove(lab, &transport).await
+    })
+}
+
+#[test]
+fn what_is_let_through_goes_in_the_clear_and_back_and_nothing_is_lost() -> Result<()> {
+    with_esplanade(Config { nodes: 3, ..Config::default() }, async |lab| {
+        let pods = policy("pods", 500, "podCIDRs", "");
+        lab.apply(&pods).await?;
+        ready(lab, "pods").await?;
+        let traffic = pings(lab, &everyone(lab)).await?;
+        let before = errors(lab).await?;
+
+        // First one family's, then both, then none.
+        let of = |traffic: &str| {
+            policy("clear", 100, "podCIDRs", &format!("action: Bypass\n  traffic: [{traffic}]"))
+        };
+        let in_steps = async |manifest: &str| {
+            lab.apply(manifest).await?;
+            lab.wait_condition("ipsecpolicy/clear", "Programmed", "True", SOON).await
+        };
+        in_steps(&of("{protocol: ICMP}")).await?;
+        let wire = lab.node("node-b").capture().await?;
+        sent_by(lab, GCM).await?;
+        let packets = wire.stop().await?;
+        let clear = clear_echoes(&packets).into_iter().filter_map(|packet| packet.ip());
+        let (v4, v6): (Vec<_>, Vec<_>) = clear.partition(|ip| ip.source.is_ipv4());
+        ensure!(
+            v4.len() > 100 && v6.is_empty(),
+            "{} of IPv4 and {} of IPv6 in the clear",
+            v4.len(),
+            v6.len()
+        );
+        in_steps(&of("{protocol: ICMP}, {protocol: ICMPv6}")).await?;
+        kill_agent(lab, "node-a").await?;
+        lab.delete(&of("{protocol: ICMP}")).await?;
+        lab.wait("no policy but one", SOON, async || {
+            for node in lab.nodes() {
+                let object = lab.get(&format!("ipsecnodestate/{}", node.name)).await?;
+                let told = object.data["spec"]["policies"].as_array().map(Vec::len);
+                ensure!(told == Some(1), "{}: {told:?} policies", node.name);
+            }
+            Ok(())
+        })
+        .await?;
+        ready(lab, "pods").await?;
+        let wire = lab.node("node-b").capture().await?;
+        sent_by(lab, GCM).await?;
+        assert_eq!(clear_echoes(&wire.stop().await?), [] as [&_; 0]);
+
+        nothing_lost(traffic).await?;
+        assert_eq!(errors(lab).await?, before);
+        remove(lab, &pods).await
+    })
+}
+
+#[test]
+fn manual_keys_give_way_to_automatic_ones_and_nothing_is_lost() -> Result<()> {
+    with_esplanade(Config { nodes: 2, ..Config::default() }, async |lab| {
+        example(lab).await?;
+        let traffic = pings(lab, &everyone(lab)).await?;
+        let (before, wire) = (errors(lab).await?, lab.node("node-b").capture().await?);
+        let automatic = policy("automatic", 100, "podCIDRs", "protection: {suite: CHACHA20-POLY1305}");
+        lab.apply(&automatic).await?;
+        ready(lab, "automatic").await?;
+        sent_by(lab, CHACHA).await?;
+        remove_example(lab).await?;
+        lab.wait("automatic keys only", SOON, async || {
+            for node in lab.nodes() {
+                let states = node.xfrm().await?.states;
+                ensure!(states.iter().all(|state| state.contains(CHACHA)), "{}: {states:#?}", node.name);
+            }
+            Ok(())
+        })
+        .await?;
+        sent_by(lab, CHACHA).await?;
+        assert_eq!(clear_echoes(&wire.stop().await?), [] as [&_; 0]);
+        assert_eq!(errors(lab).await?, before);
+        remove(lab, &automatic).await
+    })
+}
+
+#[test]
+fn what_waits_to_be_switched_on_takes_no_clear_text_that_another_has_dropped() -> Result<()> {
+    with_esplanade(Config { nodes: 2, ..Config::default() }, async |lab| {
+        let pods = policy("pods", 500, "podCIDRs", "");
+        lab.apply(&pods).await?;
+        ready(lab, "pods").await?;
+        // Nobody goes further than Prepare without node-b.
+        lab.stop_agent("node-b").await?;
+        let first = policy("first", 100, "podCIDRs", "");
+        lab.apply(&first).await?;
+        let [a, b] = ["node-a", "node-b"].map(|name| lab.node(name));
+        lab.wait("the other one beside it", SOON, async || {
+            let policies = a.xfrm().await?.policies;
+            let beside = policies.iter().filter(|one| one.contains("reqid 0 mode tunnel")).count();
+            ensure!(beside == 4, "{policies:#?}");
+            Ok(())
+        })
+        .await?;
+        let from = b.pod(0);
+        let to = a.pod(0).addresses.both();
+        for to in to {
+            ensure!(answers(from, to).await?, "{to} doesn't answer");
+        }
+        let mismatches = async || anyhow::Ok(a.xfrm_stat().await?["XfrmInTmplMismatch"]);
+        let before = mismatches().await?;
+        b.run(["ip", "xfrm", "policy", "flush"]).await?.ok()?;
+        b.run(["ip", "xfrm", "state", "flush"]).await?.ok()?;
+        for to in to {
+            ensure!(!answers(from, to).await?, "{to} has answered to clear text");
+        }
+        ensure!(mismatches().await? >= before + 2, "it wasn't the policy that dropped it");
+        lab.start_agent("node-b").await?;
+        ready(lab, "first").await?;
+        for to in to {
+            ensure!(answers(from, to).await?, "{to} doesn't answer");
+        }
+        lab.delete(&first).await?;
+        remove(lab, &pods).await
     })
 }

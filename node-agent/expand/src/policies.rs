@@ -134,7 +134,7 @@ fn both_ways(
 
 /// What a policy does with traffic between this node and another participant.
 enum Treatment {
-    /// Let through or drop all, whatever the phase.
+    /// Let through, or drop all whatever the phase. Before Encrypt, what is let through is taken but not sent.
     Clear(Action),
     /// SAs for these templates carry it; `optional` is set by the phase.
     Protect { out: Vec<Template>, back: Vec<Template> },
@@ -194,8 +194,8 @@ impl Treatment {
     fn at(&self, phase: Phase, direction: Direction) -> Option<(Action, Vec<Template>)> {
         let outbound = direction == Direction::Out;
         match self {
+            Self::Clear(Action::Allow) | Self::Protect { .. } if outbound && phase < Phase::Encrypt => None,
             Self::Clear(action) => Some((*action, Vec::new())),
-            Self::Protect { .. } if outbound && phase < Phase::Encrypt => None,
             Self::Protect { out, .. } if outbound => Some((Action::Allow, out.clone())),
             Self::Protect { back, .. } => {
                 // Packets that compressing makes no shorter come as they are (RFC 3173 §2.2).

@@ -17,6 +17,7 @@ use super::{Keying, Settings};
 use crate::desired::{Input, KeyedPeer};
 use crate::worker::{Done, News, Reasons, Worker};
 
+mod beside;
 mod limits;
 mod ppk;
 

@@ -16,6 +16,7 @@ pub(crate) struct Cluster<'a> {
     states: BTreeMap<&'a str, &'a IpsecNodeState>,
     peers: BTreeMap<&'a str, &'a IpsecPeer>,
     by_address: BTreeMap<IpAddr, &'a str>,
+    has_automatic: bool,
 }
 
 impl<'a> Cluster<'a> {
@@ -33,6 +34,11 @@ impl<'a> Cluster<'a> {
             states: snapshot.node_states.iter().map(|one| (name(&one.metadata.name), one)).collect(),
             peers: snapshot.peers.iter().map(|one| (name(&one.metadata.name), one)).collect(),
             by_address,
+            has_automatic: snapshot
+                .node_states
+                .iter()
+                .flat_map(|state| &state.spec.policies)
+                .any(|told| told.automatic.is_some()),
         }
     }
 
@@ -58,6 +64,11 @@ impl<'a> Cluster<'a> {
     /// The node's IpsecPeer as it is now.
     pub(crate) fn peer(&self, node: &str) -> Option<&'a IpsecPeer> {
         self.peers.get(node).copied()
+    }
+
+    /// Some node has been told of a policy with automatic keys.
+    pub(crate) fn has_automatic(&self) -> bool {
+        self.has_automatic
     }
 
     /// The IpsecSA as the node has been told.

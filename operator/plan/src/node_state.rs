@@ -162,7 +162,7 @@ fn told(
     match &policy.state {
         State::Accepted { intent, participants, ppk, .. } => {
             let told = node_policy(name, policy, intent, participants);
-            if told.automatic.is_none() {
+            if !rollout::in_steps(&told, cluster) {
                 return participants.nodes().map(|(node, _)| (node.to_owned(), Ok(told.clone()))).collect();
             }
             let (uid, revision) = (&told.uid, &told.revision);

@@ -1,4 +1,4 @@
-//! A policy with automatic keys in several revisions: one in force, and what an edit makes of it beside it. What the nodes
+//! A policy with which nodes go along step by step, in several revisions: one in force, and what an edit makes of it beside it. What the nodes
 //! have been told says which there are; the policy itself only knows the last one.
 
 use std::collections::BTreeMap;
@@ -29,7 +29,9 @@ impl Newest<'_> {
         let told = cluster.nodes().map(|node| {
             let of_policy =
                 cluster.installed_revisions(&node.name, self.name).filter(|told| told.uid == self.uid);
-            of_policy.filter(|told| told.automatic.is_some() && told.revision != self.revision).collect()
+            of_policy
+                .filter(|told| rollout::in_steps(told, cluster) && told.revision != self.revision)
+                .collect()
         });
         rollout::in_order(told).into_iter().map(|told| told.revision.as_str()).collect()
     }

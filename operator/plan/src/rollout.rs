@@ -1,9 +1,12 @@
-//! How far each policy with automatic keys is switched on at each node, and which keys are acknowledged. All that has to
-//! be remembered from step to step is in the node states themselves.
+//! How far each policy with automatic keys is switched on at each node, and which keys are acknowledged; and how far those
+//! between nodes that let pass what others protect. All that has to be remembered from step to step is in the node states
+//! themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use esplanade_crds::{NodeKeys, NodePolicy, PeerSelectors, Phase, PhaseTarget, ProblemKind, conditions};
+use esplanade_crds::{
+    Action, NodeKeys, NodePolicy, PeerSelectors, Phase, PhaseTarget, ProblemKind, conditions,
+};
 use esplanade_rollout::{Acknowledged, Level, Listener, Participant, acknowledge, leave, switched_off};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -49,6 +52,14 @@ pub(crate) fn keys(node: &str, cluster: &Cluster<'_>, now: &Time) -> Option<Node
     (keys != NodeKeys::default()).then_some(keys)
 }
 
+/// Nodes go along with the policy step by step: with automatic keys, and where it lets pass between nodes what others may
+/// protect so. Who sends in the clear by it needs others that take that, and the other way round.
+pub(crate) fn in_steps(policy: &NodePolicy, cluster: &Cluster<'_>) -> bool {
+    let between_nodes = || policy.gateways.is_empty() && policy.outside.is_none();
+    policy.automatic.is_some()
+        || policy.action == Action::Bypass && between_nodes() && cluster.has_automatic()
+}
+
 /// Policies that are gone, or were replaced by others of their names, and that nodes still have.
 #[derive(Default)]
 pub(crate) struct Leaving<'a> {
@@ -65,7 +76,7 @@ impl<'a> Leaving<'a> {
         let mut follows = BTreeSet::new();
         for node in cluster.nodes() {
             let told = cluster.state(&node.name).map(|state| &state.spec.policies);
-            for policy in told.into_iter().flatten().filter(|policy| policy.automatic.is_some()) {
+            for policy in told.into_iter().flatten().filter(|policy| in_steps(policy, cluster)) {
                 let key = (policy.name.as_str(), policy.uid.as_str());
                 if there(key.0, key.1) {
                     follows.insert(key.0);
@@ -159,12 +170,14 @@ pub(crate) fn participants(
     now: &Time,
 ) -> Vec<Participant> {
     let skipped = |node: &str| cluster.node(node).is_some_and(|node| is_skipped(node, now));
+    let told_of = |node: &&str| installed(policy, node, cluster);
+    let with_keys = nodes.iter().filter_map(told_of).any(|told| told.automatic.is_some());
     // The newest of the IpsecPeers, if all of them have what the others need.
     let waited_for = published.iter().filter(|(node, _)| !skipped(node));
     let versions = waited_for.map(|(node, published)| {
         let peer = cluster.peer(node).filter(|_| *published)?;
         let keyed = peer.status.as_ref().is_some_and(|status| !status.keys.is_empty());
-        version_of(peer).filter(|_| keyed || !nodes.contains(node))
+        version_of(peer).filter(|_| keyed || !with_keys || !nodes.contains(node))
     });
     let versions: Option<Vec<u64>> = versions.collect();
     let newest = versions.map(|versions| versions.into_iter().max().unwrap_or_default());

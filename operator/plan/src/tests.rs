@@ -1,6 +1,7 @@
 mod allocated;
 mod automatic;
 mod build;
+mod bypass;
 mod compression;
 mod contradictions;
 mod edits;

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use esplanade_crds::{IpsecNodeStateSpec, IpsecPeerSpec, IpsecPolicyStatus, IpsecSAStatus};
+use esplanade_crds::{
+    Action, IpsecNodeStateSpec, IpsecPeerSpec, IpsecPolicyStatus, IpsecSAStatus, NodePolicy,
+};
 use esplanade_plan::Plan;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
@@ -162,7 +164,8 @@ pub fn changes(index: &Index, plan: &Plan, told: &BTreeSet<(Kind, Unreadable)>) 
 
 /// It goes from step to step.
 fn is_stepped(spec: &IpsecNodeStateSpec) -> bool {
-    spec.keys.is_some() || spec.policies.iter().any(|policy| policy.automatic.is_some())
+    let steps = |policy: &NodePolicy| policy.automatic.is_some() || policy.action == Action::Bypass;
+    spec.keys.is_some() || spec.policies.iter().any(steps)
 }
 
 /// The object's own UID if it belonged to another Node of the same name: what its agent reported is of no use.

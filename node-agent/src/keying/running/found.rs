@@ -1,9 +1,11 @@
 //! What an agent before this one left in the kernel.
 
-use esplanade_crds::Phase;
+use std::collections::BTreeMap;
+
+use esplanade_crds::{IpsecNodeStateSpec, NodePolicy, Phase};
 use esplanade_keying::node::Seen;
 use esplanade_keying::{KeyId, Sa};
-use esplanade_model::Direction;
+use esplanade_model::{Direction, PolicyKey};
 use esplanade_sync::Engine;
 
 use super::{Given, Running};
@@ -48,23 +50,33 @@ impl Running {
     /// The phases that the kernel is at, by its policies: it sends protected where an outbound one is there.
     pub(super) fn phases_found(&mut self, given: Given<'_>, known: &InForce, engine: &Engine) {
         let Given { node, input, kernel } = given;
-        // With all that there could be.
-        let mut spec = (*input.spec).clone();
-        spec.policies.iter_mut().for_each(|policy| policy.phase = Phase::Enforce);
-        let expanded = esplanade_expand::expand(node, &spec, &input.peers, None, kernel);
+        let expand = |spec: &IpsecNodeStateSpec| {
+            let expanded = esplanade_expand::expand(node, spec, &input.peers, None, kernel);
+            let keys = expanded.wanted.policies.into_iter().map(|(of, made)| (made.key(), of));
+            keys.collect::<BTreeMap<PolicyKey, String>>()
+        };
+        let as_told = expand(&input.spec);
         for policy in input.spec.policies.iter().filter(|policy| policy.automatic.is_some()) {
+            // With all that there could be of it.
+            let spec = IpsecNodeStateSpec {
+                policies: vec![NodePolicy { phase: Phase::Enforce, ..policy.clone() }],
+                ..Default::default()
+            };
+            let (all, revision) = (expand(&spec), revision(policy));
+            let known = known.phase(revision);
+            // Where that isn't known, what is there may be another policy's, which is for the same packets.
+            let is_anothers =
+                |key: &PolicyKey| known.is_none() && as_told.get(key).is_some_and(|of| *of != policy.name);
             let there = |direction: Direction| {
-                let of_policy = expanded.wanted.policies.iter().filter(|(of, _)| *of == policy.name);
-                let mut keys = of_policy.map(|(_, made)| made.key()).filter(|key| key.direction == direction);
-                keys.any(|key| engine.has_policy(&key))
+                let mut keys = all.keys().filter(|key| key.direction == direction && !is_anothers(key));
+                keys.any(|key| engine.has_policy(key))
             };
             if there(Direction::In) || there(Direction::Forward) {
-                let (sends, revision) = (there(Direction::Out), revision(policy));
                 // What is there may be another revision's.
                 let alone = input.spec.policies.iter().filter(|one| one.name == policy.name).count() == 1;
                 let least = if alone { Phase::Encrypt } else { policy.phase };
-                let known = known.phase(revision).unwrap_or(policy.phase.max(least));
-                self.applied.insert(revision, if sends { known } else { Phase::Prepare });
+                let known = known.unwrap_or(policy.phase.max(least));
+                self.applied.insert(revision, if there(Direction::Out) { known } else { Phase::Prepare });
             }
         }
     }

@@ -90,7 +90,11 @@ fn accepted(
         } else {
             match levels {
                 Some(levels) if levels.replaces => "Updating",
-                levels => levels.and_then(|levels| levels.least).map_or("Pending", in_a_word),
+                // What lets pass doesn't encrypt.
+                levels => match levels.filter(|_| intent.protect.is_some()) {
+                    Some(levels) => levels.least.map_or("Pending", in_a_word),
+                    None => "Pending",
+                },
             }
         };
     let problems = findings.iter().map(|finding| &finding.message);
