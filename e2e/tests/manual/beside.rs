@@ -227,6 +227,7 @@ fn manual_keys_give_way_to_automatic_ones_and_nothing_is_lost() -> Result<()> {
         .await?;
         sent_by(lab, CHACHA).await?;
         assert_eq!(clear_echoes(&wire.stop().await?), [] as [&_; 0]);
+        nothing_lost(traffic).await?;
         assert_eq!(errors(lab).await?, before);
         remove(lab, &automatic).await
     })

@@ -131,8 +131,8 @@ fn in_force(
     let told: Vec<_> = told.filter(|told| Some(told.uid.as_str()) == uid).collect();
     let what = |what: &str, was: &str| {
         let message = format!(
-            "{what} of a policy in force can't be edited where its keys are automatic, or are to be: {was}; or delete the \
-             policy, wait until no IpsecNodeState names it, and apply it anew: its traffic is in the clear meanwhile"
+            "{what} of a policy in force can't be edited where its keys are automatic, or are to be: {was}; or apply what you \
+             want as another policy with a lower priority, wait until it is Ready, and delete this one"
         );
         Some(Finding::new(reason::NOT_IMPLEMENTED, message))
     };

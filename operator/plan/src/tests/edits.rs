@@ -385,5 +385,5 @@ fn what_revisions_can_not_have_in_common_is_refused_and_stays() {
         spec.protection =
             Some(Protection { keying: Keying { automatic: None, manual }, ..Default::default() });
     });
-    assert!(manual.contains("leave keying.manual out; or delete the policy"), "{manual}");
+    assert!(manual.contains("leave keying.manual out; or apply what you want as another policy"), "{manual}");
 }

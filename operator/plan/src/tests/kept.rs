@@ -31,8 +31,8 @@ fn the_status_says_so() {
     assert_eq!(
         plan.policy("pods", "Accepted"),
         "False NotImplemented: keying of a policy in force can't be edited where its keys are automatic, or are to be: write \
-         keying.manual, as it was; or delete the policy, wait until no IpsecNodeState names it, and apply it anew: its \
-         traffic is in the clear meanwhile; until then the nodes keep the policy as it was before"
+         keying.manual, as it was; or apply what you want as another policy with a lower priority, wait until it is \
+         Ready, and delete this one; until then the nodes keep the policy as it was before"
     );
     assert_eq!(
         plan.policy("pods", "Programmed"),
