@@ -13,11 +13,16 @@ fn sends_by(cluster: &Cluster, name: &str) -> Vec<Reqid> {
     out.map(|policy| policy.policy.unwrap().templates[0].reqid.unwrap()).collect()
 }
 
-/// Another agent of node a's, which finds nothing but the kernel.
+/// The same, which finds nothing but the kernel.
 fn begin_without_files(cluster: &mut Cluster) {
     let files = cluster.directory.path().join("a");
     std::fs::remove_dir_all(&files).unwrap();
     std::fs::create_dir(&files).unwrap();
+    begin(cluster);
+}
+
+/// Another agent of node a's.
+fn begin(cluster: &mut Cluster) {
     let again = worker(cluster.directory.path(), "a", &cluster.hosts["a"].kernel);
     let host = cluster.hosts.get_mut("a").unwrap();
     (host.worker, host.watch) = (again, None);
@@ -47,6 +52,18 @@ async fn what_another_policy_has_in_the_kernel_is_not_taken_for_ones_own() {
     begin_without_files(&mut cluster);
     cluster.pass("a").await;
     assert_eq!(sends_by(&cluster, "a"), before);
+
+    // What its files say counts whatever there is, also where it is told less than that.
+    for (phase, again) in [(Phase::Enforce, false), (Phase::Prepare, true)] {
+        let host = cluster.hosts.get_mut("a").unwrap();
+        let first = NodePolicy { phase, ..first.clone() };
+        (host.spec.policies, host.generation) = (vec![manual.clone(), first], host.generation + 1);
+        if again {
+            begin(&mut cluster);
+        }
+        cluster.pass("a").await;
+        assert_eq!(sends_by(&cluster, "a"), [reqid_of_policy("pods", "a", "b")]);
+    }
 
     // But nobody sends in the clear what somebody sends protected.
     let host = cluster.hosts.get_mut("a").unwrap();

@@ -1,13 +1,13 @@
-//! How far a policy is switched on with which nodes go along step by step, for its status.
+//! How far a policy with automatic keys is switched on, for its status.
 
-use esplanade_crds::{Action, NodePolicy, Phase};
+use esplanade_crds::{NodePolicy, Phase};
 
 use super::Context;
 use crate::accept::PolicyIntent;
 use crate::participants::Participants;
 use crate::rollout::{Of, reached};
 
-/// How far it is switched on.
+/// How far a policy with automatic keys is switched on.
 pub(super) struct Levels {
     /// Where the one that is least far is; none if it isn't told at all.
     pub(super) least: Option<Phase>,
@@ -20,18 +20,15 @@ pub(super) struct Levels {
 }
 
 impl Levels {
-    /// None for a policy with which nodes go along at once.
+    /// None for a policy without automatic keys.
     pub(super) fn of(
         name: &str,
         intent: &PolicyIntent,
         participants: &Participants,
         context: &Context<'_>,
     ) -> Option<Self> {
-        let target = match &intent.protect {
-            Some(protect) if protect.automatic.is_some() => protect.target(),
-            None if intent.action == Action::Bypass => Phase::Enforce,
-            _ => return None,
-        };
+        let protect = intent.protect.as_ref().filter(|protect| protect.automatic.is_some())?;
+        let target = protect.target();
         let uid = context.uid(name);
         let of_node = |node: &str| {
             let told: Vec<_> =

@@ -90,11 +90,7 @@ fn accepted(
         } else {
             match levels {
                 Some(levels) if levels.replaces => "Updating",
-                // What lets pass doesn't encrypt.
-                levels => match levels.filter(|_| intent.protect.is_some()) {
-                    Some(levels) => levels.least.map_or("Pending", in_a_word),
-                    None => "Pending",
-                },
+                levels => levels.and_then(|levels| levels.least).map_or("Pending", in_a_word),
             }
         };
     let problems = findings.iter().map(|finding| &finding.message);

@@ -97,6 +97,20 @@ fn where_nothing_else_has_automatic_keys_it_is_there_at_once_and_stays_when_some
 }
 
 #[test]
+fn who_has_no_automatic_keys_has_nothing_to_publish_for_it() {
+    let mut world = World::in_force();
+    for peer in &mut world.snapshot.peers {
+        peer.status = None;
+    }
+    bypass(&mut world);
+    for _ in 0..3 {
+        world.write();
+        world.agents_confirm();
+    }
+    world.all_at(&[Phase::Enforce]);
+}
+
+#[test]
 fn nobody_outside_is_waited_for() {
     let mut world = World::in_force();
     bypass(&mut world);
