@@ -30,7 +30,7 @@ mod write;
 pub use write::{SPEC_MANAGER, STATUS_MANAGER};
 
 use announce::Announcer;
-use cache::{Event, TurnedBack, Unreadable};
+use cache::{Event, Unreadable};
 use change::{Change, Kind, What};
 use error::Category;
 use index::{Index, Input};
@@ -61,20 +61,6 @@ pub enum Ended {
         /// The highest that was seen.
         seen: u64,
         /// The one that it is at.
-        now: u64,
-    },
-    /// So it is with an object, which may be at a resourceVersion from before the restore; the API server needn't be.
-    #[error(
-        "{kind} {name} is at resourceVersion {now}, and was at {seen}: etcd was restored from a backup. Beginning anew"
-    )]
-    Older {
-        /// The object's kind.
-        kind: &'static str,
-        /// Its name.
-        name: String,
-        /// What was seen of it.
-        seen: u64,
-        /// What it is at.
         now: u64,
     },
     /// The watches are gone.
@@ -143,9 +129,6 @@ impl Controller {
                 event = self.events.recv() => {
                     let Some(event) = event else { return Ended::WatchesEnded };
                     self.apply(event);
-                    if let Some(ended) = self.has_older_objects() {
-                        return ended;
-                    }
                 }
             }
         }
@@ -186,21 +169,18 @@ impl Controller {
                     if self.apply(event) {
                         self.wake(DEBOUNCE);
                     }
-                    if let Some(ended) = self.has_older_objects() {
-                        return ended;
-                    }
                 }
             }
         }
     }
 
-    /// A list may tell of it at once.
-    fn has_older_objects(&self) -> Option<Ended> {
-        let (kind, TurnedBack { name, seen, now }) = self.index.turned_back()?;
-        Some(Ended::Older { kind, name: name.clone(), seen: *seen, now: *now })
-    }
-
     fn apply(&mut self, event: Input) -> bool {
+        if matches!(event, Input::Interrupted) {
+            tracing::info!("listing everything anew");
+            let client = self.peers.clone().into_client();
+            self.secrets = Secrets::new(client.clone(), &self.namespace);
+            (self.events, self._watches) = watch::start(&client, &self.namespace);
+        }
         let new = self.index.apply(event);
         self.metrics.listed(self.index.incomplete().is_empty());
         new

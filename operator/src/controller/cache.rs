@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::mem;
-use std::time::Instant;
 
 /// One object as a watch or an answer has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,19 +15,6 @@ pub struct Seen<T> {
     pub version: Option<u64>,
     /// The object, or why it can't be read.
     pub object: Result<T, Unreadable>,
-    /// When it came.
-    pub at: Instant,
-}
-
-/// An object that was seen at a later resourceVersion than it is at now: etcd was restored from a backup.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TurnedBack {
-    /// `metadata.name`.
-    pub name: String,
-    /// The resourceVersion that was seen.
-    pub seen: u64,
-    /// The one that it is at.
-    pub now: u64,
 }
 
 /// An object that doesn't fit its type.
@@ -45,8 +31,8 @@ pub struct Unreadable {
 /// What a watch says.
 #[derive(Debug, Clone)]
 pub enum Event<T> {
-    /// A new list begins: what the API server was asked for after this.
-    ListStart(Instant),
+    /// A new list begins.
+    ListStart,
     /// An object of the list.
     Listed(Seen<T>),
     /// The list is complete: what it doesn't have is gone.
@@ -67,20 +53,12 @@ pub enum Event<T> {
 pub struct Cache<T> {
     objects: BTreeMap<String, Seen<T>>,
     listing: BTreeMap<String, Seen<T>>,
-    began: Option<Instant>,
     complete: bool,
-    turned_back: Option<TurnedBack>,
 }
 
 impl<T> Default for Cache<T> {
     fn default() -> Self {
-        Self {
-            objects: BTreeMap::new(),
-            listing: BTreeMap::new(),
-            began: None,
-            complete: false,
-            turned_back: None,
-        }
+        Self { objects: BTreeMap::new(), listing: BTreeMap::new(), complete: false }
     }
 }
 
@@ -88,8 +66,8 @@ impl<T: PartialEq> Cache<T> {
     /// Takes in an event; returns whether anything is different now.
     pub fn apply(&mut self, event: Event<T>) -> bool {
         match event {
-            Event::ListStart(at) => {
-                (self.listing, self.began) = (BTreeMap::new(), Some(at));
+            Event::ListStart => {
+                self.listing = BTreeMap::new();
                 false
             }
             Event::Listed(seen) => {
@@ -123,17 +101,7 @@ impl<T: PartialEq> Cache<T> {
         changed |= self.objects.keys().any(|name| !before.contains_key(name));
         for (name, known) in before {
             match self.objects.get_mut(&name) {
-                Some(listed) if newer(known.version, listed.version) => {
-                    // An answer that came while the list was on its way, or else the list would have what it says.
-                    if self.began.is_none_or(|began| known.at >= began) {
-                        *listed = known;
-                        continue;
-                    }
-                    changed |= listed.object != known.object;
-                    if let (Some(seen), Some(now)) = (known.version, listed.version) {
-                        self.turned_back = Some(TurnedBack { name, seen, now });
-                    }
-                }
+                Some(listed) if newer(known.version, listed.version) => *listed = known,
                 Some(listed) => changed |= listed.object != known.object,
                 None => changed = true,
             }
@@ -141,16 +109,18 @@ impl<T: PartialEq> Cache<T> {
         changed
     }
 
+    /// A list has to come before anything counts, and all of it does: after etcd was restored from a backup objects are at
+    /// earlier resourceVersions than they were.
+    pub fn begin_anew(&mut self) {
+        self.complete = false;
+        self.listing = BTreeMap::new();
+        self.objects.values_mut().for_each(|seen| seen.version = None);
+    }
+
     /// The newest resourceVersion of its objects.
     #[must_use]
     pub fn newest(&self) -> Option<u64> {
         self.objects.values().filter_map(|seen| seen.version).max()
-    }
-
-    /// An object that a list has as it was before what had been seen when that list was asked for.
-    #[must_use]
-    pub fn turned_back(&self) -> Option<&TurnedBack> {
-        self.turned_back.as_ref()
     }
 
     /// Whether a whole list has been seen.

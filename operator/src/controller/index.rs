@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use esplanade_crds::{IpsecNodeState, IpsecPeer, IpsecPolicy, IpsecSA};
 use esplanade_plan::{NodeView, SecretView, Snapshot};
 
-use super::cache::{Cache, Event, TurnedBack, Unreadable};
+use super::cache::{Cache, Event, Unreadable};
 use super::change::Kind;
 
 /// What is known of a Secret without its data.
@@ -33,6 +33,8 @@ pub enum Input {
     Peer(Event<IpsecPeer>),
     /// Of Secrets in the operator's namespace, without their data.
     Secret(Event<SecretMeta>),
+    /// A watch that had told everything has lost its way: what it missed may be a restored etcd.
+    Interrupted,
 }
 
 /// Everything that was seen of the cluster, by kind.
@@ -62,7 +64,23 @@ impl Index {
             Input::NodeState(event) => self.node_states.apply(event),
             Input::Peer(event) => self.peers.apply(event),
             Input::Secret(event) => self.secrets.apply(event),
+            Input::Interrupted => {
+                self.begin_anew();
+                false
+            }
         }
+    }
+
+    /// Everything has to be listed again before anything may be decided. Kinds that are listed anew one by one may be of two
+    /// histories, and a policy that one of them has and the other hasn't would look like one that a user has deleted.
+    fn begin_anew(&mut self) {
+        let Self { nodes, policies, sas, node_states, peers, secrets } = self;
+        nodes.begin_anew();
+        policies.begin_anew();
+        sas.begin_anew();
+        node_states.begin_anew();
+        peers.begin_anew();
+        secrets.begin_anew();
     }
 
     /// The newest resourceVersion seen of the kinds that share a history with IpsecPeers.
@@ -70,21 +88,6 @@ impl Index {
     pub fn newest(&self) -> Option<u64> {
         let Self { policies, sas, node_states, peers, nodes: _, secrets: _ } = self;
         policies.newest().max(sas.newest()).max(node_states.newest()).max(peers.newest())
-    }
-
-    /// An object that is at an earlier resourceVersion than it was, and its kind.
-    #[must_use]
-    pub fn turned_back(&self) -> Option<(&'static str, &TurnedBack)> {
-        let Self { nodes, policies, sas, node_states, peers, secrets } = self;
-        let all = [
-            ("Node", nodes.turned_back()),
-            ("IpsecPolicy", policies.turned_back()),
-            ("IpsecSA", sas.turned_back()),
-            ("IpsecNodeState", node_states.turned_back()),
-            ("IpsecPeer", peers.turned_back()),
-            ("Secret", secrets.turned_back()),
-        ];
-        all.into_iter().find_map(|(kind, turned_back)| Some((kind, turned_back?)))
     }
 
     /// What a plan is made from, without the Secrets' data.

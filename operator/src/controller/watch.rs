@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 use std::pin::pin;
-use std::time::Instant;
 
 use esplanade_crds::{IpsecNodeState, IpsecPeer, IpsecPolicy, IpsecSA};
 use esplanade_plan::NodeView;
@@ -48,10 +47,10 @@ async fn forward<W, T>(
     T: Send,
 {
     let mut events = pin!(watcher(api, watcher::Config::default()).default_backoff());
+    let mut listed = false;
     while let Some(event) = events.next().await {
         let event = match event {
-            // It lists when it is asked for the next event.
-            Ok(watcher::Event::Init) => Event::ListStart(Instant::now()),
+            Ok(watcher::Event::Init) => Event::ListStart,
             Ok(watcher::Event::InitApply(object)) => Event::Listed(view(object)),
             Ok(watcher::Event::InitDone) => Event::ListEnd,
             Ok(watcher::Event::Apply(object)) => Event::Changed(view(object)),
@@ -60,6 +59,10 @@ async fn forward<W, T>(
             }
             Err(error) => {
                 tracing::warn!(kind = %W::kind(&()), %error, "watch interrupted");
+                if listed && sender.send(Input::Interrupted).await.is_err() {
+                    return;
+                }
+                listed = false;
                 continue;
             }
         };
@@ -68,6 +71,7 @@ async fn forward<W, T>(
         {
             tracing::warn!(kind = %W::kind(&()), name, error = e.error, "object passed over: can't be read");
         }
+        listed |= matches!(event, Event::ListEnd);
         if sender.send(wrap(event)).await.is_err() {
             return;
         }
@@ -82,7 +86,7 @@ pub(super) fn object<K: Resource<DynamicType = ()>>(guard: DeserializeGuard<K>) 
         generation: invalid.metadata.generation,
         error: invalid.error,
     });
-    Seen { name, version, object, at: Instant::now() }
+    Seen { name, version, object }
 }
 
 fn without_managed_fields<K: Resource>(mut object: K) -> K {
@@ -92,15 +96,15 @@ fn without_managed_fields<K: Resource>(mut object: K) -> K {
 
 /// A Node reduced to what plans depend on: most of its changes are heartbeats.
 fn node(guard: DeserializeGuard<Node>) -> Seen<NodeView> {
-    let Seen { name, version, object, at } = object(guard);
-    Seen { name, version, object: object.map(|node| NodeView::from(&node)), at }
+    let Seen { name, version, object } = object(guard);
+    Seen { name, version, object: object.map(|node| NodeView::from(&node)) }
 }
 
 fn secret(meta: PartialObjectMeta<Secret>) -> Seen<SecretMeta> {
     let (name, version) = (meta.name_any(), version(meta.meta()));
     let uid = meta.uid().unwrap_or_default();
     let resource_version = meta.resource_version().unwrap_or_default();
-    Seen { name, version, object: Ok(SecretMeta { uid, resource_version }), at: Instant::now() }
+    Seen { name, version, object: Ok(SecretMeta { uid, resource_version }) }
 }
 
 /// `metadata.resourceVersion` as a number, which makes the versions of one kind comparable (Kubernetes 1.35 on says

@@ -1,7 +1,7 @@
 use super::*;
 
 fn seen(name: &str, version: u64, object: u32) -> Seen<u32> {
-    Seen { name: name.to_owned(), version: Some(version), object: Ok(object), at: Instant::now() }
+    Seen { name: name.to_owned(), version: Some(version), object: Ok(object) }
 }
 
 fn listed(objects: &[(&str, u64, u32)]) -> Cache<u32> {
@@ -11,11 +11,7 @@ fn listed(objects: &[(&str, u64, u32)]) -> Cache<u32> {
 }
 
 fn list(cache: &mut Cache<u32>, objects: &[(&str, u64, u32)]) -> bool {
-    list_begun_at(cache, Instant::now(), objects)
-}
-
-fn list_begun_at(cache: &mut Cache<u32>, began: Instant, objects: &[(&str, u64, u32)]) -> bool {
-    assert!(!cache.apply(Event::ListStart(began)));
+    assert!(!cache.apply(Event::ListStart));
     for (name, version, object) in objects {
         assert!(!cache.apply(Event::Listed(seen(name, *version, *object))));
     }
@@ -29,7 +25,7 @@ fn all(cache: &Cache<u32>) -> Vec<(&str, u32)> {
 #[test]
 fn nothing_counts_before_the_list_is_complete() {
     let mut cache = Cache::default();
-    cache.apply(Event::ListStart(Instant::now()));
+    cache.apply(Event::ListStart);
     cache.apply(Event::Listed(seen("a", 1, 1)));
     assert!(!cache.is_complete());
     assert_eq!(all(&cache), []);
@@ -56,11 +52,8 @@ fn what_the_watch_delivers_late_doesnt_undo_an_answer() {
     assert!(cache.put(seen("a", 5, 5)));
     assert!(!cache.apply(Event::Changed(seen("a", 3, 3))));
     assert_eq!(all(&cache), [("a", 5)]);
-    // The answer came while this list was on its way.
-    let before = Instant::now();
-    assert!(!cache.put(seen("a", 5, 5)), "the same again");
-    assert!(!list_begun_at(&mut cache, before, &[("a", 4, 4)]));
-    assert_eq!((all(&cache), cache.turned_back()), (vec![("a", 5)], None));
+    assert!(!list(&mut cache, &[("a", 4, 4)]));
+    assert_eq!(all(&cache), [("a", 5)]);
     assert!(!cache.apply(Event::Changed(seen("a", 5, 5))), "the watch caught up");
     assert!(cache.apply(Event::Changed(seen("a", 6, 6))));
 }
@@ -77,6 +70,17 @@ fn a_removal_that_is_older_than_a_new_object_of_the_name_is_passed_over() {
 }
 
 #[test]
+fn begun_anew_it_is_what_the_next_list_says_also_where_that_is_older() {
+    let mut cache = listed(&[("a", 5, 5), ("b", 5, 5)]);
+    cache.begin_anew();
+    assert_eq!((cache.is_complete(), cache.newest()), (false, None));
+    // What the one before was told stays to compare with.
+    assert_eq!(cache.get("a"), Some(&5));
+    assert!(list(&mut cache, &[("a", 4, 4)]));
+    assert_eq!((all(&cache), cache.is_complete()), (vec![("a", 4)], true));
+}
+
+#[test]
 fn a_change_that_changes_nothing_is_no_news() {
     let mut cache = listed(&[("a", 1, 1)]);
     assert!(!cache.apply(Event::Changed(seen("a", 2, 1))));
@@ -87,7 +91,7 @@ fn a_change_that_changes_nothing_is_no_news() {
 fn an_object_that_cant_be_read_hides_no_other() {
     let mut cache = listed(&[("a", 1, 1), ("b", 1, 1)]);
     let error = Unreadable { uid: "u".to_owned(), generation: Some(2), error: "unknown variant".to_owned() };
-    let bad = Seen { object: Err(error.clone()), ..seen("a", 2, 2) };
+    let bad = Seen { name: "a".to_owned(), version: Some(2), object: Err(error.clone()) };
     assert!(cache.apply(Event::Changed(bad)));
     assert_eq!(all(&cache), [("b", 1)]);
     assert_eq!(cache.unreadable().collect::<Vec<_>>(), [("a", &error)]);
@@ -101,15 +105,6 @@ fn the_newest_version_is_that_of_any_object_also_an_unreadable_one() {
     let mut cache = listed(&[("a", 5, 1), ("b", 3, 1)]);
     assert_eq!(cache.newest(), Some(5));
     let error = Unreadable { uid: "u".to_owned(), generation: None, error: "?".to_owned() };
-    cache.apply(Event::Changed(Seen { object: Err(error), ..seen("b", 9, 9) }));
+    cache.apply(Event::Changed(Seen { name: "b".to_owned(), version: Some(9), object: Err(error) }));
     assert_eq!((cache.newest(), Cache::<u32>::default().newest()), (Some(9), None));
-}
-
-#[test]
-fn a_list_asked_for_after_a_newer_object_was_seen_tells_that_history_has_turned_back() {
-    let mut cache = listed(&[("a", 3, 3), ("b", 5, 5)]);
-    let turned_back = TurnedBack { name: "b".to_owned(), seen: 5, now: 4 };
-    std::thread::sleep(std::time::Duration::from_millis(1));
-    assert!(list(&mut cache, &[("a", 3, 3), ("b", 4, 4)]));
-    assert_eq!((all(&cache), cache.turned_back()), (vec![("a", 3), ("b", 4)], Some(&turned_back)));
 }

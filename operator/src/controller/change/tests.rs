@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use esplanade_crds::{IpsecNodeState, IpsecPeer, IpsecPolicy, IpsecSA};
 use esplanade_plan::NodeView;
 use serde_json::{Value, json};
@@ -13,22 +11,12 @@ fn event<K: serde::de::DeserializeOwned>(kind: &str, object: &Value) -> Event<K>
     object["apiVersion"] = json!("esplanade.dev/v1alpha1");
     object["kind"] = json!(kind);
     let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-    Event::Changed(Seen {
-        name,
-        version: None,
-        object: Ok(serde_json::from_value(object).unwrap()),
-        at: Instant::now(),
-    })
+    Event::Changed(Seen { name, version: None, object: Ok(serde_json::from_value(object).unwrap()) })
 }
 
 fn with_node(index: &mut Index, name: &str, uid: &str) {
     let node = NodeView { name: name.to_owned(), uid: uid.to_owned(), ..NodeView::default() };
-    index.apply(Input::Node(Event::Changed(Seen {
-        name: name.to_owned(),
-        version: None,
-        object: Ok(node),
-        at: Instant::now(),
-    })));
+    index.apply(Input::Node(Event::Changed(Seen { name: name.to_owned(), version: None, object: Ok(node) })));
 }
 
 fn owned_by(name: &str, uid: &str, owner: &str) -> Value {
@@ -120,7 +108,7 @@ fn objects_of_an_earlier_node_of_the_same_name_are_removed_before_new_ones_are_m
 fn objects_of_a_node_that_cant_be_read_stay() {
     let mut index = Index::default();
     let error = Unreadable { uid: "u".to_owned(), generation: None, error: "?".to_owned() };
-    let unreadable = Seen { name: "a".to_owned(), version: None, object: Err(error), at: Instant::now() };
+    let unreadable = Seen { name: "a".to_owned(), version: None, object: Err(error) };
     index.apply(Input::Node(Event::Changed(unreadable)));
     with_state(&mut index, "a", "node-uid", &IpsecNodeStateSpec::default());
     assert_eq!(differences(&index, &Plan::default()), []);
@@ -159,8 +147,7 @@ fn statuses_are_written_when_they_differ_and_only_on_objects_that_are_there() {
 fn users_of_objects_that_cant_be_read_are_told_once() {
     let mut index = Index::default();
     let error = Unreadable { uid: "u".to_owned(), generation: Some(1), error: "unknown variant".to_owned() };
-    let seen =
-        Seen { name: "pods".to_owned(), version: None, object: Err(error.clone()), at: Instant::now() };
+    let seen = Seen { name: "pods".to_owned(), version: None, object: Err(error.clone()) };
     index.apply(Input::Policy(Event::Changed(seen)));
     let what = What::Unreadable(Kind::IpsecPolicy, error.clone());
     assert_eq!(differences(&index, &Plan::default()), [("pods".to_owned(), what)]);
