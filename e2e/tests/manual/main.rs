@@ -38,6 +38,7 @@ mod overlay;
 mod packets;
 mod path_mtu;
 mod ppk;
+mod restored;
 mod scenarios;
 mod selectors;
 mod udp;

@@ -28,7 +28,7 @@ use crate::wire::clear_pod_packets;
 const THREE: Config = Config { nodes: 3, pods: 1 };
 
 /// Runs `body` in a lab of three nodes whose pods' traffic is protected, with the seed that is to be drawn from.
-fn scenario(body: impl AsyncFnOnce(&Lab, &mut StdRng) -> Result<()> + Send) -> Result<()> {
+pub(crate) fn scenario(body: impl AsyncFnOnce(&Lab, &mut StdRng) -> Result<()> + Send) -> Result<()> {
     scenario_with("", body)
 }
 
@@ -58,13 +58,13 @@ fn any<'a>(lab: &'a Lab, rng: &mut StdRng) -> &'a Node {
 }
 
 /// The wires of some nodes.
-struct Wires<'a> {
+pub(crate) struct Wires<'a> {
     lab: &'a Lab,
     all: Vec<(&'a str, Capture)>,
 }
 
 impl<'a> Wires<'a> {
-    async fn capture(lab: &'a Lab, nodes: &'a [Node]) -> Result<Self> {
+    pub(crate) async fn capture(lab: &'a Lab, nodes: &'a [Node]) -> Result<Self> {
         let mut all = Vec::new();
         for node in nodes {
             all.push((node.name.as_str(), node.capture().await?));
@@ -73,7 +73,7 @@ impl<'a> Wires<'a> {
     }
 
     /// Nothing of a pod went in the clear, and no sequence number came twice under an SPI. What went.
-    async fn are_clean(self) -> Result<Vec<Packet>> {
+    pub(crate) async fn are_clean(self) -> Result<Vec<Packet>> {
         let mut all = Vec::new();
         for (node, wire) in self.all {
             let packets = wire.stop().await?;
@@ -109,12 +109,12 @@ async fn traffic(lab: &Lab, nodes: &[&Node]) -> Result<Traffic> {
     Traffic::start(lab, &pods.collect::<Vec<(&Place, IpAddr)>>()).await
 }
 
-async fn between_all(lab: &Lab) -> Result<Traffic> {
+pub(crate) async fn between_all(lab: &Lab) -> Result<Traffic> {
     traffic(lab, &lab.nodes().iter().collect::<Vec<_>>()).await
 }
 
 /// All of it has come, once.
-fn nothing_lost(directions: &[Direction]) -> Result<()> {
+pub(crate) fn nothing_lost(directions: &[Direction]) -> Result<()> {
     ensure!(!directions.is_empty(), "no traffic");
     directions.iter().try_for_each(Direction::is_whole)
 }
@@ -130,7 +130,7 @@ async fn by_direction(node: &Node) -> Result<BTreeMap<String, usize>> {
 }
 
 /// One key at each of these nodes, and with each peer one SA in each direction.
-async fn at_rest(lab: &Lab) -> Result<Vec<Vec<String>>> {
+pub(crate) async fn at_rest(lab: &Lab) -> Result<Vec<Vec<String>>> {
     lab.wait("all to be at rest", SOON, async || {
         let keys = all_keys(lab).await?;
         ensure!(keys.iter().all(|keys| keys.len() == 1), "{keys:?}");

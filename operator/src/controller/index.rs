@@ -137,3 +137,25 @@ impl Index {
 fn objects<T: Clone + PartialEq>(cache: &Cache<T>) -> Vec<T> {
     cache.iter().map(|(_, object)| object.clone()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Event, Index, Input};
+
+    #[test]
+    fn one_interrupted_watch_asks_for_every_list_anew() {
+        let mut index = Index::default();
+        let lists = [
+            Input::Node(Event::ListEnd),
+            Input::Policy(Event::ListEnd),
+            Input::Sa(Event::ListEnd),
+            Input::NodeState(Event::ListEnd),
+            Input::Peer(Event::ListEnd),
+            Input::Secret(Event::ListEnd),
+        ];
+        assert!(lists.into_iter().all(|list| index.apply(list)));
+        assert_eq!(index.incomplete(), [""; 0]);
+        index.apply(Input::Interrupted);
+        assert_eq!(index.incomplete().len(), 6);
+    }
+}
