@@ -13,19 +13,19 @@ fn sends_by(cluster: &Cluster, name: &str) -> Vec<Reqid> {
     out.map(|policy| policy.policy.unwrap().templates[0].reqid.unwrap()).collect()
 }
 
+/// Another agent of node a's.
+fn begin(cluster: &mut Cluster) {
+    let again = worker(cluster.directory.path(), "a", &cluster.hosts["a"].kernel);
+    let host = cluster.hosts.get_mut("a").unwrap();
+    (host.worker, host.watch) = (again, None);
+}
+
 /// The same, which finds nothing but the kernel.
 fn begin_without_files(cluster: &mut Cluster) {
     let files = cluster.directory.path().join("a");
     std::fs::remove_dir_all(&files).unwrap();
     std::fs::create_dir(&files).unwrap();
     begin(cluster);
-}
-
-/// Another agent of node a's.
-fn begin(cluster: &mut Cluster) {
-    let again = worker(cluster.directory.path(), "a", &cluster.hosts["a"].kernel);
-    let host = cluster.hosts.get_mut("a").unwrap();
-    (host.worker, host.watch) = (again, None);
 }
 
 #[tokio::test]
