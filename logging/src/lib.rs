@@ -1,5 +1,6 @@
 //! Logs: one line an event on standard error.
 
+use std::error::Error;
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
@@ -46,4 +47,37 @@ pub fn init(format: Format) -> Result<(), ParseError> {
         Format::Json => lines.json().init(),
     }
     Ok(())
+}
+
+/// An error and its causes in one line, each once: some say their cause themselves, for where only they are shown.
+pub fn in_words<'a>(causes: impl IntoIterator<Item = &'a (dyn Error + 'static)>) -> String {
+    let mut words = String::new();
+    for cause in causes {
+        let cause = cause.to_string();
+        if words.is_empty() {
+            words = cause;
+        } else if !words.contains(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::io;
+
+    use super::in_words;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = io::Error::other("no such file");
+        let says_it = io::Error::other("reading key-ring: no such file");
+        let starting = io::Error::other("starting");
+        let chain: [&(dyn Error + 'static); 3] = [&starting, &says_it, &cause];
+        assert_eq!(in_words(chain), "starting: reading key-ring: no such file");
+        let chain: [&(dyn Error + 'static); 2] = [&starting, &cause];
+        assert_eq!(in_words(chain), "starting: no such file");
+    }
 }

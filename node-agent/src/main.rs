@@ -140,7 +140,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", logging::in_words(error.chain()));
             ExitCode::FAILURE
         }
     }
@@ -233,7 +233,7 @@ async fn run(args: &AgentArgs) -> Result<()> {
     let found = match found.context("finding the API server") {
         Err(error) if !block => {
             tracing::warn!(
-                error = format!("{error:#}"),
+                error = logging::in_words(error.chain()),
                 "connections with it pass only where it says that it is"
             );
             BTreeSet::new()
@@ -248,7 +248,7 @@ async fn run(args: &AgentArgs) -> Result<()> {
         // Without an agent the node would come to no keys at all.
         if let Err(error) = closed(boot::close(kernel.as_mut(), directory, &api_server)) {
             tracing::error!(
-                error = format!("{error:#}"),
+                error = logging::in_words(error.chain()),
                 "what this node protected may go in the clear until it is told"
             );
         }
