@@ -34,11 +34,7 @@ impl<'a> Cluster<'a> {
             states: snapshot.node_states.iter().map(|one| (name(&one.metadata.name), one)).collect(),
             peers: snapshot.peers.iter().map(|one| (name(&one.metadata.name), one)).collect(),
             by_address,
-            has_automatic: snapshot
-                .node_states
-                .iter()
-                .flat_map(|state| &state.spec.policies)
-                .any(|told| told.automatic.is_some()),
+            has_automatic: snapshot.node_states.iter().any(has_automatic),
         }
     }
 
@@ -69,6 +65,11 @@ impl<'a> Cluster<'a> {
     /// Some node has been told of a policy with automatic keys.
     pub(crate) fn has_automatic(&self) -> bool {
         self.has_automatic
+    }
+
+    /// The node has.
+    pub(crate) fn has_automatic_at(&self, node: &str) -> bool {
+        self.state(node).is_some_and(has_automatic)
     }
 
     /// The IpsecSA as the node has been told.
@@ -111,4 +112,8 @@ impl<'a> Cluster<'a> {
     pub(crate) fn sealing_key(&self, node: &str) -> Option<&'a SealingKey> {
         self.state(node)?.status.as_ref()?.sealing_key.as_ref()
     }
+}
+
+fn has_automatic(state: &IpsecNodeState) -> bool {
+    state.spec.policies.iter().any(|told| told.automatic.is_some())
 }

@@ -169,15 +169,18 @@ pub(crate) fn participants(
     cluster: &Cluster<'_>,
     now: &Time,
 ) -> Vec<Participant> {
-    let skipped = |node: &str| cluster.node(node).is_some_and(|node| is_skipped(node, now));
     let told_of = |node: &&str| installed(policy, node, cluster);
-    let with_keys = nodes.iter().filter_map(told_of).any(|told| told.automatic.is_some());
+    let lets_pass = nodes.iter().filter_map(told_of).any(|told| told.automatic.is_none());
+    // Where nothing has automatic keys, packets that are let through are understood.
+    let understands = |node: &str| lets_pass && !cluster.has_automatic_at(node);
+    let skipped =
+        |node: &str| understands(node) || cluster.node(node).is_some_and(|node| is_skipped(node, now));
     // The newest of the IpsecPeers, if all of them have what the others need.
     let waited_for = published.iter().filter(|(node, _)| !skipped(node));
     let versions = waited_for.map(|(node, published)| {
         let peer = cluster.peer(node).filter(|_| *published)?;
         let keyed = peer.status.as_ref().is_some_and(|status| !status.keys.is_empty());
-        version_of(peer).filter(|_| keyed || !with_keys || !nodes.contains(node))
+        version_of(peer).filter(|_| keyed || lets_pass || !nodes.contains(node))
     });
     let versions: Option<Vec<u64>> = versions.collect();
     let newest = versions.map(|versions| versions.into_iter().max().unwrap_or_default());

@@ -2,6 +2,8 @@
 
 use esplanade_crds::{Action, Endpoints, Gateway, Phase, TrafficProtocol, TrafficSelector};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
+
 use super::automatic::world;
 use super::build::{mk_policy, pod_cidrs};
 use super::world::World;
@@ -107,6 +109,28 @@ fn who_has_no_automatic_keys_has_nothing_to_publish_for_it() {
         world.write();
         world.agents_confirm();
     }
+    world.all_at(&[Phase::Enforce]);
+}
+
+#[test]
+fn who_has_nothing_with_automatic_keys_is_not_waited_for() {
+    let mut world = world();
+    let only = ["a", "b"].map(str::to_owned).to_vec();
+    let policy = &mut world.policy("pods").spec.from[0];
+    policy.pod_cidrs.as_mut().unwrap().match_expressions = Some(vec![LabelSelectorRequirement {
+        key: "kubernetes.io/hostname".into(),
+        operator: "In".into(),
+        values: Some(only),
+    }]);
+    let mut world = World::in_force_in(world);
+    bypass(&mut world);
+    for phase in [Phase::Prepare, Phase::Encrypt, Phase::Enforce] {
+        world.write();
+        assert_eq!(world.clear()[..2], [[phase], [phase]]);
+        world.agents_confirm();
+        world.agent("c").observed_generation = None;
+    }
+    world.write();
     world.all_at(&[Phase::Enforce]);
 }
 
