@@ -18,6 +18,9 @@ const MAX_TEMPLATES: usize = 6;
 
 /// Has inbound policies of all that aren't at Enforce take what comes by others that cover some of the same packets.
 pub(crate) fn admit(all: &mut [Made<'_>]) {
+    if all.iter().all(|one| one.of.phase == Phase::Enforce) {
+        return;
+    }
     let inbound = Inbound::of(all);
     let admitting: Vec<(usize, Vec<Template>)> = all
         .iter()
