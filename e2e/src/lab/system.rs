@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::addresses::{self, Addresses};
 use super::machine::{self, ip};
 use super::topology::BRIDGE;
+use super::wait::POLL;
 use crate::capture::{Capture, Packet};
 use crate::debian::packages::{Beside, unpacked};
 use crate::isolation;
@@ -26,7 +27,6 @@ const MEMORY: u32 = 1024;
 const TAP: &str = "tap1";
 /// How long it may take to boot and do what it was set up for.
 const DEADLINE: Duration = Duration::from_secs(120);
-const POLL: Duration = Duration::from_millis(50);
 
 /// What is on it when it is booted.
 #[derive(Debug, Default)]

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use anyhow::{Result, ensure};
 use esplanade_e2e::lab::{Config, Lab, Place};
 
-use crate::automatic::{esp, kill_agent, nothing_lost, pings, ready};
-use crate::cluster::{SOON, example, remove, remove_example, with_esplanade};
-use crate::edits::{errors, everyone};
+use crate::automatic::{esp, kill_agent, ready};
+use crate::cluster::{SOON, example, remove, remove_example, told_of_one, with_esplanade};
+use crate::edits::{CBC, GCM, everyone, undisturbed};
 use crate::wire::{answers, clear_echoes};
 
 /// Of a priority, in which the first one counts.
@@ -17,6 +17,21 @@ fn policy(name: &str, priority: u16, from: &str, rest: &str) -> String {
         "apiVersion: esplanade.dev/v1alpha1\nkind: IpsecPolicy\nmetadata: {{name: {name}}}\nspec:\n  \
          from: [{{{from}: {{}}}}]\n  priority: {priority}\n  {rest}\n"
     )
+}
+
+/// Of pings between these, while `body` runs, none is lost, and none is in the clear at node-b's wire.
+async fn undisturbed_and_protected(
+    lab: &Lab,
+    from_to: &[(&Place, IpAddr)],
+    body: impl AsyncFnOnce() -> Result<()>,
+) -> Result<()> {
+    undisturbed(lab, from_to, async || {
+        let wire = lab.node("node-b").capture().await?;
+        body().await?;
+        assert_eq!(clear_echoes(&wire.stop().await?), [] as [&_; 0]);
+        Ok(())
+    })
+    .await
 }
 
 /// Whatever is protected at node-b's wire from now on is so by an SA of this kind.
@@ -49,8 +64,6 @@ async fn gone(lab: &Lab, kind: &str) -> Result<()> {
     .await
 }
 
-const GCM: &str = "rfc4106(gcm(aes))";
-const CBC: &str = "cbc(aes)";
 const CHACHA: &str = "rfc7539esp(chacha20,poly1305)";
 
 #[test]
@@ -59,30 +72,28 @@ fn policies_take_over_and_give_back_and_nothing_is_lost() -> Result<()> {
         let pods = policy("pods", 500, "podCIDRs", "");
         lab.apply(&pods).await?;
         ready(lab, "pods").await?;
-        let traffic = pings(lab, &everyone(lab)).await?;
-        let (before, wire) = (errors(lab).await?, lab.node("node-b").capture().await?);
-
-        // One before it, and one behind it that comes to count when both others are gone.
-        let first = policy("first", 100, "podCIDRs", "protection: {suite: AES-CBC-256-HMAC-SHA2-256-128}");
-        lab.apply(&first).await?;
-        kill_agent(lab, "node-a").await?;
-        ready(lab, "first").await?;
-        sent_by(lab, CBC).await?;
         let behind = policy("behind", 900, "podCIDRs", "protection: {suite: CHACHA20-POLY1305}");
-        lab.apply(&behind).await?;
-        ready(lab, "behind").await?;
-        sent_by(lab, CBC).await?;
-        lab.delete(&first).await?;
-        kill_agent(lab, "node-b").await?;
-        gone(lab, CBC).await?;
-        sent_by(lab, GCM).await?;
-        lab.delete(&pods).await?;
-        gone(lab, GCM).await?;
-        sent_by(lab, CHACHA).await?;
-
-        assert_eq!(clear_echoes(&wire.stop().await?), [] as [&_; 0]);
-        nothing_lost(traffic).await?;
-        assert_eq!(errors(lab).await?, before);
+        undisturbed_and_protected(lab, &everyone(lab), async || {
+            // One before it, and one behind it that comes to count when both others are gone.
+            let first =
+                policy("first", 100, "podCIDRs", "protection: {suite: AES-CBC-256-HMAC-SHA2-256-128}");
+            lab.apply(&first).await?;
+            kill_agent(lab, "node-a").await?;
+            ready(lab, "first").await?;
+            sent_by(lab, CBC).await?;
+            lab.apply(&behind).await?;
+            ready(lab, "behind").await?;
+            sent_by(lab, CBC).await?;
+            lab.delete(&first).await?;
+            kill_agent(lab, "node-b").await?;
+            gone(lab, CBC).await?;
+            sent_by(lab, GCM).await?;
+            lab.delete(&pods).await?;
+            gone(lab, GCM).await?;
+            sent_by(lab, CHACHA).await?;
+            Ok(())
+        })
+        .await?;
         remove(lab, &behind).await
     })
 }
@@ -93,30 +104,27 @@ fn some_of_the_packets_are_taken_over_and_nothing_is_lost() -> Result<()> {
         let pods = policy("pods", 500, "podCIDRs", "");
         lab.apply(&pods).await?;
         ready(lab, "pods").await?;
-        let traffic = pings(lab, &everyone(lab)).await?;
-        let (before, wire) = (errors(lab).await?, lab.node("node-b").capture().await?);
-
-        // Less than the other, in one direction of which a port counts; then more.
-        let cbc = "protection: {suite: AES-CBC-256-HMAC-SHA2-256-128}";
-        let icmp = format!(
-            "traffic: [{{protocol: ICMP}}, {{protocol: ICMPv6}}, {{protocol: TCP, port: 443}}]\n  {cbc}"
-        );
-        let icmp = policy("icmp", 100, "podCIDRs", &icmp);
-        lab.apply(&icmp).await?;
-        ready(lab, "icmp").await?;
-        sent_by(lab, CBC).await?;
-        lab.delete(&pods).await?;
-        gone(lab, GCM).await?;
-        lab.apply(&pods).await?;
-        ready(lab, "pods").await?;
-        sent_by(lab, CBC).await?;
-        lab.delete(&icmp).await?;
-        gone(lab, CBC).await?;
-        sent_by(lab, GCM).await?;
-
-        assert_eq!(clear_echoes(&wire.stop().await?), [] as [&_; 0]);
-        nothing_lost(traffic).await?;
-        assert_eq!(errors(lab).await?, before);
+        undisturbed_and_protected(lab, &everyone(lab), async || {
+            // Less than the other, in one direction of which a port counts; then more.
+            let cbc = "protection: {suite: AES-CBC-256-HMAC-SHA2-256-128}";
+            let icmp = format!(
+                "traffic: [{{protocol: ICMP}}, {{protocol: ICMPv6}}, {{protocol: TCP, port: 443}}]\n  {cbc}"
+            );
+            let icmp = policy("icmp", 100, "podCIDRs", &icmp);
+            lab.apply(&icmp).await?;
+            ready(lab, "icmp").await?;
+            sent_by(lab, CBC).await?;
+            lab.delete(&pods).await?;
+            gone(lab, GCM).await?;
+            lab.apply(&pods).await?;
+            ready(lab, "pods").await?;
+            sent_by(lab, CBC).await?;
+            lab.delete(&icmp).await?;
+            gone(lab, CBC).await?;
+            sent_by(lab, GCM).await?;
+            Ok(())
+        })
+        .await?;
         remove(lab, &pods).await
     })
 }
@@ -130,26 +138,23 @@ fn a_mode_gives_way_to_another_and_nothing_is_lost() -> Result<()> {
         let [b4, b6] = lab.node("node-b").addresses.both();
         let from: &Place = lab.node("node-a");
         let from_to: [(&Place, IpAddr); 2] = [(from, b4), (from, b6)];
-        let traffic = pings(lab, &from_to).await?;
-        let (before, wire) = (errors(lab).await?, lab.node("node-b").capture().await?);
-
         let transport = policy("transport", 100, "nodes", "protection: {mode: Transport}");
-        lab.apply(&transport).await?;
-        ready(lab, "transport").await?;
-        sent_by(lab, "mode transport").await?;
-        lab.delete(&tunnels).await?;
-        gone(lab, "mode tunnel").await?;
-        let first = policy("first", 10, "nodes", "protection: {mode: Tunnel}");
-        lab.apply(&first).await?;
-        ready(lab, "first").await?;
-        sent_by(lab, "mode tunnel").await?;
-        lab.delete(&first).await?;
-        gone(lab, "mode tunnel").await?;
-        sent_by(lab, "mode transport").await?;
-
-        assert_eq!(clear_echoes(&wire.stop().await?), [] as [&_; 0]);
-        nothing_lost(traffic).await?;
-        assert_eq!(errors(lab).await?, before);
+        undisturbed_and_protected(lab, &from_to, async || {
+            lab.apply(&transport).await?;
+            ready(lab, "transport").await?;
+            sent_by(lab, "mode transport").await?;
+            lab.delete(&tunnels).await?;
+            gone(lab, "mode tunnel").await?;
+            let first = policy("first", 10, "nodes", "protection: {mode: Tunnel}");
+            lab.apply(&first).await?;
+            ready(lab, "first").await?;
+            sent_by(lab, "mode tunnel").await?;
+            lab.delete(&first).await?;
+            gone(lab, "mode tunnel").await?;
+            sent_by(lab, "mode transport").await?;
+            Ok(())
+        })
+        .await?;
         remove(lab, &transport).await
     })
 }
@@ -160,48 +165,38 @@ fn what_is_let_through_goes_in_the_clear_and_back_and_nothing_is_lost() -> Resul
         let pods = policy("pods", 500, "podCIDRs", "");
         lab.apply(&pods).await?;
         ready(lab, "pods").await?;
-        let traffic = pings(lab, &everyone(lab)).await?;
-        let before = errors(lab).await?;
-
-        // First one family's, then both, then none.
-        let of = |traffic: &str| {
-            policy("clear", 100, "podCIDRs", &format!("action: Bypass\n  traffic: [{traffic}]"))
-        };
-        let in_steps = async |manifest: &str| {
-            lab.apply(manifest).await?;
-            lab.wait_condition("ipsecpolicy/clear", "Programmed", "True", SOON).await
-        };
-        in_steps(&of("{protocol: ICMP}")).await?;
-        let wire = lab.node("node-b").capture().await?;
-        sent_by(lab, GCM).await?;
-        let packets = wire.stop().await?;
-        let clear = clear_echoes(&packets).into_iter().filter_map(|packet| packet.ip());
-        let (v4, v6): (Vec<_>, Vec<_>) = clear.partition(|ip| ip.source.is_ipv4());
-        ensure!(
-            v4.len() > 100 && v6.is_empty(),
-            "{} of IPv4 and {} of IPv6 in the clear",
-            v4.len(),
-            v6.len()
-        );
-        in_steps(&of("{protocol: ICMP}, {protocol: ICMPv6}")).await?;
-        kill_agent(lab, "node-a").await?;
-        lab.delete(&of("{protocol: ICMP}")).await?;
-        lab.wait("no policy but one", SOON, async || {
-            for node in lab.nodes() {
-                let object = lab.get(&format!("ipsecnodestate/{}", node.name)).await?;
-                let told = object.data["spec"]["policies"].as_array().map(Vec::len);
-                ensure!(told == Some(1), "{}: {told:?} policies", node.name);
-            }
+        undisturbed(lab, &everyone(lab), async || {
+            // First one family's, then both, then none.
+            let of = |traffic: &str| {
+                policy("clear", 100, "podCIDRs", &format!("action: Bypass\n  traffic: [{traffic}]"))
+            };
+            let in_steps = async |manifest: &str| {
+                lab.apply(manifest).await?;
+                lab.wait_condition("ipsecpolicy/clear", "Programmed", "True", SOON).await
+            };
+            in_steps(&of("{protocol: ICMP}")).await?;
+            let wire = lab.node("node-b").capture().await?;
+            sent_by(lab, GCM).await?;
+            let packets = wire.stop().await?;
+            let clear = clear_echoes(&packets).into_iter().filter_map(|packet| packet.ip());
+            let (v4, v6): (Vec<_>, Vec<_>) = clear.partition(|ip| ip.source.is_ipv4());
+            ensure!(
+                v4.len() > 100 && v6.is_empty(),
+                "{} of IPv4 and {} of IPv6 in the clear",
+                v4.len(),
+                v6.len()
+            );
+            in_steps(&of("{protocol: ICMP}, {protocol: ICMPv6}")).await?;
+            kill_agent(lab, "node-a").await?;
+            lab.delete(&of("{protocol: ICMP}")).await?;
+            told_of_one(lab).await?;
+            ready(lab, "pods").await?;
+            let wire = lab.node("node-b").capture().await?;
+            sent_by(lab, GCM).await?;
+            assert_eq!(clear_echoes(&wire.stop().await?), [] as [&_; 0]);
             Ok(())
         })
         .await?;
-        ready(lab, "pods").await?;
-        let wire = lab.node("node-b").capture().await?;
-        sent_by(lab, GCM).await?;
-        assert_eq!(clear_echoes(&wire.stop().await?), [] as [&_; 0]);
-
-        nothing_lost(traffic).await?;
-        assert_eq!(errors(lab).await?, before);
         remove(lab, &pods).await
     })
 }
@@ -210,25 +205,24 @@ fn what_is_let_through_goes_in_the_clear_and_back_and_nothing_is_lost() -> Resul
 fn manual_keys_give_way_to_automatic_ones_and_nothing_is_lost() -> Result<()> {
     with_esplanade(Config { nodes: 2, ..Config::default() }, async |lab| {
         example(lab).await?;
-        let traffic = pings(lab, &everyone(lab)).await?;
-        let (before, wire) = (errors(lab).await?, lab.node("node-b").capture().await?);
         let automatic = policy("automatic", 100, "podCIDRs", "protection: {suite: CHACHA20-POLY1305}");
-        lab.apply(&automatic).await?;
-        ready(lab, "automatic").await?;
-        sent_by(lab, CHACHA).await?;
-        remove_example(lab).await?;
-        lab.wait("automatic keys only", SOON, async || {
-            for node in lab.nodes() {
-                let states = node.xfrm().await?.states;
-                ensure!(states.iter().all(|state| state.contains(CHACHA)), "{}: {states:#?}", node.name);
-            }
+        undisturbed_and_protected(lab, &everyone(lab), async || {
+            lab.apply(&automatic).await?;
+            ready(lab, "automatic").await?;
+            sent_by(lab, CHACHA).await?;
+            remove_example(lab).await?;
+            lab.wait("automatic keys only", SOON, async || {
+                for node in lab.nodes() {
+                    let states = node.xfrm().await?.states;
+                    ensure!(states.iter().all(|state| state.contains(CHACHA)), "{}: {states:#?}", node.name);
+                }
+                Ok(())
+            })
+            .await?;
+            sent_by(lab, CHACHA).await?;
             Ok(())
         })
         .await?;
-        sent_by(lab, CHACHA).await?;
-        assert_eq!(clear_echoes(&wire.stop().await?), [] as [&_; 0]);
-        nothing_lost(traffic).await?;
-        assert_eq!(errors(lab).await?, before);
         remove(lab, &automatic).await
     })
 }

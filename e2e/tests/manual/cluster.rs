@@ -93,6 +93,24 @@ pub(crate) fn condition(object: &DynamicObject, kind: &str) -> Result<(String, S
     Ok((text("reason"), text("message")))
 }
 
+/// Of how many policies a node is told; each revision counts.
+pub(crate) async fn told(lab: &Lab, node: &str) -> Result<usize> {
+    let object = lab.get(&format!("ipsecnodestate/{node}")).await?;
+    Ok(object.data["spec"]["policies"].as_array().map_or(0, Vec::len))
+}
+
+/// Every node is told of one policy and no other, nor of another revision.
+pub(crate) async fn told_of_one(lab: &Lab) -> Result<()> {
+    lab.wait("no policy but one", SOON, async || {
+        for node in lab.nodes() {
+            let told = told(lab, &node.name).await?;
+            ensure!(told == 1, "{}: {told} policies", node.name);
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// What an agent that was started again says until it is in sync.
 pub(crate) async fn in_sync_again(lab: &Lab, node: &str) -> Result<String> {
     lab.wait("the agent to be in sync", SOON, async || {

@@ -9,7 +9,7 @@ use esplanade_e2e::lab::traffic::{Direction, Traffic};
 use esplanade_e2e::lab::{Config, Lab, Place, Pod};
 
 use crate::automatic::{all_keys, esp, kill_agent, ready, rotate, rotated};
-use crate::cluster::{SOON, pair, remove, secret, with_esplanade};
+use crate::cluster::{SOON, pair, remove, secret, told, told_of_one, with_esplanade};
 use crate::wire::{answers, clear_pod_packets, ping};
 
 const NODES: Config = Config { nodes: 3, pods: 2 };
@@ -83,15 +83,7 @@ fn a_node_is_the_gateway_of_networks_outside_and_nothing_is_lost() -> Result<()>
         let more = site.replace("podCIDRs: {}", "podCIDRs: {}}, {nodes: {}");
         for edited in [&more, &site] {
             lab.apply(edited).await?;
-            lab.wait("the edit to be followed", SOON, async || {
-                for node in lab.nodes() {
-                    let object = lab.get(&format!("ipsecnodestate/{}", node.name)).await?;
-                    let told = object.data["spec"]["policies"].as_array().map(Vec::len);
-                    ensure!(told == Some(1), "{}: {told:?} policies", node.name);
-                }
-                Ok(())
-            })
-            .await?;
+            told_of_one(lab).await?;
             ready(lab, "site").await?;
             if *edited == more {
                 for to in host.addresses.both() {
@@ -225,9 +217,8 @@ fn everything_else_goes_through_a_gateway_and_nobody_is_locked_out() -> Result<(
         lab.apply(&hub).await?;
         lab.delete(&policy("cluster", CLUSTER)).await?;
         lab.wait("no more of the other", SOON, async || {
-            let told = lab.get("ipsecnodestate/node-a").await?;
-            let told = told.data["spec"]["policies"].as_array().map(Vec::len);
-            ensure!(told == Some(1), "{told:?} policies");
+            let told = told(lab, "node-a").await?;
+            ensure!(told == 1, "{told} policies");
             Ok(())
         })
         .await?;

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::automatic::{POLICY, all_keys, ready, rotate};
 use crate::cluster::{SOON, kubectl, remove, with_esplanade};
+use crate::edits::{CBC, GCM, followed};
 use crate::scenarios::{Wires, at_rest, between_all, nothing_lost, scenario};
 
 /// As users are told.
@@ -205,25 +206,13 @@ fn an_edit_is_undone_and_a_deleted_policy_is_back() -> Result<()> {
         at_rest(lab).await?;
         let wires = Wires::capture(lab, lab.nodes()).await?;
         let traffic = between_all(lab).await?;
-        let suite = async |algorithm: &str| {
-            lab.wait(&format!("{algorithm} only"), SOON, async || {
-                for node in lab.nodes() {
-                    let states = node.xfrm().await?.states;
-                    let right = states.iter().filter(|state| state.contains(algorithm)).count();
-                    ensure!(right == 2 && states.len() == 2, "{}: {states:?}", node.name);
-                }
-                Ok(())
-            })
-            .await?;
-            ready(lab, "pods").await
-        };
-        suite("rfc4106(gcm(aes))").await?;
+        followed(lab, GCM, 2).await?;
         let snapshot = lab.control_plane().save_snapshot().await?;
         lab.apply(&format!("{POLICY}  protection: {{suite: AES-CBC-256-HMAC-SHA2-256-128}}\n")).await?;
-        suite("cbc(aes)").await?;
+        followed(lab, CBC, 2).await?;
         let restored = async || {
             restore(lab, &snapshot, &documented()?).await?;
-            suite("rfc4106(gcm(aes))").await?;
+            followed(lab, GCM, 2).await?;
             lost(lab, traffic, "an edit was undone").await?;
             goes_on(lab).await
         };
@@ -234,7 +223,7 @@ fn an_edit_is_undone_and_a_deleted_policy_is_back() -> Result<()> {
         remove(lab, POLICY).await?;
         let restored = async || {
             restore(lab, &snapshot, &documented()?).await?;
-            suite("rfc4106(gcm(aes))").await?;
+            followed(lab, GCM, 2).await?;
             let wires = Wires::capture(lab, lab.nodes()).await?;
             goes_on(lab).await?;
             wires.are_clean().await.map(drop)

@@ -190,6 +190,13 @@ impl Cluster {
         }
     }
 
+    /// Another agent takes the place of a node's.
+    fn restart(&mut self, name: &'static str) {
+        let again = worker(self.directory.path(), name, &self.hosts[name].kernel);
+        let host = self.hosts.get_mut(name).unwrap();
+        (host.worker, host.watch) = (again, None);
+    }
+
     /// Both, until nothing is published any more; how far they are then.
     async fn settle(&mut self) -> [Done; 2] {
         for _ in 0..10 {
@@ -322,9 +329,7 @@ async fn in_transport_mode_each_pair_of_addresses_has_an_sa_with_keys_of_its_own
     }
 
     // A restarted agent knows each of them again.
-    let again = worker(cluster.directory.path(), "a", &cluster.hosts["a"].kernel);
-    let host = cluster.hosts.get_mut("a").unwrap();
-    (host.worker, host.watch) = (again, None);
+    cluster.restart("a");
     let done = cluster.pass("a").await;
     assert_eq!((done.operations, done.report.confirmed), (0, Some(true)));
 
@@ -369,12 +374,7 @@ async fn what_a_kernel_lacks_for_one_policy_keeps_no_other_from_new_keys() {
     for name in ["a", "b"] {
         cluster.hosts[name].kernel.without(Capability::Aead(Aead::ChaCha20Poly1305));
     }
-    let restart = |cluster: &mut Cluster| {
-        let again = worker(cluster.directory.path(), "a", &cluster.hosts["a"].kernel);
-        let host = cluster.hosts.get_mut("a").unwrap();
-        (host.worker, host.watch) = (again, None);
-    };
-    restart(&mut cluster);
+    cluster.restart("a");
     let mut lacking = policy(Phase::Prepare);
     (lacking.name, lacking.uid) = ("lacking".into(), "uid-of-lacking".into());
     lacking.automatic.as_mut().unwrap().suite = Suite::ChaCha20Poly1305;
@@ -428,9 +428,7 @@ async fn a_restarted_agent_goes_on_and_a_rebooted_node_has_other_keys() {
     let mut cluster = Cluster::in_force().await;
     let (sas, keys) = (cluster.sas("a", "192.0.2.2"), cluster.peers["a"].keys.clone());
     cluster.hosts["a"].kernel.count_traffic(sas[0].0, 77, 0);
-    let again = worker(cluster.directory.path(), "a", &cluster.hosts["a"].kernel);
-    let host = cluster.hosts.get_mut("a").unwrap();
-    (host.worker, host.watch) = (again, None);
+    cluster.restart("a");
     let done = cluster.pass("a").await;
     assert_eq!((done.operations, done.report.confirmed), (0, Some(true)));
     assert_eq!(cluster.peers["a"].keys, keys);
@@ -452,15 +450,10 @@ async fn a_restarted_agent_goes_on_and_a_rebooted_node_has_other_keys() {
 async fn an_older_phase_gives_no_clear_text_back_and_the_node_says_where_it_is() {
     let mut cluster = Cluster::in_force().await;
     let policies = cluster.hosts["a"].kernel.observed().policies;
-    let restart = |cluster: &mut Cluster| {
-        let again = worker(cluster.directory.path(), "a", &cluster.hosts["a"].kernel);
-        let host = cluster.hosts.get_mut("a").unwrap();
-        (host.worker, host.watch) = (again, None);
-    };
     for restarted in [false, true] {
         cluster.tell("a", Phase::Prepare);
         if restarted {
-            restart(&mut cluster);
+            cluster.restart("a");
         }
         let done = cluster.pass("a").await;
         assert_eq!(cluster.hosts["a"].kernel.observed().policies, policies);
@@ -471,7 +464,7 @@ async fn an_older_phase_gives_no_clear_text_back_and_the_node_says_where_it_is()
         host.spec.policies.clear();
         host.generation += 1;
         if restarted {
-            restart(&mut cluster);
+            cluster.restart("a");
         }
         let done = cluster.pass("a").await;
         assert_eq!(cluster.hosts["a"].kernel.observed().policies, policies);
@@ -510,23 +503,18 @@ async fn peers_that_are_gone_get_nothing_in_the_clear() {
 #[tokio::test]
 async fn sas_of_a_policy_that_went_while_the_agent_was_away_are_known() {
     let mut cluster = Cluster::in_force().await;
-    let restart = |cluster: &mut Cluster| {
-        let again = worker(cluster.directory.path(), "a", &cluster.hosts["a"].kernel);
-        let host = cluster.hosts.get_mut("a").unwrap();
-        (host.worker, host.watch) = (again, None);
-    };
     let host = cluster.hosts.get_mut("a").unwrap();
     host.spec.policies[0] = NodePolicy { target: PhaseTarget::Absent, ..policy(Phase::Prepare) };
     host.generation += 1;
     cluster.pass("a").await;
     cluster.hosts.get_mut("a").unwrap().spec.policies.clear();
-    restart(&mut cluster);
+    cluster.restart("a");
     cluster.pass("a").await;
     // What may still come is understood for the drain time; nothing is sent any more.
     assert_eq!((cluster.sas("a", "192.0.2.1").len(), cluster.sas("a", "192.0.2.2")), (1, vec![]));
     // Under a key that its peer has withdrawn nothing can come: it isn't held only because nobody can tell what it is.
     cluster.peers.get_mut("b").unwrap().keys.clear();
-    restart(&mut cluster);
+    cluster.restart("a");
     cluster.pass("a").await;
     assert_eq!(cluster.sas("a", "192.0.2.1"), []);
 }
@@ -723,9 +711,7 @@ async fn an_edit_changes_the_sas_when_all_have_them_and_the_kernels_policies_sta
     // Both are taken, and it is sent as before.
     assert_eq!((cluster.suites("a", "192.0.2.1").len(), cluster.suites("a", "192.0.2.2")), (2, vec![false]));
     // An agent that dies meanwhile doesn't take the new revision for one that is sent by.
-    let again = worker(cluster.directory.path(), "a", &cluster.hosts["a"].kernel);
-    let host = cluster.hosts.get_mut("a").unwrap();
-    (host.worker, host.watch) = (again, None);
+    cluster.restart("a");
     assert_eq!(confirmed(cluster.settle().await), [Some(true); 2]);
     assert_eq!(cluster.suites("a", "192.0.2.2"), [false]);
 

@@ -4,7 +4,7 @@ use esplanade_crds::{NodePolicy, PeerSelectors, Phase};
 use esplanade_expand::reqid_of_policy;
 use esplanade_model::{Direction, Reqid};
 
-use super::{Cluster, policy, worker};
+use super::{Cluster, policy};
 
 /// What the node's kernel sends by.
 fn sends_by(cluster: &Cluster, name: &str) -> Vec<Reqid> {
@@ -13,19 +13,12 @@ fn sends_by(cluster: &Cluster, name: &str) -> Vec<Reqid> {
     out.map(|policy| policy.policy.unwrap().templates[0].reqid.unwrap()).collect()
 }
 
-/// Another agent of node a's.
-fn begin(cluster: &mut Cluster) {
-    let again = worker(cluster.directory.path(), "a", &cluster.hosts["a"].kernel);
-    let host = cluster.hosts.get_mut("a").unwrap();
-    (host.worker, host.watch) = (again, None);
-}
-
-/// The same, which finds nothing but the kernel.
+/// Another agent of node a's, which finds nothing but the kernel.
 fn begin_without_files(cluster: &mut Cluster) {
     let files = cluster.directory.path().join("a");
     std::fs::remove_dir_all(&files).unwrap();
     std::fs::create_dir(&files).unwrap();
-    begin(cluster);
+    cluster.restart("a");
 }
 
 #[tokio::test]
@@ -59,7 +52,7 @@ async fn what_another_policy_has_in_the_kernel_is_not_taken_for_ones_own() {
         let first = NodePolicy { phase, ..first.clone() };
         (host.spec.policies, host.generation) = (vec![manual.clone(), first], host.generation + 1);
         if again {
-            begin(&mut cluster);
+            cluster.restart("a");
         }
         cluster.pass("a").await;
         assert_eq!(sends_by(&cluster, "a"), [reqid_of_policy("pods", "a", "b")]);

@@ -5,7 +5,7 @@ use esplanade_crds::{
 };
 use esplanade_seal::{Context, KeyPair, Source, Usage};
 
-use super::{Cluster, policy, worker};
+use super::{Cluster, policy};
 use crate::status::PassResult;
 use crate::worker::Done;
 
@@ -62,9 +62,7 @@ async fn both_ends_mix_in_the_same_and_a_restarted_agent_opens_it_again() {
         let (at_a, at_b) = (cluster.sas("a", to), cluster.sas("b", to));
         assert_eq!((at_a.len(), &at_a), (1, &at_b));
     }
-    let again = worker(cluster.directory.path(), "a", &cluster.hosts["a"].kernel);
-    let host = cluster.hosts.get_mut("a").unwrap();
-    (host.worker, host.watch) = (again, None);
+    cluster.restart("a");
     let done = cluster.pass("a").await;
     assert_eq!((done.operations, done.report.confirmed), (0, Some(true)));
     // Nothing that the agent keeps has it.
